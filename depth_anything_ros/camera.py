@@ -1,0 +1,221 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The camera behind an image: projection, distortion, rectification, resizing.
+
+Pixel (u, v) = (0, 0) is the centre of the top left pixel. The optical frame has x right, y down,
+z forward (REP 103). The distortion functions are OpenCV's; the conventions are those of
+sensor_msgs/CameraInfo and image_geometry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from depth_anything_ros.errors import BadFrameError
+
+Array = NDArray[np.float64]
+
+# Distortion model -> numbers of coefficients that OpenCV takes for it.
+_COEFFICIENTS = {
+    'plumb_bob': (4, 5),
+    'rational_polynomial': (8, 12, 14),
+    'equidistant': (4,),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """Camera model of one image as it arrives, or as it is emitted.
+
+    Attributes:
+        width: image width in pixels.
+        height: image height in pixels.
+        K: 3x3 intrinsics of this image in pixels.
+        D: distortion coefficients; empty for a pinhole image.
+        model: distortion model of D as CameraInfo names it.
+        R: 3x3 rotation from the camera's optical frame to the axes of the rectified image.
+        K_rect: 3x3 intrinsics that rectification leads to; K for a pinhole image.
+    """
+
+    width: int
+    height: int
+    K: Array
+    D: tuple[float, ...] = ()
+    model: str = 'plumb_bob'
+    R: Array = field(default_factory=lambda: np.eye(3))
+    K_rect: Array | None = None
+
+    @staticmethod
+    def from_calibration(
+        width: int,
+        height: int,
+        K: ArrayLike,
+        D: ArrayLike = (),
+        model: str = 'plumb_bob',
+        R: ArrayLike | None = None,
+        P: ArrayLike | None = None,
+        binning: tuple[int, int] = (0, 0),
+        roi: tuple[int, int, int, int] = (0, 0, 0, 0),
+        rectified: bool = False,
+    ) -> Camera:
+        """Build the model of the delivered image from the numbers of a CameraInfo message.
+
+        Args:
+            width: full-resolution calibrated width in pixels.
+            height: full-resolution calibrated height in pixels.
+            K: 3x3 (or 9) intrinsics of the raw image.
+            D: distortion coefficients.
+            model: CameraInfo.distortion_model; empty is allowed when D is all zero.
+            R: 3x3 (or 9) rectification rotation; all zeros means identity.
+            P: 3x4 (or 12) projection of the rectified image; all zeros means K. Its fourth column
+                (stereo baseline) is not used: depth stands in the image's own optical frame.
+            binning: (x, y) pixels merged into one; 0 means 1.
+            roi: (x_offset, y_offset, width, height) in full resolution; zero size means all.
+            rectified: whether the image has been rectified already, so that P describes it.
+
+        Returns:
+            The camera, region of interest first, then binning, as image_geometry does.
+
+        Raises:
+            BadFrameError: K is empty, or the distortion model is unknown.
+        """
+        K_raw = np.asarray(K, dtype=np.float64).reshape(3, 3)
+        P_full = np.zeros((3, 4)) if P is None else np.asarray(P, dtype=np.float64).reshape(3, 4)
+        K_rect = P_full[:, :3] if P_full.any() else K_raw
+        R_rect = np.zeros((3, 3)) if R is None else np.asarray(R, dtype=np.float64).reshape(3, 3)
+        R_rect = R_rect if R_rect.any() else np.eye(3)
+        coefficients = tuple(float(d) for d in np.asarray(D, dtype=np.float64).ravel())
+
+        x0, y0, roi_width, roi_height = roi
+        bin_x, bin_y = max(binning[0], 1), max(binning[1], 1)
+        to_delivered = np.array(
+            [[1 / bin_x, 0, -x0 / bin_x], [0, 1 / bin_y, -y0 / bin_y], [0, 0, 1]]
+        )
+        size = ((roi_width or width) // bin_x, (roi_height or height) // bin_y)
+        K_raw, K_rect = to_delivered @ K_raw, to_delivered @ K_rect
+
+        used = K_rect if rectified else K_raw
+        if not (np.isfinite(used).all() and used[0, 0] > 0 and used[1, 1] > 0):
+            raise BadFrameError(
+                'uncalibrated_camera',
+                'camera_info has no focal length (K is zero): calibrate the camera, or have its '
+                'driver load a calibration file',
+            )
+        if rectified:
+            return Camera(*size, K_rect, R=R_rect)
+        if not any(coefficients):
+            return Camera(*size, K_raw)
+        if len(coefficients) not in _COEFFICIENTS.get(model, ()):
+            raise BadFrameError(
+                'unknown_distortion',
+                f'camera_info has distortion model "{model}" with {len(coefficients)} '
+                f'coefficients; supported are {", ".join(_COEFFICIENTS)}: rectify the image first',
+            )
+        return Camera(*size, K_raw, coefficients, model, R_rect, K_rect)
+
+    @staticmethod
+    def uncalibrated(width: int, height: int) -> Camera:
+        """Return the camera of an image of which only the size is known."""
+        return Camera(width, height, np.zeros((3, 3)))
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the focal length is known, without which there are no rays."""
+        return bool(self.K[0, 0] > 0)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Image size in pixels as (height, width)."""
+        return self.height, self.width
+
+    @property
+    def is_distorted(self) -> bool:
+        """Whether the image has to be rectified before a pinhole describes it."""
+        return bool(self.D)
+
+    def rectified(self) -> Camera:
+        """Return the pinhole camera of the rectified image, of the same size."""
+        if not self.is_distorted:
+            return self
+        assert self.K_rect is not None
+        return Camera(self.width, self.height, self.K_rect, R=self.R)
+
+    def scaled(self, width: int, height: int) -> Camera:
+        """Return the camera of this image resized: u' = (u + 0.5) * sx - 0.5."""
+        sx, sy = width / self.width, height / self.height
+        resize = np.array([[sx, 0, 0.5 * sx - 0.5], [0, sy, 0.5 * sy - 0.5], [0, 0, 1]])
+        K_rect = None if self.K_rect is None else resize @ self.K_rect
+        return replace(self, width=width, height=height, K=resize @ self.K, K_rect=K_rect)
+
+    def strided(self, stride: int) -> Camera:
+        """Return the camera of every stride-th row and column of this image: u' = u / stride."""
+        subsample = np.diag([1 / stride, 1 / stride, 1.0])
+        K_rect = None if self.K_rect is None else subsample @ self.K_rect
+        return replace(
+            self,
+            width=math.ceil(self.width / stride),
+            height=math.ceil(self.height / stride),
+            K=subsample @ self.K,
+            K_rect=K_rect,
+        )
+
+    def rays(self) -> Array:
+        """Return the pinhole's viewing rays with unit z, HxWx3, in the image's optical frame."""
+        u, v = np.meshgrid(np.arange(self.width), np.arange(self.height))
+        pixels = np.stack([u, v, np.ones_like(u)], axis=-1).astype(np.float64)
+        rays: Array = pixels @ np.linalg.inv(self.K).T
+        return rays
+
+    def distort(self, xy: ArrayLike) -> Array:
+        """Project points of the plane z = 1 through the distortion.
+
+        Args:
+            xy: Nx2 coordinates x/z, y/z in the camera's optical frame.
+
+        Returns:
+            Nx2 pixel coordinates (u, v) in this image.
+        """
+        flat = np.asarray(xy, dtype=np.float64).reshape(-1, 2)
+        points = np.concatenate([flat, np.ones((len(flat), 1))], axis=1)[None]
+        zero = np.zeros(3)
+        if self.model == 'equidistant' and self.is_distorted:
+            pixels, _ = cv2.fisheye.projectPoints(points, zero, zero, self.K, np.array(self.D))
+        else:
+            pixels, _ = cv2.projectPoints(points, zero, zero, self.K, np.array(self.D))
+        return np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
+
+    def rectification_map(self, target: Camera) -> Array:
+        """Say where each pixel of a rectified image comes from in this distorted image.
+
+        Args:
+            target: pinhole camera of the wanted image: rectified(), or that scaled() to any size.
+
+        Returns:
+            HxWx2 source pixel coordinates (u, v), NaN where this image does not show the ray.
+        """
+        rays = target.rays() @ self.R  # R maps optical to rectified axes, its transpose back
+        z = rays[..., 2]
+        with np.errstate(divide='ignore', invalid='ignore'):
+            xy = rays[..., :2] / z[..., None]
+        source = self.distort(xy).reshape(*target.size, 2)
+        radius = np.linalg.norm(xy, axis=-1)
+        u, v = source[..., 0], source[..., 1]
+        seen = (z > 0) & (radius < self._unfolded_radius(float(np.nanmax(radius))))
+        seen &= (u >= -0.5) & (u <= self.width - 0.5) & (v >= -0.5) & (v <= self.height - 0.5)
+        source[~seen] = np.nan
+        return source
+
+    def _unfolded_radius(self, largest: float) -> float:
+        """Return the radius on z = 1 at which the distortion polynomial starts to fold back.
+
+        Beyond it a fitted polynomial maps rays that the camera never saw into the image again.
+        """
+        radius = np.linspace(0.0, largest * 1.01, 4096)
+        u = self.distort(np.stack([radius, np.zeros_like(radius)], axis=1))[:, 0]
+        folded = np.flatnonzero(np.diff(u) <= 0)
+        return float(radius[folded[0]]) if len(folded) else math.inf

@@ -1,0 +1,389 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every parameter of the node and the pipeline: default, unit, range and description.
+
+This is the only place where a default stands. ros/parameters.py turns these dataclasses into ROS
+parameters (a nested dataclass is a prefix, so ScaleConfig.max_hold is `scale.max_hold`), and
+config/depth_anything.yaml is written from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+import math
+from typing import Any
+
+from depth_anything_ros.errors import ConfigError
+
+
+def param(
+    default: Any,
+    description: str,
+    *,
+    unit: str = '',
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    runtime: bool = False,
+) -> Any:
+    """Declare one parameter as a dataclass field.
+
+    Args:
+        default: value and, by its type, the parameter's type.
+        description: one sentence for `ros2 param describe` and the YAML file.
+        unit: SI unit or pixel unit, empty when the value has none.
+        minimum: smallest allowed number, inclusive.
+        maximum: largest allowed number, inclusive.
+        choices: allowed strings.
+        runtime: whether it may be changed while the node is active.
+    """
+    metadata = {
+        'description': description,
+        'unit': unit,
+        'minimum': minimum,
+        'maximum': maximum,
+        'choices': choices,
+        'runtime': runtime,
+    }
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network, and what its output means where the checkpoint does not say."""
+
+    checkpoint: str = param(
+        'depth-anything/Depth-Anything-V2-Small-hf',
+        'Hub id, folder in Hugging Face format, official Depth Anything .pth file, or "bundled" '
+        '(the small one shipped for the demo).',
+    )
+    variant: str = param(
+        'auto',
+        'Family of an official .pth file; auto reads it from the file name.',
+        choices=('auto', 'v1', 'v2', 'v2-metric'),
+    )
+    max_depth: float = param(
+        0.0,
+        'Range of an official metric .pth file (20 indoor, 80 outdoor); 0 reads it from the '
+        'file name.',
+        unit='m',
+        minimum=0.0,
+        maximum=1000.0,
+    )
+    canonical_focal: float = param(
+        0.0,
+        'Focal length at network-input resolution for which a metric checkpoint predicts true '
+        'metres; 0 takes what the checkpoint says, which may be none.',
+        unit='px',
+        minimum=0.0,
+    )
+    input_size: int = param(
+        0,
+        'Shorter side of the network input, a multiple of 14; 0 takes the checkpoint\'s own '
+        '(518 for the official ones).',
+        unit='px',
+        minimum=0,
+        maximum=4096,
+    )
+
+
+@dataclass(frozen=True)
+class RuntimeConfig:
+    """Where and how the network runs."""
+
+    device: str = param(
+        'auto',
+        'auto (CUDA where there is one, else CPU), cpu, cuda or cuda:N; an explicit device never '
+        'falls back.',
+    )
+    precision: str = param(
+        'auto',
+        'Arithmetic of the network; auto is float16 on CUDA cards that are fast at it (compute '
+        'capability 7.0 on), else float32.',
+        choices=('auto', 'float32', 'float16', 'bfloat16'),
+    )
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """How the image relates to camera_info."""
+
+    rectified: str = param(
+        'auto',
+        'Whether the incoming image is already rectified; auto asks the resolved topic name for '
+        'a word "rect" or "image_rect...".',
+        choices=('auto', 'true', 'false'),
+    )
+
+
+@dataclass(frozen=True)
+class ScaleConfig:
+    """How a relative prediction becomes metres, and how long that is believed."""
+
+    method: str = param(
+        'auto',
+        'Where metres come from: lidar (points or scan), camera_height (known height above the '
+        'ground), none, or auto (what is there, lidar first).',
+        choices=('auto', 'lidar', 'camera_height', 'none'),
+    )
+    unanchored: str = param(
+        'withhold',
+        'What to do with a relative prediction that nothing anchors: withhold metric outputs, or '
+        'assume assumed_scale and assumed_shift.',
+        choices=('withhold', 'assume'),
+        runtime=True,
+    )
+    assumed_scale: float = param(
+        1.0,
+        'Scale s of 1/z = s*p + t when unanchored is assume.',
+        minimum=0.0,
+        runtime=True,
+    )
+    assumed_shift: float = param(
+        0.0,
+        'Shift t of 1/z = s*p + t when unanchored is assume.',
+        unit='1/m',
+        runtime=True,
+    )
+    T_camera_sensor: tuple[float, ...] = param(
+        (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+        'Pose of the point sensor in the camera optical frame: x y z qx qy qz qw; all zeros means '
+        'TF.',
+        unit='m, quaternion',
+    )
+    max_time_offset: float = param(
+        0.1,
+        'Largest difference between the stamps of an image and of the points that anchor it.',
+        unit='s',
+        minimum=0.0,
+        maximum=10.0,
+        runtime=True,
+    )
+    max_hold: float = param(
+        2.0,
+        'How long the last fit is used when no new one succeeds.',
+        unit='s',
+        minimum=0.0,
+        maximum=3600.0,
+        runtime=True,
+    )
+    min_range: float = param(
+        0.5, 'Nearest sensor point used as an anchor.', unit='m', minimum=0.0, runtime=True
+    )
+    max_range: float = param(
+        80.0, 'Farthest sensor point used as an anchor.', unit='m', minimum=0.1, runtime=True
+    )
+    refine: bool = param(
+        True,
+        'Correct the global fit where anchors show that it is off (spatially varying).',
+        runtime=True,
+    )
+    max_stddev: float = param(
+        0.0,
+        'Pixels less sure than this become NaN; 0 keeps all.',
+        unit='m',
+        minimum=0.0,
+        runtime=True,
+    )
+    camera_height: float = param(
+        0.0,
+        'Height of the camera above the ground; 0 means unknown, or TF from ground_frame.',
+        unit='m',
+        minimum=0.0,
+        maximum=1000.0,
+    )
+    camera_pitch: float = param(
+        0.0,
+        'Downward tilt of the optical axis below the horizon.',
+        unit='rad',
+        minimum=-math.pi / 2,
+        maximum=math.pi / 2,
+    )
+    ground_frame: str = param(
+        '',
+        'TF frame whose z = 0 plane is the ground; gives camera height and pitch; empty is off.',
+    )
+    fixed_frame: str = param(
+        '',
+        'TF frame that does not move (odom), to carry points from their stamp to the image\'s; '
+        'empty is off.',
+    )
+
+
+@dataclass(frozen=True)
+class DepthConfig:
+    """The depth image."""
+
+    encoding: str = param(
+        '32FC1',
+        '32FC1: metres, NaN invalid. 16UC1: millimetres, 0 invalid.',
+        choices=('32FC1', '16UC1'),
+        runtime=True,
+    )
+    stride: int = param(
+        1, 'Publish every n-th row and column.', unit='px', minimum=1, maximum=16, runtime=True
+    )
+    min: float = param(
+        0.1, 'Nearer depth is invalid.', unit='m', minimum=0.0, runtime=True
+    )
+    max: float = param(
+        80.0,
+        'Farther depth is invalid (NaN, never a wall at this distance).',
+        unit='m',
+        minimum=0.1,
+        maximum=10000.0,
+        runtime=True,
+    )
+
+
+@dataclass(frozen=True)
+class CloudConfig:
+    """The point cloud."""
+
+    stride: int = param(
+        1, 'Keep every n-th row and column.', unit='px', minimum=1, maximum=64, runtime=True
+    )
+    organized: bool = param(
+        True,
+        'Keep image order with NaN for invalid; false drops invalid points (height 1, dense).',
+        runtime=True,
+    )
+    stddev: bool = param(
+        False, 'Add a float32 field "stddev" in metres.', runtime=True
+    )
+    edge_threshold: float = param(
+        0.05,
+        'Relative depth change per pixel above which a pixel that lies on no plane is a flying '
+        'pixel and becomes NaN; 0 keeps all.',
+        unit='1/px',
+        minimum=0.0,
+        maximum=10.0,
+        runtime=True,
+    )
+
+
+@dataclass(frozen=True)
+class Config:
+    """All parameters of the node."""
+
+    image_transport: str = param(
+        'raw',
+        'raw subscribes to the image topic, compressed to that topic + /compressed.',
+        choices=('raw', 'compressed'),
+    )
+    autostart: bool = param(
+        True, 'Configure and activate by itself; false waits for a lifecycle manager.'
+    )
+    max_age: float = param(
+        0.0,
+        'Drop images older than this when their turn comes; 0 keeps all (bags have old stamps).',
+        unit='s',
+        minimum=0.0,
+        runtime=True,
+    )
+    model: ModelConfig = field(default_factory=ModelConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    camera: CameraConfig = field(default_factory=CameraConfig)
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
+    depth: DepthConfig = field(default_factory=DepthConfig)
+    cloud: CloudConfig = field(default_factory=CloudConfig)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One leaf of the configuration: its dotted name, value and the metadata of `param`."""
+
+    name: str
+    value: Any
+    description: str
+    unit: str
+    minimum: float | None
+    maximum: float | None
+    choices: tuple[str, ...]
+    runtime: bool
+
+
+def parameters(config: Any = Config(), prefix: str = '') -> list[Parameter]:
+    """List all parameters of a configuration, depth first, in order of declaration."""
+    found: list[Parameter] = []
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            found += parameters(value, f'{prefix}{item.name}.')
+        else:
+            found.append(Parameter(prefix + item.name, value, **item.metadata))
+    return found
+
+
+def with_values(config: Config, values: dict[str, Any]) -> Config:
+    """Return a copy of the configuration with some parameters replaced and everything checked.
+
+    Args:
+        config: the configuration to start from.
+        values: dotted name -> new value; an int is accepted where a float is declared.
+
+    Raises:
+        ConfigError: a name is unknown, a type or range is wrong, or parameters contradict.
+    """
+    declared = {parameter.name: parameter for parameter in parameters()}
+    changed: Any = config
+    for name, value in values.items():
+        if name not in declared:
+            raise ConfigError(f'unknown parameter "{name}"; config/depth_anything.yaml lists all')
+        changed = _replace_at(changed, name.split('.'), _checked(declared[name], value))
+    _check_together(changed)
+    result: Config = changed
+    return result
+
+
+def _replace_at(node: Any, path: list[str], value: Any) -> Any:
+    head, *rest = path
+    return replace(node, **{head: _replace_at(getattr(node, head), rest, value) if rest else value})
+
+
+def _checked(parameter: Parameter, value: Any) -> Any:
+    name, kind = parameter.name, type(parameter.value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if kind is tuple:
+        try:
+            numbers = tuple(float(x) for x in value)
+        except (TypeError, ValueError):
+            numbers = ()
+        if len(numbers) != len(parameter.value) or not all(map(math.isfinite, numbers)):
+            raise ConfigError(
+                f'{name} must be {len(parameter.value)} finite numbers, got {value!r}'
+            )
+        return numbers
+    if type(value) is not kind:
+        raise ConfigError(f'{name} must be {kind.__name__}, got {value!r}')
+    if parameter.choices and value not in parameter.choices:
+        raise ConfigError(f'{name} must be one of {", ".join(parameter.choices)}, got "{value}"')
+    if kind in (int, float):
+        low = -math.inf if parameter.minimum is None else parameter.minimum
+        high = math.inf if parameter.maximum is None else parameter.maximum
+        if not (math.isfinite(value) and low <= value <= high):
+            raise ConfigError(f'{name} must be in [{low:g}, {high:g}], got {value}')
+    return value
+
+
+def _check_together(config: Config) -> None:
+    if config.model.input_size % 14:
+        raise ConfigError(
+            f'model.input_size must be a multiple of 14 (or 0), got {config.model.input_size}'
+        )
+    if config.depth.min >= config.depth.max:
+        raise ConfigError(
+            f'depth.min ({config.depth.min}) must be less than depth.max ({config.depth.max})'
+        )
+    if config.scale.min_range >= config.scale.max_range:
+        raise ConfigError(
+            f'scale.min_range ({config.scale.min_range}) must be less than '
+            f'scale.max_range ({config.scale.max_range})'
+        )
+    quaternion = config.scale.T_camera_sensor[3:]
+    norm = math.sqrt(sum(x * x for x in quaternion))
+    if any(config.scale.T_camera_sensor) and abs(norm - 1.0) > 1e-2:
+        raise ConfigError(
+            f'scale.T_camera_sensor must end in a unit quaternion qx qy qz qw, got norm {norm:.3f}'
+        )

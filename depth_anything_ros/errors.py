@@ -1,0 +1,35 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Errors that a user can mend; anything else that is raised is a bug and keeps its traceback."""
+
+
+class DepthAnythingError(Exception):
+    """A mistake of input or setup: one line that names the cause and the cure."""
+
+
+class CheckpointError(DepthAnythingError):
+    """A checkpoint cannot be found, read or understood."""
+
+
+class ConfigError(DepthAnythingError):
+    """A parameter has a value outside its range, or two parameters contradict each other."""
+
+
+class DeviceError(DepthAnythingError):
+    """The requested compute device is not there."""
+
+
+class BadFrameError(DepthAnythingError):
+    """One image, camera model or point cloud cannot be used; the next one may be fine.
+
+    Attributes:
+        reason: short snake_case key under which the drop is counted on /diagnostics.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class DatasetError(DepthAnythingError):
+    """A data set's folder does not hold what its official layout promises."""
