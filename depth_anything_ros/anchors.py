@@ -1,0 +1,189 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sparse sensor points as anchors of the depth image: pixel, depth and ring of what it can see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+import torch
+
+from depth_anything_ros.camera import Camera
+from depth_anything_ros.config import ScaleConfig
+
+# A surface at least this far from the camera (perpendicular distance of its plane) never changes
+# inverse depth by more than 1 / (f * distance) from one pixel to the next.
+_NEAREST_PLANE_M = 0.7
+_RELATIVE_STEP = 0.05
+# Half the window of the local-minimum test, in pixels, for dense and for sparse scans.
+_WINDOW_RADIUS_PX = (3, 15)
+
+
+@dataclass(frozen=True, eq=False)
+class SensorPoints:
+    """Points of a lidar, a laser scanner or another range sensor.
+
+    Attributes:
+        xyz_m: Nx3 float32 positions in the sensor's frame, in metres; non-finite rows are ignored.
+        stamp_ns: time of the message in nanoseconds.
+        frame_id: name of the sensor's frame.
+        time_s: N float64 time of each point minus the stamp in seconds, None where unknown.
+        ring: N integer ring (beam) of each point, None where unknown.
+    """
+
+    xyz_m: NDArray[np.float32]
+    stamp_ns: int
+    frame_id: str
+    time_s: NDArray[np.float64] | None = None
+    ring: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.xyz_m)
+
+
+@dataclass(frozen=True, eq=False)
+class Anchors:
+    """Known depths of the depth image.
+
+    Attributes:
+        u: N float32 columns in pixels, inside the image.
+        v: N float32 rows in pixels.
+        z_m: N float32 depths along the optical axis in metres.
+        ring: N int64 ring of the sensor, -1 where unknown.
+    """
+
+    u: torch.Tensor
+    v: torch.Tensor
+    z_m: torch.Tensor
+    ring: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.z_m)
+
+    def __getitem__(self, keep: torch.Tensor) -> Anchors:
+        return Anchors(self.u[keep], self.v[keep], self.z_m[keep], self.ring[keep])
+
+
+def deskew(points: SensorPoints, T_image_sensor: NDArray[np.float64]) -> SensorPoints:
+    """Move every point to where the sensor would have seen it at the time of the image.
+
+    Args:
+        points: one sweep.
+        T_image_sensor: Nx4x4, for each point the sensor frame at the time of the point to the
+            sensor frame at the time of the image (both through a frame that does not move).
+
+    Returns:
+        The sweep as one rigid scan at the time of the image, without per-point times.
+    """
+    R, t = T_image_sensor[:, :3, :3], T_image_sensor[:, :3, 3]
+    xyz_m = np.einsum('nij,nj->ni', R, points.xyz_m) + t
+    return replace(points, xyz_m=xyz_m.astype(np.float32), time_s=None)
+
+
+def interpolate_transforms(
+    T_start: NDArray[np.float64], T_end: NDArray[np.float64], fraction: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Interpolate between two poses at constant velocity and constant turn rate.
+
+    Args:
+        T_start: 4x4 pose at fraction 0.
+        T_end: 4x4 pose at fraction 1, less than half a turn from the first.
+        fraction: N positions between them; beyond [0, 1] extrapolates.
+
+    Returns:
+        Nx4x4 poses.
+    """
+    turn, _ = cv2.Rodrigues(T_start[:3, :3].T @ T_end[:3, :3])
+    angle = float(np.linalg.norm(turn))
+    x, y, z = turn[:, 0] / angle if angle > 0 else np.array([1.0, 0.0, 0.0])
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    sine, cosine = np.sin(fraction * angle), np.cos(fraction * angle)
+    # Rodrigues' formula for all fractions of the turn at once.
+    R = np.eye(3) + sine[:, None, None] * cross + (1 - cosine)[:, None, None] * (cross @ cross)
+    T = np.tile(np.eye(4), (len(fraction), 1, 1))
+    T[:, :3, :3] = T_start[:3, :3] @ R
+    T[:, :3, 3] = T_start[:3, 3] + fraction[:, None] * (T_end[:3, 3] - T_start[:3, 3])
+    return T
+
+
+def project_points(
+    points: SensorPoints,
+    T_camera_sensor: NDArray[np.float64],
+    camera: Camera,
+    config: ScaleConfig,
+    device: torch.device | str = 'cpu',
+) -> Anchors:
+    """Project sensor points into the image and keep those that the camera can see.
+
+    Args:
+        points: N points in the sensor's frame.
+        T_camera_sensor: 4x4, sensor coordinates to the camera's optical frame.
+        camera: pinhole camera of the depth image; its R (optical to rectified axes) is applied.
+        config: range limits.
+        device: where the anchors go.
+
+    Returns:
+        Visible anchors, at most one per pixel.
+    """
+    T = np.asarray(T_camera_sensor, dtype=np.float64)
+    R = camera.R @ T[:3, :3]
+    with np.errstate(invalid='ignore'):
+        xyz = (points.xyz_m @ R.T.astype(np.float32)) + (camera.R @ T[:3, 3]).astype(np.float32)
+    z = xyz[:, 2]
+    range_m = np.linalg.norm(points.xyz_m, axis=1)
+    # NaN and infinity fail these comparisons.
+    near_enough = (range_m >= config.min_range) & (range_m <= config.max_range)
+    index = np.flatnonzero(near_enough & (z > 0.05))
+    pixels = xyz[index] @ camera.K.T.astype(np.float32)
+    u, v = pixels[:, 0] / pixels[:, 2], pixels[:, 1] / pixels[:, 2]
+    inside = (u >= -0.5) & (u < camera.width - 0.5) & (v >= -0.5) & (v < camera.height - 0.5)
+    u, v, index = u[inside], v[inside], index[inside]
+    keep = visible(u, v, z[index], camera)
+    u, v, index = u[keep], v[keep], index[keep]
+    ring = np.full(len(index), -1) if points.ring is None else points.ring[index]
+    return Anchors(
+        torch.from_numpy(u).to(device),
+        torch.from_numpy(v).to(device),
+        torch.from_numpy(z[index].copy()).to(device),
+        torch.from_numpy(ring.astype(np.int64)).to(device),
+    )
+
+
+def visible(
+    u: NDArray[np.float32], v: NDArray[np.float32], z_m: NDArray[np.float32], camera: Camera
+) -> NDArray[np.int64]:
+    """Tell which projected points the camera can see past the others.
+
+    A sensor beside the camera looks behind objects, and its points there fall between those of
+    the object. A point is hidden where another one in a window around it has a larger inverse
+    depth than any plane through the point could reach within the window.
+
+    Args:
+        u: N columns in pixels, inside the image.
+        v: N rows in pixels.
+        z_m: N depths in metres.
+        camera: pinhole camera of the image.
+
+    Returns:
+        Indices of the visible points, nearest of each pixel only, in the order given.
+    """
+    if len(z_m) == 0:
+        return np.zeros(0, dtype=np.int64)
+    column, row = np.rint(u).astype(np.int64), np.rint(v).astype(np.int64)
+    pixel = row * camera.width + column
+    near_last = np.argsort(-z_m, kind='stable')
+    inverse = np.zeros(camera.height * camera.width, dtype=np.float32)
+    owner = np.full(inverse.size, -1)
+    inverse[pixel[near_last]] = 1.0 / z_m[near_last]  # z-buffer: the last write is the nearest
+    owner[pixel[near_last]] = near_last
+    # The window spans the gaps between scan lines: about the mean spacing of the points.
+    covered = (np.ptp(column) + 1) * (np.ptp(row) + 1)
+    radius = int(np.clip(0.5 * np.sqrt(covered / len(z_m)), *_WINDOW_RADIUS_PX))
+    window = np.ones((2 * radius + 1, 2 * radius + 1), dtype=np.uint8)
+    largest = cv2.dilate(inverse.reshape(camera.size), window).reshape(-1)[pixel]
+    slope = radius / (camera.K[1, 1] * _NEAREST_PLANE_M)
+    hidden = largest > (1 + _RELATIVE_STEP) / z_m + slope
+    return np.flatnonzero((owner[pixel] == np.arange(len(z_m))) & ~hidden)
