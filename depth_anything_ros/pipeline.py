@@ -1,0 +1,301 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The product in one sentence: image -> network -> relative depth -> metric depth -> depth + cloud.
+
+No ROS here. Everything between the one upload and the one download stays on the device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+import torch
+from torch import Tensor
+import torch.nn.functional as F
+
+from depth_anything_ros.anchors import Anchors, project_points, SensorPoints
+from depth_anything_ros.camera import Camera
+from depth_anything_ros.config import Config
+from depth_anything_ros.pointcloud import pack_cloud, PackedCloud, ray_tensor
+from depth_anything_ros.predictor import Predictor
+from depth_anything_ros.preprocessing import Preprocessed, Preprocessor
+from depth_anything_ros.refinement import metric_depth
+from depth_anything_ros.scale import GroundPlane, ScaleEstimator, ScaleFit, State, unanchored
+from depth_anything_ros.stopwatch import Stopwatch
+
+THUMBNAIL = (24, 32)  # rows, columns: enough to tell a scene cut, cheap to download
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Which results somebody wants; the others are not computed."""
+
+    depth: bool = True
+    points: bool = True
+    stddev: bool = False
+    picture: bool = False
+    relative: bool = False
+    image_rect: bool = False
+
+    @property
+    def metric(self) -> bool:
+        """Whether any wanted result is in metres."""
+        return self.depth or self.points or self.stddev
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the network said of one image, on the device, before anything made metres of it.
+
+    Attributes:
+        values: HxW float32 at image size, in the model's space: relative inverse depth, or depth
+            in metres (focal correction applied) for a metric model.
+        image: HxWx3 uint8 RGB as uploaded.
+        thumbnail: small gray image by which scene cuts are told.
+        preprocessor: the geometry it was made with.
+        watch: the running stopwatch of this frame.
+    """
+
+    values: Tensor
+    image: Tensor
+    thumbnail: Tensor
+    preprocessor: Preprocessor
+    watch: Stopwatch
+
+
+@dataclass(frozen=True, eq=False)
+class DepthFrame:
+    """Results of one image on the host; None where not wanted or withheld.
+
+    Attributes:
+        camera: pinhole camera of the rectified image at full size.
+        depth_camera: pinhole camera of all images here (depth.stride applied).
+        fit: how metres came about, or why there are none.
+        depth: rows x columns, float32 metres with NaN invalid, or uint16 millimetres with 0.
+        stddev_m: rows x columns float32, metres.
+        points: rows x columns x F float32 cloud; see PackedCloud for the fields.
+        point_fields: names of the F fields.
+        points_dense: whether no point is NaN.
+        relative: rows x columns float32, what the network said, in its own unit.
+        picture: rows x columns x 3 uint8 BGR, nearer is brighter.
+        image_rect: rows x columns x 3 uint8 RGB that the depth is registered to.
+        timings_ms: stage -> duration in milliseconds.
+    """
+
+    camera: Camera
+    depth_camera: Camera
+    fit: ScaleFit
+    depth: NDArray[np.float32] | NDArray[np.uint16] | None = None
+    stddev_m: NDArray[np.float32] | None = None
+    points: NDArray[np.float32] | None = None
+    point_fields: tuple[str, ...] = ()
+    points_dense: bool = False
+    relative: NDArray[np.float32] | None = None
+    picture: NDArray[np.uint8] | None = None
+    image_rect: NDArray[np.uint8] | None = None
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+class DepthPipeline:
+    """Image, camera and sensor points in; metric depth and cloud out.
+
+    Attributes:
+        predictor: the network; anything with a spec, a device and a call will do.
+        config: read once per frame, so it may be replaced between frames.
+    """
+
+    def __init__(self, predictor: Predictor, config: Config = Config()) -> None:
+        """Take the network and the parameters; geometry is computed when a camera is first seen."""
+        self.predictor = predictor
+        self.config = config
+        self._scale = ScaleEstimator(config.scale, predictor.spec)
+        self._camera: Camera | None = None
+        self._preprocessor: Preprocessor | None = None
+        self._rays: Tensor | None = None
+
+    def process(
+        self,
+        image: NDArray[np.uint8],
+        camera: Camera,
+        points: SensorPoints | None = None,
+        T_camera_sensor: NDArray[np.float64] | None = None,
+        *,
+        stamp_ns: int = 0,
+        ground: GroundPlane | None = None,
+        outputs: Outputs = Outputs(),
+    ) -> DepthFrame:
+        """Turn one image into metric depth: predict(), then measure().
+
+        Args:
+            image: HxWx3 uint8 RGB.
+            camera: model of this image, distorted or not; an uncalibrated one gives no metres.
+            points: sparse points that anchor the scale, in the sensor frame.
+            T_camera_sensor: 4x4 pose of the sensor frame in the camera's optical frame.
+            stamp_ns: time of the image in nanoseconds; holding and filtering go by it.
+            ground: the ground plane in the rectified optical frame where it is known.
+            outputs: what to compute.
+
+        Returns:
+            The wanted outputs on the host; metric ones only when they are metres.
+
+        Raises:
+            BadFrameError: the image is not of the camera's size.
+        """
+        prediction = self.predict(image, camera)
+        return self.measure(
+            prediction, points, T_camera_sensor, stamp_ns=stamp_ns, ground=ground, outputs=outputs
+        )
+
+    @torch.inference_mode()
+    def predict(self, image: NDArray[np.uint8], camera: Camera) -> Prediction:
+        """Run the network on one image; see process() for the arguments."""
+        watch = Stopwatch(self.predictor.device)
+        preprocessor = self._preprocessor_for(camera)
+        prepared = preprocessor(image)
+        watch.lap('preprocess')
+        raw = self.predictor(prepared.network_input)
+        watch.lap('network')
+        raw = raw * self._focal_factor(preprocessor.network_camera)
+        values = F.interpolate(raw[None, None], camera.size, mode='bilinear')[0, 0]
+        watch.lap('upsample')
+        return Prediction(values, prepared.image, _thumbnail(prepared), preprocessor, watch)
+
+    @torch.inference_mode()
+    def measure(
+        self,
+        prediction: Prediction,
+        points: SensorPoints | None = None,
+        T_camera_sensor: NDArray[np.float64] | None = None,
+        *,
+        stamp_ns: int = 0,
+        ground: GroundPlane | None = None,
+        outputs: Outputs = Outputs(),
+    ) -> DepthFrame:
+        """Make metres of a prediction; points may arrive while the network runs, hence apart."""
+        config, watch = self.config, prediction.watch
+        geometry, device = prediction.preprocessor, self.predictor.device
+        camera = geometry.rectified
+
+        anchors: Anchors | None = None
+        if points is not None and T_camera_sensor is not None and camera.is_calibrated:
+            anchors = project_points(points, T_camera_sensor, camera, config.scale, device)
+        watch.lap('anchors')
+        self._scale.config = config.scale
+        if camera.is_calibrated:
+            fit = self._scale.update(
+                prediction.values, anchors, camera, stamp_ns, prediction.thumbnail, ground
+            )
+        else:
+            fit = unanchored(self.predictor.spec.space, stamp_ns, 'the camera is not calibrated')
+        watch.lap('fit')
+
+        results: dict[str, Tensor] = {}
+        cloud: PackedCloud | None = None
+        step = config.depth.stride
+        published = fit.state is not State.UNANCHORED or fit.assumed
+        if published and outputs.metric:
+            metric = metric_depth(prediction.values, fit, anchors, config)
+            depth_m, stddev_m = (
+                self._masked(plane, geometry) for plane in (metric.depth_m, metric.stddev_m)
+            )
+            watch.lap('metric')
+            if outputs.depth:
+                results['depth'] = _encode_depth(depth_m[::step, ::step], config.depth.encoding)
+            if outputs.stddev:
+                results['stddev_m'] = stddev_m[::step, ::step]
+            if outputs.points:
+                cloud = pack_cloud(
+                    depth_m,
+                    self._rays_for(camera),
+                    geometry.rectify(prediction.image),
+                    stddev_m,
+                    config.cloud,
+                )
+                results['points'] = cloud.points
+            watch.lap('pack')
+        if outputs.relative:
+            results['relative'] = self._masked(prediction.values, geometry)[::step, ::step]
+        if outputs.picture:
+            picture = _picture(prediction.values, self.predictor.spec.space)
+            results['picture'] = picture[::step, ::step]
+        if outputs.image_rect:
+            results['image_rect'] = geometry.rectify(prediction.image)[::step, ::step]
+        arrays = _download(results)
+        watch.lap('download')
+
+        if 'depth' in arrays and config.depth.encoding == '16UC1':
+            arrays['depth'] = arrays['depth'].view(np.uint16)
+        return DepthFrame(
+            camera,
+            camera.strided(step),
+            fit,
+            point_fields=cloud.fields if cloud else (),
+            points_dense=cloud.is_dense if cloud else False,
+            timings_ms=watch.milliseconds(),
+            **arrays,
+        )
+
+    def _preprocessor_for(self, camera: Camera) -> Preprocessor:
+        if self._preprocessor is None or camera is not self._camera:
+            self._preprocessor = Preprocessor(
+                camera, self.predictor.spec, self.config.model.input_size, self.predictor.device
+            )
+            self._camera, self._rays = camera, None
+            self._scale.reset()  # another zoom or size: the network's scale is another one
+        return self._preprocessor
+
+    def _rays_for(self, camera: Camera) -> Tensor:
+        if self._rays is None:
+            self._rays = ray_tensor(camera, self.predictor.device)
+        return self._rays
+
+    def _focal_factor(self, network_camera: Camera) -> float:
+        """Return what a canonical-focal model's output is multiplied by to be metres.
+
+        Z = output * f / f_canonical with f = (fx + fy) / 2 at network-input resolution (Depth
+        Anything 3, Metric3D).
+        """
+        canonical_px = self.predictor.spec.canonical_focal_px
+        if canonical_px is None:
+            return 1.0
+        return float(network_camera.K[0, 0] + network_camera.K[1, 1]) / 2 / canonical_px
+
+    @staticmethod
+    def _masked(plane: Tensor, geometry: Preprocessor) -> Tensor:
+        return plane if geometry.border is None else plane.masked_fill(geometry.border, torch.nan)
+
+
+def _thumbnail(prepared: Preprocessed) -> Tensor:
+    gray = prepared.network_input.mean(dim=1, keepdim=True)
+    return F.adaptive_avg_pool2d(gray, THUMBNAIL)[0, 0]
+
+
+def _encode_depth(depth_m: Tensor, encoding: str) -> Tensor:
+    """Return float32 metres as they are, or uint16 millimetres (as int16 bits) with 0 invalid."""
+    if encoding == '32FC1':
+        return depth_m
+    millimetres = (depth_m * 1000).round_().nan_to_num_(0.0)
+    return millimetres.masked_fill_(millimetres > 65535, 0.0).to(torch.int32).to(torch.int16)
+
+
+def _picture(prediction: Tensor, space: str) -> Tensor:
+    """Colour a prediction for people: HxWx3 uint8 BGR, nearer is brighter, 2-98 % stretched."""
+    nearness = prediction if space == 'inverse_depth' else 1 / prediction.clamp_min(1e-6)
+    low, high = torch.quantile(
+        nearness[::8, ::8].flatten(), torch.tensor([0.02, 0.98], device=nearness.device)
+    )
+    level = ((nearness - low) / (high - low).clamp_min(1e-9) * 255).nan_to_num_(0.0).clamp_(0, 255)
+    ramp = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)
+    return torch.from_numpy(ramp[:, 0]).to(nearness.device)[level.long()]
+
+
+def _download(results: dict[str, Tensor]) -> dict[str, Any]:
+    """Copy all results to the host with one wait at the end."""
+    on_host = {name: tensor.to('cpu', non_blocking=True) for name, tensor in results.items()}
+    if any(tensor.is_cuda for tensor in results.values()):
+        torch.cuda.current_stream().synchronize()
+    return {name: tensor.contiguous().numpy() for name, tensor in on_host.items()}
