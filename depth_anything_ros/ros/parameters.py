@@ -1,0 +1,102 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration dataclasses <-> ROS parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
+
+from depth_anything_ros.config import Config, Parameter, parameters, with_values
+from depth_anything_ros.errors import ConfigError
+
+_UNBOUNDED = 1e308
+_INT_UNBOUNDED = 2**31 - 1
+
+
+def declare(node: Node) -> Config:
+    """Declare every parameter on the node and return the configuration that it was started with.
+
+    Raises:
+        ConfigError: an override has the wrong type or is out of range.
+    """
+    declared = parameters()
+    try:
+        node.declare_parameters(
+            '', [(each.name, _ros_value(each.value), _descriptor(each)) for each in declared]
+        )
+    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+        raise ConfigError(str(error)) from error
+    return with_values(Config(), {each.name: _value(node, each.name) for each in declared})
+
+
+def on_change(node: Node, read: Callable[[], Config], apply: Callable[[Config], None]) -> None:
+    """Let the runtime-settable parameters be changed: all of a request or nothing.
+
+    Args:
+        node: the node on which declare() was called.
+        read: returns the configuration in force.
+        apply: takes the new one, checked as a whole.
+    """
+    names = {each.name for each in parameters()}
+
+    def check(changes: list[RosParameter]) -> SetParametersResult:
+        values = {change.name: change.value for change in changes if change.name in names}
+        try:
+            if values:
+                apply(with_values(read(), values))
+        except ConfigError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    node.add_on_set_parameters_callback(check)
+
+
+def _value(node: Node, name: str) -> Any:
+    return node.get_parameter(name).value
+
+
+def _ros_value(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _descriptor(parameter: Parameter) -> ParameterDescriptor:
+    """Describe a parameter to `ros2 param describe` and rqt.
+
+    Numbers are declared with dynamic typing, since people write 1 for 1.0 in YAML and on the
+    command line; with_values() checks type and range instead, and says what is wrong in one line.
+    """
+    unit = f' [{parameter.unit}]' if parameter.unit else ''
+    choices = f'One of: {", ".join(parameter.choices)}.' if parameter.choices else ''
+    descriptor = ParameterDescriptor(
+        description=parameter.description + unit,
+        additional_constraints=choices,
+        read_only=not parameter.runtime,
+        dynamic_typing=isinstance(parameter.value, (float, tuple)),
+    )
+    bounded = parameter.minimum is not None or parameter.maximum is not None
+    if bounded and isinstance(parameter.value, float):
+        low, high = _bounds(parameter, _UNBOUNDED)
+        descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+    elif bounded and isinstance(parameter.value, int):
+        low, high = _bounds(parameter, _INT_UNBOUNDED)
+        descriptor.integer_range = [
+            IntegerRange(from_value=int(low), to_value=int(high), step=1)
+        ]
+    return descriptor
+
+
+def _bounds(parameter: Parameter, unbounded: float) -> tuple[float, float]:
+    low = -unbounded if parameter.minimum is None else parameter.minimum
+    high = unbounded if parameter.maximum is None else parameter.maximum
+    return float(low), float(high)

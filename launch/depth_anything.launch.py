@@ -1,0 +1,90 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Start depth_anything, and RViz on request; `ros2 launch ... --show-args` lists the arguments."""
+
+from pathlib import Path
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch_ros.actions import LifecycleNode, Node
+
+CONFIG = Path(__file__).resolve().parent.parent / 'config'
+
+# Name: (default, description, choices).
+ARGUMENTS = {
+    'image': ('image', 'topic of the camera image', None),
+    'camera_info': ('', 'topic of its calibration; empty: camera_info beside the image', None),
+    'points': ('points', 'topic of the PointCloud2 that anchors the scale', None),
+    'scan': ('scan', 'topic of the LaserScan that anchors the scale', None),
+    'image_transport': ('', 'raw or compressed; empty: as in params_file', None),
+    'checkpoint': ('', 'hub id, folder or .pth file; empty: as in params_file', None),
+    'params_file': (str(CONFIG / 'depth_anything.yaml'), 'parameters of the node', None),
+    'namespace': ('', 'namespace of the node and of its topics', None),
+    'use_sim_time': ('false', 'take the time from /clock', ('true', 'false')),
+    'log_level': ('info', 'debug, info, warn, error or fatal', None),
+    'shm': ('false', 'exchange images through 32 MB of shared memory', ('true', 'false')),
+    'rviz': ('false', 'start RViz too', ('true', 'false')),
+    'fixed_frame': ('', 'fixed frame of RViz; empty: camera_optical_frame', None),
+}
+
+
+def generate_launch_description():
+    """Return the declared arguments and the actions that they lead to."""
+    declared = [
+        DeclareLaunchArgument(name, default_value=default, description=text, choices=choices)
+        for name, (default, text, choices) in ARGUMENTS.items()
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=_start)])
+
+
+def _start(context):
+    given = {name: context.launch_configurations[name] for name in ARGUMENTS}
+    parameters = {'use_sim_time': given['use_sim_time'] == 'true'}
+    if given['checkpoint']:
+        parameters['model.checkpoint'] = given['checkpoint']
+    if given['image_transport']:
+        parameters['image_transport'] = given['image_transport']
+    camera_info = given['camera_info'] or _sibling(given['image'], 'camera_info')
+
+    actions = []
+    if given['shm'] == 'true':
+        # The first name holds up to Jazzy, the second from Kilted on.
+        for variable in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
+            actions.append(SetEnvironmentVariable(variable, str(CONFIG / 'fastdds_shm.xml')))
+    # It configures and activates itself; its parameter autostart=false leaves that to a manager.
+    actions.append(
+        LifecycleNode(
+            package='depth_anything_ros',
+            executable='depth_node',
+            name='depth_anything',
+            namespace=given['namespace'],
+            parameters=[given['params_file'], parameters],
+            remappings=[
+                ('image', given['image']),
+                ('camera_info', camera_info),
+                ('points', given['points']),
+                ('scan', given['scan']),
+            ],
+            ros_arguments=['--log-level', given['log_level']],
+            output='screen',
+        )
+    )
+    if given['rviz'] == 'true':
+        fixed_frame = ['-f', given['fixed_frame']] if given['fixed_frame'] else []
+        outputs = ('depth/image', 'depth/image_color', 'depth/points')
+        actions.append(
+            Node(
+                package='rviz2',
+                executable='rviz2',
+                namespace=given['namespace'],
+                arguments=['-d', str(CONFIG / 'depth_anything.rviz'), *fixed_frame],
+                parameters=[{'use_sim_time': parameters['use_sim_time']}],
+                remappings=[('/image', given['image']), *((f'/{name}', name) for name in outputs)],
+            )
+        )
+    return actions
+
+
+def _sibling(topic, name):
+    """Return the topic of that name beside this one, as image_transport looks for camera_info."""
+    return topic.rpartition('/')[0] + '/' + name if '/' in topic else name
