@@ -1,0 +1,61 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The processes of one run under torchrun, on one machine or many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import os
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all: its number from 0, how many there are, and its device."""
+
+    rank: int
+    count: int
+    device: str
+
+    def share_gradients(self, module: nn.Module) -> None:
+        """Replace each process's gradients by their mean, in one message."""
+        if self.count == 1:
+            return
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        torch.distributed.all_reduce(flat)
+        means = torch.split(flat / self.count, [gradient.numel() for gradient in gradients])
+        for gradient, mean in zip(gradients, means):
+            gradient.copy_(mean.view_as(gradient))
+
+    @torch.no_grad()
+    def disagreement(self, module: nn.Module) -> float:
+        """Return the largest difference of any weight between processes; 0 when all is well."""
+        low = torch.cat([p.reshape(-1) for p in module.parameters()])
+        high = low.clone()
+        if self.count > 1:
+            torch.distributed.all_reduce(low, torch.distributed.ReduceOp.MIN)
+            torch.distributed.all_reduce(high, torch.distributed.ReduceOp.MAX)
+        return float((high - low).max())
+
+    def leave(self) -> None:
+        """Part from the other processes."""
+        if self.count > 1:
+            torch.distributed.destroy_process_group()
+
+
+def join(device: str) -> Processes:
+    """Join the processes that torchrun started; one alone without it.
+
+    Args:
+        device: 'cpu' or 'cuda', of which each process takes the one of its local number.
+    """
+    if not torch.distributed.is_torchelastic_launched():
+        return Processes(0, 1, device)
+    if device == 'cuda':
+        device = f'cuda:{os.environ["LOCAL_RANK"]}'
+        torch.cuda.set_device(device)
+    torch.distributed.init_process_group('nccl' if device.startswith('cuda') else 'gloo')
+    return Processes(torch.distributed.get_rank(), torch.distributed.get_world_size(), device)

@@ -1,0 +1,119 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a run leaves behind: log, learning curve, sample pictures, state and checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+import json
+from pathlib import Path
+import shutil
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+import torch
+from transformers import PreTrainedModel
+
+from depth_anything_ros.errors import DepthAnythingError
+from depth_anything_ros.training.config import TrainConfig
+from depth_anything_ros.training.network import save_network
+from depth_anything_ros.training.scoring import predict_image, score_world
+from depth_anything_ros.training.world_data import WorldImages
+
+_SAMPLES = 6
+
+
+class Recorder:
+    """Writes log.jsonl, samples.png, TensorBoard events, state.pt and checkpoint/ of a run."""
+
+    def __init__(self, config: TrainConfig, held_out: WorldImages, first_step: int) -> None:
+        config.out.mkdir(parents=True, exist_ok=True)
+        self.config, self.held_out = config, held_out
+        self._log = (config.out / 'log.jsonl').open('a')
+        self._progress = Progress(
+            TextColumn('training'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            TextColumn('{task.fields[note]}'))
+        self._task = self._progress.add_task('', total=config.steps, completed=first_step, note='')
+        self._board = _tensorboard(config.out) if config.tensorboard else None
+
+    def __enter__(self) -> Recorder:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+        self._log.close()
+        if self._board is not None:
+            self._board.close()
+
+    def step(self, row: dict[str, Any]) -> None:
+        """Log one step's numbers; every tenth and each with a held-out score is kept."""
+        self._progress.update(self._task, completed=row['step'])
+        if 'held_out' in row:
+            self._progress.update(self._task, note=f'AbsRel {row["held_out"]["abs_rel"]:.3f}')
+        elif row['step'] % 10:
+            return
+        print(json.dumps(row), file=self._log, flush=True)
+        if self._board is not None:
+            for name, value in {**row, **row.get('held_out', {})}.items():
+                if isinstance(value, float):
+                    self._board.add_scalar(name, value, row['step'])
+
+    def evaluate(self, network: PreTrainedModel, short_side: int) -> dict[str, float]:
+        """Score on the held-out pictures, and show a few of them in samples.png."""
+        predict = partial(predict_image, network, short_side=short_side)
+        _write_samples(self.config.out / 'samples.png', predict, self.held_out)
+        return score_world(predict, self.held_out, self.config.eval_count)
+
+    def save(self, network: PreTrainedModel, state: dict[str, Any]) -> None:
+        """Write checkpoint and state beside the old ones, then put them in their place.
+
+        Raises:
+            DepthAnythingError: the disk is full or not writable; the old ones stay.
+        """
+        checkpoint, state_file = self.config.out / 'checkpoint', self.config.out / 'state.pt'
+        part, state_part = checkpoint.with_suffix('.part'), state_file.with_suffix('.part')
+        try:
+            shutil.rmtree(part, ignore_errors=True)
+            save_network(network, part, self.config.network.input_size)
+            torch.save(state, state_part)
+            shutil.rmtree(checkpoint, ignore_errors=True)
+            part.rename(checkpoint)
+            state_part.replace(state_file)
+        except (OSError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise DepthAnythingError(f'cannot save to {self.config.out} ({reason}): make room and '
+                                     'run again, it goes on from the last good state') from error
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise DepthAnythingError('tensorboard: true needs the package tensorboard: '
+                                 'pip install tensorboard') from error
+    return SummaryWriter(str(folder))
+
+
+def _write_samples(path: Path, predict: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+                   pictures: WorldImages) -> None:
+    """Rows of image, prediction and truth; nearer is brighter."""
+    columns = []
+    for i in range(min(_SAMPLES, len(pictures))):
+        image = pictures.image_rgb[i]
+        maps = [_bright(values) for values in (
+            predict(image), np.nan_to_num(pictures.inverse_depth[i].astype(np.float32)))]
+        columns.append(np.vstack([image[..., ::-1], *maps]))
+    cv2.imwrite(str(path), np.hstack(columns))
+
+
+def _bright(inverse: NDArray[np.float32]) -> NDArray[np.uint8]:
+    low, high = np.percentile(inverse, (1, 99))
+    grey = np.clip((inverse - low) / max(float(high - low), 1e-9), 0, 1) ** 0.6
+    picture: NDArray[np.uint8] = np.asarray(
+        cv2.applyColorMap((255 * grey).astype(np.uint8), cv2.COLORMAP_INFERNO), dtype=np.uint8)
+    return picture

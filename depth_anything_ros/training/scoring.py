@@ -1,0 +1,88 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The score of a network of relative inverse depth on held-out pictures of the world.
+
+Unweighted affine least squares per image in inverse depth, sky excluded, 0.3 to 80 m, scores in
+depth space, per image and then the mean over images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+import torch
+import torch.nn.functional as F
+from transformers import PreTrainedModel
+
+from depth_anything_ros.metrics import abs_rel, align_inverse_depth, delta
+from depth_anything_ros.training.augment import to_network
+from depth_anything_ros.training.world_data import WorldImages
+
+NEAR_M, FAR_M = 0.3, 80.0
+
+
+def score_image(
+    prediction: NDArray[np.floating], depth_m: NDArray[np.floating]
+) -> tuple[float, float]:
+    """Score one prediction after its affine fit.
+
+    Args:
+        prediction: HxW relative inverse depth.
+        depth_m: HxW true Z depth in metres; inf for sky.
+
+    Returns:
+        AbsRel and delta1 in depth space over 0.3 to 80 m; aligned depth beyond the ends of that
+        range, or of an inverse that is not positive, is set to the end.
+    """
+    used = (depth_m >= NEAR_M) & (depth_m <= FAR_M)
+    depth, p = depth_m[used].astype(np.float64), prediction[used].astype(np.float64)
+    scale, shift = align_inverse_depth(p, depth)
+    aligned = 1 / np.clip(scale * p + shift, 1 / FAR_M, 1 / NEAR_M)
+    return abs_rel(aligned, depth), delta(aligned, depth)
+
+
+@torch.no_grad()
+def predict_image(
+    network: PreTrainedModel, image_rgb: NDArray[np.uint8], short_side: int
+) -> NDArray[np.float32]:
+    """Predict one HxWx3 uint8 picture at the given shorter side, resized back to HxW."""
+    height, width, _ = image_rgb.shape
+    scale = short_side / min(height, width)
+    size = [max(14, round(side * scale / 14) * 14) for side in (height, width)]
+    image = torch.from_numpy(np.array(image_rgb)).permute(2, 0, 1)[None].float() / 255
+    image = F.interpolate(image, size, mode='bicubic', align_corners=False, antialias=True)
+    device = next(network.parameters()).device
+    out = network(to_network(image.clamp(0, 1)).to(device)).predicted_depth[:, None].float()
+    if network.config.depth_estimation_type == 'metric':
+        out = 1 / out.clamp(min=1e-3)
+    out = F.interpolate(out, (height, width), mode='bilinear', align_corners=False)
+    result: NDArray[np.float32] = out[0, 0].cpu().numpy()
+    return result
+
+
+def score_world(predict: Callable[[NDArray[np.uint8]], NDArray[np.float32]], data: WorldImages,
+                count: int) -> dict[str, float]:
+    """Score predictions on the first pictures of a folder, a constant prediction beside it.
+
+    Args:
+        predict: from HxWx3 uint8 RGB to HxW relative inverse depth.
+        data: held-out pictures.
+        count: how many of them.
+
+    Returns:
+        abs_rel, delta1, constant_abs_rel, constant_delta1.
+    """
+    rows = []
+    for i in range(min(count, len(data))):
+        with np.errstate(divide='ignore'):
+            depth_m = 1 / data.inverse_depth[i].astype(np.float32)
+        if ((depth_m >= NEAR_M) & (depth_m <= FAR_M)).sum() < 100:
+            continue
+        prediction = predict(data.image_rgb[i])
+        rows.append(score_image(prediction, depth_m)
+                    + score_image(np.zeros_like(prediction), depth_m))
+    mean = np.mean(rows, axis=0)
+    names = ('abs_rel', 'delta1', 'constant_abs_rel', 'constant_delta1')
+    return {name: round(float(value), 4) for name, value in zip(names, mean)}

@@ -1,0 +1,108 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The unlabelled half of the recipe: pseudo labels, CutMix and feature alignment."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn, Tensor
+from transformers import AutoModel, AutoModelForDepthEstimation
+
+from depth_anything_ros.errors import CheckpointError
+from depth_anything_ros.training.augment import strong_colours, to_network
+from depth_anything_ros.training.config import StudentConfig
+from depth_anything_ros.training.losses import cutmix_loss, feature_alignment_loss, gradient_loss
+from depth_anything_ros.training.network import Trainee
+
+
+class Unlabelled:
+    """Loss of pictures without depth, given a frozen teacher and perhaps a frozen encoder.
+
+    Source: Depth Anything (arXiv 2401.10891) section 3.2 and 3.3.
+    """
+
+    def __init__(self, config: StudentConfig, device: str) -> None:
+        """Load the frozen networks.
+
+        Args:
+            config: where they are and what to do.
+            device: where to compute.
+
+        Raises:
+            CheckpointError: one cannot be loaded.
+        """
+        self.config = config
+        self.teacher = _frozen(AutoModelForDepthEstimation, config.teacher, device)
+        self.encoder = None
+        if config.encoder is not None:
+            self.encoder = _frozen(AutoModel, config.encoder, device)
+
+    def __call__(self, trainee: Trainee, image: Tensor, generator: torch.Generator
+                 ) -> dict[str, Tensor]:
+        """Terms of the loss, named as their weights.
+
+        Args:
+            trainee: the student.
+            image: Bx3xHxW float32 RGB, 0 to 1, clean.
+            generator: on the CPU.
+        """
+        config = self.config
+        with torch.no_grad():  # the teacher sees clean pictures
+            target = self.teacher(to_network(image)).predicted_depth.float()
+        seen = strong_colours(image, generator) if config.strong else image
+        inside = torch.ones_like(target, dtype=torch.bool)
+        if config.strong:
+            inside = cut_boxes(target.shape, config.cutmix, generator).to(image.device)
+        # The partner of each picture is its neighbour in the batch.
+        seen = torch.where(inside[:, None], seen, seen.roll(1, dims=0))
+        prediction, features = trainee.predict(seen)
+        terms = {'unlabelled': cutmix_loss(prediction, target, target.roll(1, dims=0), inside)}
+        if config.gradient:
+            terms['pseudo_gradient'] = gradient_loss(prediction, target, inside)
+        if self.encoder is not None:
+            with torch.no_grad():
+                frozen = self.encoder(to_network(seen)).last_hidden_state[:, 1:].float()
+            if frozen.shape != features.shape:
+                raise CheckpointError(
+                    f'{config.encoder} has features of {frozen.shape[-1]} channels and the '
+                    f'student of {features.shape[-1]}: take an encoder of the same hidden size')
+            terms['alignment'] = feature_alignment_loss(features, frozen, config.margin)
+        return terms
+
+
+def cut_boxes(shape: torch.Size, probability: float, generator: torch.Generator) -> Tensor:
+    """Draw CutMix masks: false in a random box of some pictures, which shows another picture.
+
+    Args:
+        shape: B, H, W.
+        probability: of a picture being cut; the others keep all pixels.
+        generator: on the CPU.
+
+    Returns:
+        BxHxW bool. The box has 2 to 40 % of the area and a side ratio of 0.3 to 1 / 0.3 (UniMatch).
+    """
+    batch, height, width = shape
+    mask = torch.ones(batch, height, width, dtype=torch.bool)
+    for i in range(batch):
+        area, ratio, x, y, chance = torch.rand(5, generator=generator).tolist()
+        area = (0.02 + 0.38 * area) * height * width
+        ratio = math.exp((2 * ratio - 1) * math.log(1 / 0.3))
+        rows = min(height, max(1, round(math.sqrt(area * ratio))))
+        columns = min(width, max(1, round(math.sqrt(area / ratio))))
+        top, left = int(y * (height - rows + 1)), int(x * (width - columns + 1))
+        if chance < probability:
+            mask[i, top:top + rows, left:left + columns] = False
+    return mask
+
+
+def _frozen(kind: Any, path: Path, device: str) -> nn.Module:
+    try:
+        network: nn.Module = kind.from_pretrained(path, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        reason = ' '.join(str(error).split())
+        raise CheckpointError(f'cannot load the frozen network {path}: {reason}') from error
+    return network.eval().requires_grad_(False).to(device)

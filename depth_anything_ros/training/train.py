@@ -1,0 +1,218 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import nullcontext
+import copy
+import dataclasses
+import math
+from pathlib import Path
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+import torch.nn.functional as F
+from transformers import AutoModelForDepthEstimation, DepthAnythingForDepthEstimation
+
+from depth_anything_ros.errors import CheckpointError, DepthAnythingError
+from depth_anything_ros.training.augment import random_crop, strong_colours
+from depth_anything_ros.training.config import load_config, LossWeights, Phase, TrainConfig
+from depth_anything_ros.training.folder_data import UNKNOWN_CLASS
+from depth_anything_ros.training.losses import gradient_loss, relative_loss, silog_loss, ssi_loss
+from depth_anything_ros.training.network import build_network, coarse_targets, Trainee
+from depth_anything_ros.training.processes import join
+from depth_anything_ros.training.record import Recorder
+from depth_anything_ros.training.scoring import FAR_M, NEAR_M
+from depth_anything_ros.training.student import Unlabelled
+from depth_anything_ros.training.world_data import open_pictures, open_world, WorldImages
+
+
+def labelled_loss(trainee: Trainee, image: Tensor, inverse_depth: Tensor, semantic: Tensor
+                  ) -> dict[str, Tensor]:
+    """Terms of the loss of labelled pictures, named as their weights.
+
+    Args:
+        trainee: the network.
+        image: Bx3xHxW float32 RGB, 0 to 1.
+        inverse_depth: BxHxW float32; 0 for sky, NaN where unknown.
+        semantic: BxHxW int64.
+    """
+    prediction, coarse, logits = trainee(image)
+    valid = inverse_depth.isfinite()  # sky is valid: 0, the farthest
+    inverse_depth = inverse_depth.nan_to_num()
+    ranged = (inverse_depth > 1 / FAR_M) & (inverse_depth < 1 / NEAR_M)
+    target = inverse_depth.clamp(max=1 / NEAR_M)
+    small = coarse_targets(target, coarse.shape[1:])
+    known = coarse_targets(valid, coarse.shape[1:]) > 0
+    classes = coarse_targets(semantic, coarse.shape[1:]).long()
+    named = int((classes != UNKNOWN_CLASS).sum())
+    semantic_error = F.cross_entropy(logits, classes, ignore_index=UNKNOWN_CLASS, reduction='sum')
+    terms = {'coarse': ssi_loss(coarse, small, known), 'semantic': semantic_error / max(named, 1)}
+    if trainee.network.config.depth_estimation_type == 'metric':
+        return {'silog': silog_loss(prediction, 1 / target.clamp(min=1e-6), ranged), **terms}
+    return {
+        'ssi': ssi_loss(prediction, target, valid),
+        'gradient': gradient_loss(prediction, target, valid),
+        'relative': relative_loss(prediction, target, ranged),
+        **terms,
+        'negative': F.relu(-prediction).mean(),
+    }
+
+
+def weigh(terms: dict[str, Tensor], weights: LossWeights) -> Tensor:
+    """Sum of the terms, each times its weight."""
+    return torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
+
+
+def _batch(
+    data: WorldImages, indices: np.ndarray[Any, Any], size: tuple[int, int],
+    generator: torch.Generator, device: str, colours: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    indices = np.sort(indices)
+    image = torch.from_numpy(data.image_rgb[indices]).to(device).permute(0, 3, 1, 2).float() / 255
+    inverse = torch.from_numpy(data.inverse_depth[indices]).to(device).float()
+    semantic = torch.from_numpy(data.semantic[indices]).to(device)
+    image, inverse, semantic = random_crop(image, inverse, semantic, size, generator)
+    return strong_colours(image, generator, colours), inverse, semantic
+
+
+def _schedule(config: TrainConfig) -> Iterator[tuple[Phase, float]]:
+    for phase in config.phases:
+        for i in range(phase.steps):
+            yield phase, phase.lr_from + (phase.lr_to - phase.lr_from) * (i + 1) / phase.steps
+
+
+def _optimizer(trainee: Trainee, config: TrainConfig) -> torch.optim.Optimizer:
+    groups = []
+    for encoder in (True, False):
+        named = [p for name, p in trainee.named_parameters()
+                 if name.startswith('network.backbone.') == encoder]
+        for matrices in (True, False):
+            chosen = [p for p in named if (p.ndim >= 2 and p.shape[0] > 1) == matrices]
+            groups.append({'params': chosen, 'factor': config.encoder_lr if encoder else 1.0,
+                           'weight_decay': config.weight_decay if matrices else 0.0})
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98))
+
+
+def _fresh_network(config: TrainConfig) -> DepthAnythingForDepthEstimation:
+    network = build_network(config.network)
+    if config.init is not None:
+        try:
+            start = AutoModelForDepthEstimation.from_pretrained(config.init, dtype=torch.float32)
+            network.load_state_dict(start.state_dict())
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = ' '.join(str(error).split())[:300]
+            raise CheckpointError(f'cannot start from {config.init}: {reason}') from error
+    return network
+
+
+@torch.no_grad()
+def _average(ema: torch.nn.Module, network: torch.nn.Module, decay: float) -> None:
+    for kept, new in zip(ema.parameters(), network.parameters()):
+        kept.lerp_(new, 1 - decay)
+
+
+def train(config: TrainConfig) -> None:
+    """Train a network and leave it in config.out/checkpoint.
+
+    Args:
+        config: the run; it goes on from config.out/state.pt where that exists.
+
+    Raises:
+        DepthAnythingError: data are missing, the loss is no longer a number, or nothing can be
+            saved; the last good state and checkpoint stay.
+    """
+    processes = join(config.device)
+    device = processes.device
+    data, held_out = open_pictures(config.data), open_world(config.held_out)
+    torch.manual_seed(config.seed)
+    trainee = Trainee(_fresh_network(config)).to(device)
+    trainee.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ema = copy.deepcopy(trainee.network).requires_grad_(False)
+    optimizer = _optimizer(trainee, config)
+    unlabelled, labelled = None, True
+    if config.student is not None:
+        unlabelled = Unlabelled(config.student, device)
+        extra = open_pictures(config.student.unlabelled, with_depth=False)
+        labelled = config.student.labelled
+    first, spent_s = 0, 0.0
+    if (state_file := config.out / 'state.pt').is_file():
+        state = torch.load(state_file, map_location=device, weights_only=True)
+        trainee.load_state_dict(state['trainee'])
+        ema.load_state_dict(state['ema'])
+        optimizer.load_state_dict(state['optimizer'])
+        first, spent_s = state['step'], state['seconds']
+    started = time.monotonic() - spent_s
+    with Recorder(config, held_out, first) if processes.rank == 0 else nullcontext() as recorder:
+        for step, (phase, lr) in enumerate(_schedule(config), start=1):
+            if step <= first:
+                continue
+            # All chance of a step comes from its number: a resumed run draws what it would have.
+            rng = np.random.default_rng([config.seed, step])
+            generator = torch.Generator()
+            size = phase.sizes[rng.integers(len(phase.sizes))]
+            mine = slice(processes.rank, None, processes.count)
+            indices = rng.choice(len(data), phase.batch_size, replace=False)[mine]
+            generator.manual_seed(int(rng.integers(2**62)) + processes.rank)
+            batch = _batch(data, indices, size, generator, device, phase.colours)
+            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=config.bf16):
+                terms = labelled_loss(trainee, *batch) if labelled else {}
+                if unlabelled is not None and config.student is not None:
+                    count = phase.batch_size * config.student.ratio
+                    others = rng.choice(len(extra), count, replace=count > len(extra))[mine]
+                    clean, _, _ = _batch(extra, others, size, generator, device, 0.0)
+                    terms.update(unlabelled(trainee, clean, generator))
+                weights = dataclasses.replace(
+                    config.loss, relative=config.loss.relative * phase.relative)
+                loss = weigh(terms, weights)
+            if not math.isfinite(float(loss.detach())):
+                raise DepthAnythingError(
+                    f'the loss is {float(loss.detach())} at step {step}: lower the learning rate; '
+                    f'the last good state is {state_file}')
+            for group in optimizer.param_groups:
+                group['lr'] = lr * group['factor']
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            processes.share_gradients(trainee)
+            torch.nn.utils.clip_grad_norm_(trainee.parameters(), config.clip)
+            optimizer.step()
+            _average(ema, trainee.network, min(config.ema, 1 - 10 / (10 + step)))
+            row: dict[str, Any] = {'step': step, 'seconds': round(time.monotonic() - started, 1),
+                                   'lr': lr}
+            row.update({name: round(float(term.detach()), 4) for name, term in terms.items()})
+            if step % config.eval_every == 0 or step == config.steps:
+                row['weights_differ'] = processes.disagreement(trainee)
+                if recorder is not None:
+                    row['held_out'] = recorder.evaluate(ema, min(phase.sizes[0]))
+                    recorder.save(ema, {
+                        'trainee': trainee.state_dict(), 'ema': ema.state_dict(), 'step': step,
+                        'optimizer': optimizer.state_dict(), 'seconds': row['seconds']})
+            if recorder is not None:
+                recorder.step(row)
+    processes.leave()
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description='Train a Depth Anything network.')
+    parser.add_argument('config', type=Path, help='YAML file, such as config/train_world.yaml')
+    parser.add_argument('--data', nargs='+', help="replaces the file's data")
+    for name in ('held_out', 'out', 'device'):
+        parser.add_argument('--' + name.replace('_', '-'), help=f"replaces the file's {name}")
+    args = vars(parser.parse_args())
+    path = args.pop('config')
+    try:
+        train(load_config(path, {k: v for k, v in args.items() if v is not None}))
+    except DepthAnythingError as error:
+        sys.exit(f'train: {error}')
+
+
+if __name__ == '__main__':
+    main()
