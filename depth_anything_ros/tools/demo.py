@@ -1,0 +1,405 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The node on a moving scene, scored live: `make demo`.
+
+The node and the robot (or the bag that takes its place) are processes of their own; this one
+listens. DURATION, CHECKPOINT, BAG and VIEWER in the environment are defaults of the options.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+import json
+import os
+from pathlib import Path
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
+from rich.live import Live
+from rich.table import Table
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+from depth_anything_ros.errors import DepthAnythingError
+from depth_anything_ros.ros.conversions import stamp_to_ns
+from depth_anything_ros.tools.bag import BagWriter, depth_plane, find_sensors
+from depth_anything_ros.tools.contact_sheet import draw_contact_sheet
+from depth_anything_ros.tools.demo_score import DemoScore
+from depth_anything_ros.tools.play_bag import topic_types
+from depth_anything_ros.tools.play_frames import matrix_to_pose
+from depth_anything_ros.tools.running import running_node
+from depth_anything_ros.tools.world_robot import CAMERA_FRAME, LIDAR_FRAME, T_CAMERA_LIDAR
+
+OUTPUTS: dict[str, Any] = {
+    '/depth/image': Image,
+    '/depth/camera_info': CameraInfo,
+    '/depth/points': PointCloud2,
+    '/depth/stddev': Image,
+    '/depth/image_color': Image,
+    '/depth/relative': Image,
+    '/depth/image_rect': Image,
+    '/depth/scale': DiagnosticStatus,
+    '/diagnostics': DiagnosticArray,
+}
+FIRST_OUTPUT_S = 30.0  # from when the node listens
+LAST_OUTPUT_S = 2.0  # after the last message of a bag
+STOPPING_S = 10.0
+SHARED_MEMORY = Path('config', 'fastdds_shm.xml')
+
+
+@dataclass(frozen=True)
+class Source:
+    """What feeds the node.
+
+    Attributes:
+        name: for people.
+        module: program that publishes, and its arguments.
+        topics: topic -> message class of what it publishes.
+        awaited: one of them to which the node subscribes; nothing is published before.
+        node_arguments: ROS arguments by which the node finds it.
+        transform: parent frame, child frame and pose x y z qx qy qz qw for the recorded /tf_static.
+    """
+
+    name: str
+    module: list[str]
+    topics: dict[str, Any]
+    awaited: str
+    node_arguments: list[str]
+    transform: tuple[str, str, list[float]] | None
+
+
+def world_source() -> Source:
+    """Return the synthetic robot, whose depth is known."""
+    pose = matrix_to_pose(T_CAMERA_LIDAR)
+    topics = {'/image': Image, '/camera_info': CameraInfo, '/points': PointCloud2}
+    return Source(
+        'synthetic street, 16 lidar rings',
+        ['depth_anything_ros.tools.world_robot'],
+        {**topics, '/truth/depth': Image},
+        '/points',
+        _pose_argument(T_CAMERA_LIDAR),
+        (CAMERA_FRAME, LIDAR_FRAME, pose),
+    )
+
+
+def bag_source(path: str) -> Source:
+    """Return the player of a ROS 2 bag.
+
+    Raises:
+        DatasetError: it is no bag, or lacks a colour image or its calibration.
+    """
+    sensors = find_sensors(path)
+    remaps = {'image': sensors.image, 'camera_info': sensors.camera_info}
+    if sensors.points:
+        remaps['scan' if sensors.is_scan else 'points'] = sensors.points
+    arguments = [part for name, topic in remaps.items() for part in ('-r', f'{name}:={topic}')]
+    if sensors.compressed:
+        arguments += ['-p', 'image_transport:=compressed']
+    transform = None
+    if sensors.T_camera_sensor is not None:
+        arguments += _pose_argument(sensors.T_camera_sensor)
+        pose = matrix_to_pose(sensors.T_camera_sensor)
+        transform = (*sensors.frames, pose)
+    return Source(
+        f'{path} ({", ".join(remaps.values())})',
+        ['depth_anything_ros.tools.play_bag', path],
+        topic_types(sensors),
+        sensors.points or sensors.image_topic,
+        arguments,
+        transform,
+    )
+
+
+def _pose_argument(T_camera_sensor: NDArray[np.float64]) -> list[str]:
+    pose = ', '.join(f'{x:.9f}' for x in matrix_to_pose(T_camera_sensor))
+    return ['-p', f'scale.T_camera_sensor:=[{pose}]']
+
+
+class Program:
+    """A process of the demo with its log; out of reach of Ctrl-C, which is for the demo."""
+
+    def __init__(self, module: list[str], log: Path) -> None:
+        """Start a Python module with arguments."""
+        self._log = log
+        with log.open('w') as file:
+            self._process = subprocess.Popen(
+                [sys.executable, '-m', *module],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def returned(self) -> int | None:
+        """Exit code, None while it runs."""
+        return self._process.poll()
+
+    def last_words(self) -> str:
+        """Return the last line of its log."""
+        lines = self._log.read_text(errors='replace').strip().splitlines()
+        if not lines:
+            return f'without a word in {self._log}'
+        return re.sub(r'^(\[[^]]*\] ?)+: ', '', lines[-1])  # level, time and node
+
+    def stop(self) -> None:
+        """End it, kindly first."""
+        if self.returned is None:
+            self._process.send_signal(signal.SIGINT)
+            try:
+                self._process.wait(STOPPING_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+
+@contextmanager
+def started(module: list[str], log: Path) -> Iterator[Program]:
+    """Run a program until the block ends."""
+    program = Program(module, log)
+    try:
+        yield program
+    finally:
+        program.stop()
+
+
+class Listener:
+    """Subscribes to everything: into the bag, the score and the viewer."""
+
+    def __init__(self, node: Node, source: Source, bag: BagWriter, viewer: Any) -> None:
+        """Subscribe.
+
+        Args:
+            node: where the subscriptions live.
+            source: its topics are recorded beside the node's outputs.
+            bag: open for writing.
+            viewer: anything with show(topic, message), or None.
+        """
+        self.score = DemoScore()
+        self._bag, self._viewer = bag, viewer
+        if source.transform is not None:
+            bag.write_static_transform(time.time_ns(), *source.transform)
+        qos = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
+        for topic, kind in (OUTPUTS | source.topics).items():
+            package = kind.__module__.partition('.')[0]
+            bag.add_topic(topic, f'{package}/msg/{kind.__name__}')
+            node.create_subscription(kind, topic, self._receiver(topic, kind), qos, raw=True)
+
+    def _receiver(self, topic: str, kind: Any) -> Any:
+        decoded = topic in ('/depth/image', '/depth/scale', '/truth/depth') or self._viewer
+
+        def receive(data: bytes, info: dict[str, int]) -> None:
+            received_ns = info['received_timestamp']
+            self._bag.write(topic, received_ns, data)
+            if decoded:
+                self._take(topic, deserialize_message(data, kind), received_ns)
+
+        return receive
+
+    def _take(self, topic: str, message: Any, received_ns: int) -> None:
+        if topic == '/depth/image':
+            stamp_ns = stamp_to_ns(message.header.stamp)
+            self.score.add_depth(depth_plane(message), stamp_ns, received_ns)
+        elif topic == '/truth/depth':
+            self.score.add_truth(depth_plane(message), stamp_to_ns(message.header.stamp))
+        elif topic == '/depth/scale':
+            values = {pair.key: pair.value for pair in message.values}
+            self.score.add_state(message.message, values['reason'])
+        if self._viewer is not None:
+            self._viewer.show(topic, message)
+
+
+def table(score: DemoScore, title: str, caption: str) -> Table:
+    """Draw the numbers so far, of the last frames and of the whole run."""
+    drawn = Table(title=title, caption=caption, title_style='bold')
+    drawn.add_column('')
+    drawn.add_column('last frame', justify='right')
+    drawn.add_column('whole run', justify='right')
+    whole = score.summary()
+
+    def row(name: str, last: float | None, overall: float | None, form: str) -> None:
+        cells = [form.format(x) if x is not None else '-' for x in (last, overall)]
+        drawn.add_row(name, *cells)
+
+    newest = asdict(score.scores[-1]) if score.scores else {}
+    latency_ms = score.latencies_ms[-1] if score.frames else None
+    row('metric depth images', None, score.frames, '{}')
+    row('rate', score.rate_hz(last=5), whole['rate_hz'], '{:.1f} Hz')
+    row('latency, median', latency_ms, whole.get('latency_ms_p50'), '{:.0f} ms')
+    row('AbsRel to truth', newest.get('abs_rel'), whole.get('abs_rel'), '{:.4f}')
+    row('delta1', newest.get('delta1'), whole.get('delta1'), '{:.4f}')
+    states = ', '.join(f'{count} {state}' for state, count in score.states.items())
+    drawn.add_row('scale', score.state or '-', states or '-')
+    return drawn
+
+
+def remaining(left_s: float) -> str:
+    """Return what stands under the table while the demo runs."""
+    domain = f'ROS_DOMAIN_ID={os.environ["ROS_DOMAIN_ID"]}'
+    return f'{max(0.0, left_s):.0f} s to go, Ctrl-C ends it; {domain}'
+
+
+def listen(
+    node: Node,
+    listener: Listener,
+    programs: dict[str, Program],
+    duration_s: float,
+    stop: threading.Event,
+    live: Live,
+    title: str,
+) -> str:
+    """Receive until the time is up; return what went wrong, empty for nothing."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    score = listener.score
+    end_s, first = time.monotonic() + FIRST_OUTPUT_S, True
+    while not stop.is_set() and time.monotonic() < end_s:
+        executor.spin_once(timeout_sec=0.1)
+        if first and score.states:
+            first, end_s = False, time.monotonic() + duration_s
+        live.update(table(score, title, remaining(end_s - time.monotonic())))
+        for name, program in programs.items():
+            if program.returned not in (None, 0):
+                return f'the {name} ended: {program.last_words()}'
+        if programs['source'].returned == 0:
+            end_s = min(end_s, time.monotonic() + LAST_OUTPUT_S)
+    end_s = time.monotonic() + LAST_OUTPUT_S
+    # The node tells the state last: with it the outputs of the last image are complete.
+    while score.states.total() < score.frames and time.monotonic() < end_s:
+        executor.spin_once(timeout_sec=0.1)
+    return ''
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the demo and write its results.
+
+    Returns:
+        0, or 1 after one line that says why no metric depth came out.
+
+    Raises:
+        DepthAnythingError: the bag or the viewer is not to be had.
+    """
+    source = bag_source(options.bag) if options.bag else world_source()
+    viewer = _viewer(options.viewer)
+    output = Path(options.output)
+    summary_path, sheet_path = output / 'summary.json', output / 'contact_sheet.png'
+    bag_path = output / ('replay' if options.bag else 'bag')  # so that BAG=demo_output/bag plays
+    if options.bag and bag_path.resolve() in (p := Path(options.bag).resolve(), *p.parents):
+        raise DepthAnythingError(f'{bag_path} is written anew by this run: play a copy of it')
+    output.mkdir(parents=True, exist_ok=True)
+    for path in (summary_path, sheet_path):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(bag_path, ignore_errors=True)
+    parameters = {'model.checkpoint': options.checkpoint, 'cloud.stride': 2}
+    arguments = [part for item in parameters.items() for part in ('-p', '{}:={}'.format(*item))]
+    depth_node = [
+        'depth_anything_ros.ros.node', '--ros-args', *arguments, *source.node_arguments
+    ]
+    title = f'{options.checkpoint} on {source.name}'
+    with (
+        running_node('demo', []) as (node, stop),
+        started(depth_node, output / 'node.log') as depth_program,
+        started(source.module, output / 'source.log') as source_program,
+        BagWriter(bag_path) as bag,
+        Live(table(DemoScore(), title, 'starting'), refresh_per_second=4) as live,
+    ):
+        programs = {'node': depth_program, 'source': source_program}
+        trouble = wait_for_node(node, source.awaited, programs, stop)
+        listener = Listener(node, source, bag, viewer)
+        if not trouble:
+            trouble = listen(node, listener, programs, options.duration, stop, live, title)
+        live.update(table(listener.score, title, ''))
+    if not live.console.is_terminal:
+        live.console.line()  # which Live leaves out
+    score = listener.score
+    summary_path.write_text(json.dumps(score.summary(), indent=2) + '\n')
+    if not score.frames:
+        trouble = trouble or score.reason or depth_program.last_words()
+        print(f'demo: no metric depth came out: {trouble}', file=sys.stderr)
+        return 1
+    draw_contact_sheet(bag_path, sheet_path)
+    print(summary_path, sheet_path, bag_path, sep='\n')
+    if trouble:
+        print(f'demo: ended early: {trouble}', file=sys.stderr)
+    return 0
+
+
+def wait_for_node(
+    node: Node, topic: str, programs: dict[str, Program], stop: threading.Event
+) -> str:
+    """Wait until the node listens; return what went wrong, empty for nothing."""
+    while node.count_subscribers(topic) == 0 and not stop.wait(0.1):
+        for name, program in programs.items():
+            if program.returned is not None:
+                return f'the {name} ended: {program.last_words()}'
+    return ''
+
+
+def _viewer(name: str) -> Any:
+    if not name:
+        return None
+    if name != 'rerun':
+        raise DepthAnythingError(f'VIEWER={name} is not known: use VIEWER=rerun, or none')
+    from depth_anything_ros.tools.rerun_viewer import RerunViewer
+
+    return RerunViewer()
+
+
+def _shared(file: Path) -> Path:
+    """Find an installed file, from the source tree, a virtual environment or a colcon prefix."""
+    for folder in Path(__file__).resolve().parents:
+        for path in (folder / file, folder / 'share' / 'depth_anything_ros' / file):
+            if path.is_file():
+                return path
+    raise DepthAnythingError(f'{file} is not installed: install the package again')
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float('inf'):
+        raise ValueError
+    return value
+
+
+_positive.__name__ = 'positive number of seconds'  # argparse tells it
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the demo."""
+    given = os.environ.get
+    parser = argparse.ArgumentParser(prog='demo', description=__doc__)
+    parser.add_argument('--duration', type=_positive, default=given('DURATION') or '20',
+                        help='seconds from the first output')
+    parser.add_argument('--checkpoint', default=given('CHECKPOINT') or 'bundled',
+                        help='hub id, folder or .pth file')
+    parser.add_argument('--bag', default=given('BAG'), help='ROS 2 bag in place of the world')
+    parser.add_argument('--viewer', default=given('VIEWER'), help='rerun')
+    parser.add_argument('--output', default='demo_output', help='folder for the results')
+    options = parser.parse_args(args)
+    # A domain of its own: no robot's topics get in, and none of these get out.
+    os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
+    try:
+        for variable in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
+            os.environ[variable] = str(_shared(SHARED_MEMORY))
+        return run(options)
+    except DepthAnythingError as error:
+        print(f'demo: {error}', file=sys.stderr)
+        return 2
+
+
+if __name__ == '__main__':
+    sys.exit(main())

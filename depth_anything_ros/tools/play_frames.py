@@ -1,0 +1,105 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Publish recorded frames as a robot's camera and lidar would, at a chosen rate, looping."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+import itertools
+import sys
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.utilities import remove_ros_args
+
+from depth_anything_ros.errors import DatasetError, DepthAnythingError
+from depth_anything_ros.ros.sensor_publisher import SensorPublisher
+from depth_anything_ros.tools.frames import Frame, load_frames
+
+
+def matrix_to_pose(matrix: NDArray[np.float64]) -> list[float]:
+    """Return a 4x4 matrix as x y z qx qy qz qw, as scale.T_camera_sensor wants it."""
+    rotation = cv2.Rodrigues(matrix[:3, :3])[0].ravel()  # axis times angle
+    angle = float(np.linalg.norm(rotation))
+    axis = rotation / max(angle, 1e-12)
+    quaternion = [*(axis * np.sin(angle / 2)), np.cos(angle / 2)]
+    return [float(x) for x in (*matrix[:3, 3], *quaternion)]
+
+
+def choose(frames: list[Frame], names: list[str]) -> list[Frame]:
+    """Return the frames of one camera, those named or those that share the first one's pose.
+
+    Raises:
+        DatasetError: a name is not among the frames.
+    """
+    known = {frame.name: frame for frame in frames}
+    if unknown := [name for name in names if name not in known]:
+        raise DatasetError(f'no frame {", ".join(unknown)}: there are {", ".join(known)}')
+    chosen = [known[name] for name in names] or frames
+    first = chosen[0].T_camera_sensor
+    return [frame for frame in chosen if np.allclose(frame.T_camera_sensor, first)]
+
+
+def main(args: list[str] | None = None) -> int:
+    """Play a folder of frames until interrupted."""
+    parser = argparse.ArgumentParser(prog='play_frames', description=__doc__)
+    parser.add_argument('folder', help='KITTI object style or a nuScenes sample')
+    parser.add_argument('--rate', type=float, default=10.0, help='frames per second')
+    parser.add_argument('--frames', nargs='+', default=[], help='names of frames or of one camera')
+    parser.add_argument('--count', type=int, default=0, help='stop after so many; 0 loops forever')
+    parser.add_argument(
+        '--stamps',
+        choices=('now', 'recorded'),
+        default='now',
+        help='recorded stamps repeat with each loop',
+    )
+    parser.add_argument('--image-transport', choices=('raw', 'compressed'), default='raw')
+    parser.add_argument('--camera-frame', default='camera_optical_frame')
+    options = parser.parse_args(remove_ros_args(args or sys.argv)[1:])
+    try:
+        if options.rate <= 0:
+            raise DepthAnythingError(f'--rate must be positive, got {options.rate}')
+        frames = choose(load_frames(options.folder), options.frames)
+    except DepthAnythingError as error:
+        print(f'play_frames: {error}', file=sys.stderr)
+        return 2
+    rclpy.init(args=args)
+    node = rclpy.create_node('play_frames')
+    publisher = SensorPublisher(node, options.camera_frame, options.image_transport)
+    pose = ', '.join(f'{x:.9f}' for x in matrix_to_pose(frames[0].T_camera_sensor))
+    node.get_logger().info(
+        f'playing {", ".join(f.name for f in frames)}; scale.T_camera_sensor:=[{pose}]'
+    )
+    sequence = itertools.cycle(frames)
+    played = 0
+
+    def play() -> None:
+        nonlocal played
+        frame = next(sequence)
+        if options.stamps == 'now':
+            stamp_ns = node.get_clock().now().nanoseconds
+            points_ns = stamp_ns + frame.points.stamp_ns - frame.stamp_ns
+        else:
+            stamp_ns, points_ns = frame.stamp_ns, frame.points.stamp_ns
+        publisher.publish_points(replace(frame.points, stamp_ns=points_ns))
+        publisher.publish_image(frame.image_rgb, frame.camera, stamp_ns)
+        played += 1
+
+    node.create_timer(1.0 / options.rate, play)
+    try:
+        while rclpy.ok() and not 0 < options.count <= played:
+            rclpy.spin_once(node, timeout_sec=0.1)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
