@@ -1,0 +1,312 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""How long one image takes to become packed depth and cloud, beside what people run instead.
+
+    python benchmarks/latency.py [--device cuda] [--models S B L] [--authors CHECKOUT] [--json]
+
+All rows run in turn on the same image and the same random weights, so load on the machine meets
+them alike: (a) this pipeline with its lidar fit and refinement, (b) transformers' pipeline in its
+defaults and NumPy, (c) the authors' code. Speed does not depend on the weights' values.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+import json
+from pathlib import Path
+import platform
+import resource
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rivals import AuthorsCode, TransformersUser
+import torch
+
+from depth_anything_ros import official_weights
+from depth_anything_ros.anchors import SensorPoints
+from depth_anything_ros.camera import Camera
+from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig, with_values
+from depth_anything_ros.errors import DepthAnythingError
+from depth_anything_ros.pipeline import DepthPipeline
+from depth_anything_ros.predictor import load_predictor, select_device
+from depth_anything_ros.preprocessing import network_size
+from depth_anything_ros.scale import State
+from depth_anything_ros.stopwatch import Stopwatch
+
+WIDTHS = {'S': 384, 'B': 768, 'L': 1024}
+CAMERAS = {'square': (518, 518), '4:3': (480, 640)}  # rows, columns; 518x518 and 518x686 inside
+WARM_UP_ROUNDS, LEAST_ROUNDS = 2, 3
+OURS, USERS, AUTHORS = 'this pipeline', 'transformers', 'authors'
+
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network at one camera."""
+
+    model: str
+    rows: int
+    columns: int
+    input_size: int
+
+
+@dataclass(frozen=True)
+class Limit:
+    """When a case is done: so many rounds, or so much time and at least LEAST_ROUNDS."""
+
+    rounds: int
+    seconds: float
+
+
+def save_random_network(model: str, folder: Path) -> None:
+    """Write a network of official size with weights that make a lively, positive prediction."""
+    from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    width = WIDTHS[model]
+    config = official_weights.transformers_config(
+        width, official_weights.ARCHITECTURES[width], 'v2', image_size=518
+    )
+    torch.manual_seed(0)
+    network = DepthAnythingForDepthEstimation(DepthAnythingConfig(**config))
+    with torch.no_grad():
+        for weight in (p for p in network.parameters() if p.ndim > 1):
+            weight.normal_(0, weight[0].numel() ** -0.5)
+        network.head.conv3.weight.abs_()
+    network.save_pretrained(folder)
+
+
+def save_preprocessor(folder: Path, input_size: int) -> None:
+    """Write the preprocessing of the published checkpoints, for transformers and for us."""
+    wants = {
+        'image_processor_type': 'DPTImageProcessor',
+        'do_resize': True,
+        'do_rescale': True,
+        'do_normalize': True,
+        'rescale_factor': 1 / 255,
+        'size': {'height': input_size, 'width': input_size},
+        'keep_aspect_ratio': True,
+        'ensure_multiple_of': 14,
+        'resample': 3,
+        'image_mean': [0.485, 0.456, 0.406],
+        'image_std': [0.229, 0.224, 0.225],
+    }
+    (folder / 'preprocessor_config.json').write_text(json.dumps(wants))
+
+
+def picture(rows: int, columns: int) -> NDArray[np.uint8]:
+    """Return a smooth random RGB image."""
+    noise = torch.rand(1, 3, rows // 40, columns // 40, generator=torch.Generator().manual_seed(1))
+    smooth = torch.nn.functional.interpolate(noise, (rows, columns), mode='bilinear')[0]
+    image: NDArray[np.uint8] = (smooth * 255).byte().permute(1, 2, 0).contiguous().numpy()
+    return image
+
+
+def lidar_for(prediction: NDArray[np.float32], camera: Camera) -> SensorPoints:
+    """Return 32 rings of points, 2 to 40 m away, whose inverse depth is affine in a prediction."""
+    low, high = np.quantile(prediction, [0.02, 0.98])
+    v, u = np.meshgrid(
+        np.linspace(0.3, 0.95, 32) * camera.height, np.arange(2, camera.width, 4), indexing='ij'
+    )
+    pixels = v.astype(int), u.astype(int)
+    nearness = (prediction[pixels] - low) / (high - low)
+    inverse_depth = 1 / 40 + nearness.clip(0, 1) * (1 / 2 - 1 / 40)
+    xyz = camera.rays()[pixels] / inverse_depth[..., None]
+    ring = np.repeat(np.arange(32), u.shape[1])
+    return SensorPoints(xyz.reshape(-1, 3).astype(np.float32), 0, 'lidar', ring=ring)
+
+
+class Ours:
+    """This pipeline with lidar: fit and refinement on; the same without refinement timed apart."""
+
+    def __init__(
+        self, config: Config, folder: Path, camera: Camera, image: NDArray[np.uint8]
+    ) -> None:
+        model = replace(config.model, checkpoint=str(folder))
+        predictor = load_predictor(model, config.runtime)
+        self.dtype = predictor.dtype
+        self._device = predictor.device
+        self._camera = camera
+        self._full = DepthPipeline(predictor, config)
+        self._unrefined = DepthPipeline(predictor, with_values(config, {'scale.refine': False}))
+        values = self._full.predict(image, camera).values
+        self._points = lidar_for(values.cpu().numpy(), camera)
+        self._round = 0
+
+    def __call__(self, image: NDArray[np.uint8]) -> Row:
+        """Run everything once, then the part after the network again without refinement."""
+        self._round += 1
+        stamp_ns = self._round * 100_000_000
+        points = replace(self._points, stamp_ns=stamp_ns)
+        T_camera_lidar = np.eye(4)
+        start = time.perf_counter()
+        prediction = self._full.predict(image, self._camera)
+        frame = self._full.measure(prediction, points, T_camera_lidar, stamp_ns=stamp_ns)
+        end = time.perf_counter()
+        if frame.fit.state is not State.FITTED or frame.points is None:
+            raise SystemExit(f'the benchmark\'s own lidar did not anchor: {frame.fit.reason}')
+        stages = dict(frame.timings_ms)
+
+        again = replace(prediction, watch=Stopwatch(self._device))
+        plain = self._unrefined.measure(again, points, T_camera_lidar, stamp_ns=stamp_ns)
+        before = sum(stages.get(name, 0.0) for name in ('preprocess', 'upsample'))
+        refinement = stages['metric'] - plain.timings_ms['metric']
+        return {
+            **stages,
+            'total': (end - start) * 1e3,
+            'outside the network': before + sum(plain.timings_ms.values()),
+            'refinement': refinement,
+        }
+
+
+def measure(
+    case: Case, config: Config, folder: Path, limit: Limit, authors: Path | None
+) -> dict[str, Any]:
+    """Run all rows of one case in turn until the limit.
+
+    Returns:
+        The case, and per row the p50 and p99 of every stage in milliseconds.
+    """
+    focal = 0.9 * case.columns
+    K = [[focal, 0, case.columns / 2], [0, focal, case.rows / 2], [0, 0, 1]]
+    camera = Camera.from_calibration(case.columns, case.rows, K)
+    image = picture(case.rows, case.columns)
+    save_preprocessor(folder, case.input_size)
+    device = select_device(config.runtime.device)
+    ours = Ours(config, folder, camera, image)
+    runners: dict[str, Callable[[NDArray[np.uint8]], Row]] = {
+        OURS: ours, USERS: TransformersUser(folder, camera, device)
+    }
+    if authors is not None:
+        runners[AUTHORS] = AuthorsCode(authors, folder, camera, case.input_size, device)
+    samples: dict[str, list[Row]] = {name: [] for name in runners}
+    device_mib: dict[str, float] = {}
+    deadline = time.monotonic() + limit.seconds
+    for turn in range(-WARM_UP_ROUNDS, limit.rounds):
+        if turn >= LEAST_ROUNDS and time.monotonic() > deadline:
+            break
+        for name, run in runners.items():
+            if device.type == 'cuda':
+                torch.cuda.reset_peak_memory_stats()
+            sample = run(image)
+            if turn >= 0:
+                samples[name].append(sample)
+            if device.type == 'cuda':
+                device_mib[name] = torch.cuda.max_memory_allocated() / 2**20
+    totals = {name: np.array([row['total'] for row in rows]) for name, rows in samples.items()}
+    height, width = network_size(case.rows, case.columns, case.input_size, 14)
+    return {
+        'model': f'ViT-{case.model}',
+        'network_input': f'{height}x{width}',
+        'image': f'{case.rows}x{case.columns}',
+        'precision': str(ours.dtype).removeprefix('torch.'),
+        'rounds': len(samples[OURS]),
+        'stages_ms': {name: summary(rows) for name, rows in samples.items()},
+        'ratio_vs_transformers': float(np.median(totals[OURS] / totals[USERS])),
+        'ratio_vs_authors': (
+            float(np.median(totals[OURS] / totals[AUTHORS])) if authors else None
+        ),
+        'device_peak_mib': device_mib,  # with every row's weights resident
+    }
+
+
+def summary(rows: list[Row]) -> dict[str, dict[str, float]]:
+    """Return the p50 and p99 of every stage."""
+    return {
+        stage: {
+            f'p{q}': round(float(np.percentile([row[stage] for row in rows], q)), 3)
+            for q in (50, 99)
+        }
+        for stage in rows[0]
+    }
+
+
+def print_case(case: dict[str, Any]) -> None:
+    """Print one case as a table for people."""
+    print(
+        f"\n{case['model']} at {case['network_input']} (image {case['image']}), "
+        f"{case['rounds']} rounds; ours in {case['precision']}, the others in float32"
+    )
+    for name, stages in case['stages_ms'].items():
+        print(f'  {name:<28} {"p50 ms":>9} {"p99 ms":>9}')
+        for stage, value in stages.items():
+            print(f'    {stage:<26} {value["p50"]:9.2f} {value["p99"]:9.2f}')
+        if name in case['device_peak_mib']:
+            print(f'    device memory, peak MiB {case["device_peak_mib"][name]:12.0f}')
+    print(f'  time over transformers\': {case["ratio_vs_transformers"]:.3f}', end='')
+    if case['ratio_vs_authors'] is not None:
+        print(f', over the authors\': {case["ratio_vs_authors"]:.3f}', end='')
+    print(flush=True)
+
+
+def main() -> None:
+    """Measure, print a table, and with --json one JSON object as the last line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or '').split('\n')[0])
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    parser.add_argument('--precision', default='auto', help='auto, float32, float16, bfloat16')
+    parser.add_argument('--models', nargs='+', choices=WIDTHS, help='default: S; S B L on CUDA')
+    parser.add_argument('--rounds', type=int, help='per case; default: 15, on CUDA 200')
+    parser.add_argument('--seconds', type=float, default=60.0, help='per case, if sooner')
+    parser.add_argument('--threads', type=int, help='CPU threads of PyTorch, for all rows')
+    parser.add_argument('--authors', type=Path, help='checkout of Depth-Anything-V2')
+    parser.add_argument('--quick', action='store_true', help='small images, 2 rounds: a test')
+    parser.add_argument('--json', action='store_true', help='end with one JSON object')
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    try:
+        report = run(arguments)
+    except DepthAnythingError as error:
+        raise SystemExit(str(error)) from error
+    if arguments.json:
+        print(json.dumps(report))
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure every case and return the report."""
+    device = select_device(arguments.device)
+    on_cuda = device.type == 'cuda'
+    config = Config(
+        model=ModelConfig(),
+        runtime=RuntimeConfig(device=str(device), precision=arguments.precision),
+    )
+    models = arguments.models or (['S', 'B', 'L'] if on_cuda else ['S'])
+    rounds = arguments.rounds or (2 if arguments.quick else 200 if on_cuda else 15)
+    limit = Limit(rounds, arguments.seconds)
+    shapes = [(120, 160, 126)] if arguments.quick else [(*s, 518) for s in CAMERAS.values()]
+    cases = []
+    for model in models:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            save_random_network(model, folder)
+            for shape in shapes:
+                case = measure(Case(model, *shape), config, folder, limit, arguments.authors)
+                print_case(case)
+                cases.append(case)
+    headline = cases[len(shapes) - 1]  # the first model (ViT-S unless asked otherwise) at 4:3
+    ours = headline['stages_ms'][OURS]
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f'\npeak resident memory of this process, all rows together: {peak_mib:.0f} MiB')
+    return {
+        'headline': f"{headline['model']} at {headline['network_input']}",
+        'ratio_vs_transformers': round(headline['ratio_vs_transformers'], 4),
+        'non_network_ms_p50': ours['outside the network']['p50'],
+        'refinement_ms_p50': ours['refinement']['p50'],
+        'device': torch.cuda.get_device_name(device) if on_cuda else platform.processor() or 'cpu',
+        'threads': torch.get_num_threads(),
+        'torch': torch.__version__,
+        'peak_rss_mib': round(peak_mib),
+        'cases': cases,
+    }
+
+
+if __name__ == '__main__':
+    main()
