@@ -1,0 +1,185 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Fakes and scene builders that the tests share."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+import signal
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from depth_anything_ros.camera import Camera
+from depth_anything_ros.model_spec import ModelSpec
+
+TEST = Path(__file__).resolve().parent
+REAL_DATA = TEST.parents[1] / 'shared' / 'data'
+
+needs_real_data = pytest.mark.skipif(
+    not REAL_DATA.is_dir(), reason='real frames (../shared/data) are not beside the checkout'
+)
+
+SCENE_CAMERA = Camera.from_calibration(640, 480, [[500.0, 0, 322], [0, 510.0, 236], [0, 0, 1]])
+
+# The lidar sits 0.2 m right of, 0.4 m above and 0.1 m behind the camera and looks along it:
+# x forward, y left, z up in a frame turned a further 3 degrees about the vertical.
+_TURN = np.deg2rad(3.0)
+SCENE_T_CAMERA_LIDAR = np.array(
+    [
+        [np.sin(_TURN), -np.cos(_TURN), 0, 0.2],
+        [0, 0, -1, -0.4],
+        [np.cos(_TURN), np.sin(_TURN), 0, -0.1],
+        [0, 0, 0, 1],
+    ]
+)
+
+
+def scene_depth(x, y):
+    """Return the true depth of a small dense scene along rays (x, y, 1) from the camera.
+
+    Ground 1.5 m below the camera, a wall at 18 m, a box face at 6 m and another at 9 m, each a
+    fronto-parallel rectangle standing on the ground.
+
+    Args:
+        x: ray slopes to the right, any shape.
+        y: ray slopes downwards, same shape.
+
+    Returns:
+        Depth in metres, same shape.
+    """
+    depth_m = np.full(np.shape(x), 18.0)
+    with np.errstate(divide='ignore'):
+        ground_m = np.where(y > 0, 1.5 / np.maximum(y, 1e-9), np.inf)
+    depth_m = np.minimum(depth_m, ground_m)
+    for z, left, right, top in ((9.0, -4.0, -1.0, -0.5), (6.0, 0.5, 2.0, 0.3)):
+        hit = (x * z > left) & (x * z < right) & (y * z > top) & (y * z < 1.5)
+        depth_m = np.where(hit & (depth_m > z), z, depth_m)
+    return depth_m
+
+
+def scene_depth_image(camera: Camera = SCENE_CAMERA):
+    """Return the scene's true depth in metres at the pixel centres of a pinhole camera."""
+    rays = camera.rays()
+    return scene_depth(rays[..., 0], rays[..., 1])
+
+
+class ExactPredictor:
+    """A network whose output is an exact affine map of the scene's true inverse depth."""
+
+    def __init__(self, scale=0.4, shift=-0.01, camera=SCENE_CAMERA, input_size=518):
+        """Make one for which 1 / z = scale * p + shift."""
+        self.spec = ModelSpec('exact', 'inverse_depth', metric=False, input_size=input_size)
+        self.device = torch.device('cpu')
+        self._scale, self._shift, self._camera = scale, shift, camera
+
+    def __call__(self, image):
+        """Return (1 / z - shift) / scale at the network's pixel centres."""
+        height, width = image.shape[-2:]
+        depth_m = scene_depth_image(self._camera.scaled(width, height))
+        return torch.from_numpy((1 / depth_m - self._shift) / self._scale).float()
+
+
+class RowPredictor:
+    """A stand-in for a network on street images: nearness grows below the horizon."""
+
+    def __init__(self, horizon=0.47, input_size=140):
+        """Put the horizon at this fraction of the image height."""
+        self.spec = ModelSpec('row', 'inverse_depth', metric=False, input_size=input_size)
+        self.device = torch.device('cpu')
+        self._horizon = horizon
+
+    def __call__(self, image):
+        """Return 0.02 at and above the horizon, growing linearly below."""
+        height, width = image.shape[-2:]
+        row = (torch.arange(height) + 0.5) / height
+        return (0.02 + (row - self._horizon).clamp_min(0))[:, None].repeat(1, width)
+
+
+def scene_lidar(rings=24, columns=120, seed=0):
+    """Return the scene's surface points Nx3 in the lidar's frame, and their ring numbers.
+
+    The points are seen from the camera, so that all of them are visible in the image.
+    """
+    v = np.linspace(20, 460, rings)
+    u = np.linspace(5, 634, columns)
+    u, v = np.meshgrid(u, v)
+    K = SCENE_CAMERA.K
+    x, y = (u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1]
+    z = scene_depth(x, y)
+    points_camera = np.stack([x * z, y * z, z, np.ones_like(z)], axis=-1).reshape(-1, 4)
+    points_lidar = points_camera @ np.linalg.inv(SCENE_T_CAMERA_LIDAR).T
+    ring = np.repeat(np.arange(rings), columns)
+    return points_lidar[:, :3].astype(np.float32), ring
+
+
+def scene_image():
+    """Return a 480x640x3 uint8 RGB picture of the scene (its content is not looked at)."""
+    shade = (255 * np.exp(-scene_depth_image() / 8)).astype(np.uint8)
+    return np.stack([shade, 255 - shade, shade // 2], axis=-1)
+
+
+def write_scene_folder(folder: Path):
+    """Write the scene as one frame in KITTI object style, for play_frames."""
+    cv2.imwrite(str(folder / '000000.png'), scene_image()[..., ::-1])
+    points, _ = scene_lidar()
+    np.hstack([points, np.zeros((len(points), 1), np.float32)]).tofile(folder / '000000.bin')
+    P2 = np.hstack([SCENE_CAMERA.K, np.zeros((3, 1))])
+    lines = {'P2': P2, 'R0_rect': np.eye(3), 'Tr_velo_to_cam': SCENE_T_CAMERA_LIDAR[:3]}
+    text = [f'{key}: ' + ' '.join(f'{x:.12e}' for x in m.ravel()) for key, m in lines.items()]
+    (folder / '000000.txt').write_text('\n'.join(text))
+
+
+def edges(depth_m, radius):
+    """Return where a depth image is within radius pixels of a depth edge."""
+    window = np.ones((3, 3), np.uint8)
+    # On the ground, the steepest surface, inverse depth changes by 0.0026 over the window.
+    jump = cv2.dilate(1 / depth_m, window) - cv2.erode(1 / depth_m, window)
+    kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+    return cv2.dilate((jump > 0.004).astype(np.uint8), kernel) > 0
+
+
+def header(stamp_ns=0, frame_id='camera'):
+    """Return a stand-in for std_msgs/Header."""
+    sec, nanosec = divmod(stamp_ns, 1_000_000_000)
+    return SimpleNamespace(
+        stamp=SimpleNamespace(sec=sec, nanosec=nanosec), frame_id=frame_id
+    )
+
+
+@contextmanager
+def program(*command, ready=None):
+    """Run a Python program until the block ends; it must stop cleanly on SIGINT.
+
+    Args:
+        command: script (or -m module) and its arguments.
+        ready: a line of its output that contains this is waited for.
+    """
+    process = subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        if ready is not None:
+            lines = []
+            for line in process.stdout:
+                lines.append(line)
+                if ready in line:
+                    break
+            else:
+                raise AssertionError(f'{command} ended before "{ready}":\n{"".join(lines)}')
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    if process.returncode not in (0, -signal.SIGKILL):
+        raise AssertionError(f'{command} returned {process.returncode}:\n{output}')

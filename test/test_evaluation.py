@@ -1,0 +1,269 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The program from a folder to its last line, against scores computed another way."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from depth_anything_ros.evaluation.predictions import from_folder
+from depth_anything_ros.evaluation.protocols import Protocol
+from depth_anything_ros.evaluation.report import PAPER
+from depth_anything_ros.tools.evaluate import main
+import miniature_datasets as miniature
+
+# Size, and the half-open rows and columns that the protocol scores there, worked out by hand:
+# KITTI is cut to the lower 352 rows of 360 and the middle 1216 columns of 1220 beforehand.
+REGIONS = {
+    'kitti': ((360, 1220), (8 + 143, 8 + 349), (2 + 43, 2 + 1172), 80),
+    'nyu': ((480, 640), (45, 471), (41, 601), 10),
+    'sintel': ((20, 30), (0, 20), (0, 30), 70),
+    'ddad': ((20, 30), (8, 19), (1, 28), 80),  # 20 * .408 = 8.2, 20 * .992 = 19.8, ...
+    'eth3d': ((20, 30), (0, 20), (0, 30), 72),
+    'diode': ((20, 30), (0, 20), (0, 30), 350),
+}
+
+
+def scene(size, seed, max_depth_m):
+    """Return depth in whole mm with holes and far pixels, and a noisy inverse depth."""
+    rng = np.random.default_rng(seed)
+    depth = np.round(np.exp(rng.uniform(np.log(0.7), np.log(min(1.2 * max_depth_m, 65)), size)), 3)
+    depth[rng.random(size) < 0.3] = np.nan
+    noise = rng.normal(0, 0.02, size)
+    return depth, (7 * np.nan_to_num(1 / depth) + noise + 2).astype(np.float32)
+
+
+def save_predictions(folder: Path, names, predictions):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, prediction in zip(names, predictions):
+        np.save(folder / f'{name.split("/")[-1]}.npy', prediction)
+
+
+def independent_scores(depth, prediction, rows, columns, max_depth_m):
+    """Score by polynomial fit and plain loops over pixels."""
+    pixels = [
+        (float(depth[v, u]), float(prediction[v, u]))
+        for v in range(*rows)
+        for u in range(*columns)
+        if 0 < depth[v, u] < max_depth_m
+    ]
+    z, p = np.array(pixels).T
+    scale, shift = np.polyfit(p, 1 / z, 1)
+    fitted = np.maximum(scale * p + shift, 1 / max_depth_m)
+    ratio = np.maximum(fitted * z, 1 / (fitted * z))
+    g = np.log(fitted * z)
+    shared = {
+        'delta1': (ratio < 1.25).sum() / len(z),
+        'silog': 100 * np.sqrt((g**2).mean() - g.mean() ** 2),
+    }
+    return {
+        'disparity_space': {
+            'abs_rel': (abs(fitted - 1 / z) * z).mean(),
+            'rmse': np.sqrt(((fitted - 1 / z) ** 2).mean()),
+            **shared,
+        },
+        'depth_space': {
+            'abs_rel': (abs(1 / fitted - z) / z).mean(),
+            'rmse': np.sqrt(((1 / fitted - z) ** 2).mean()),
+            **shared,
+        },
+    }
+
+
+@pytest.mark.parametrize('name', miniature.WRITERS)
+def test_saved_predictions_score_as_computed_independently(name, tmp_path, capsys):
+    size, rows, columns, max_depth_m = REGIONS[name]
+    depths, predictions = zip(*(scene(size, seed, max_depth_m) for seed in (1, 2)))
+    names = miniature.WRITERS[name](tmp_path / 'data', depths)
+    save_predictions(tmp_path / 'saved', names, predictions)
+
+    status = main([
+        '--dataset', name, '--root', str(tmp_path / 'data'), '--json',
+        '--predictions', str(tmp_path / 'saved'), '--output', str(tmp_path / 'out'),
+    ])
+    out = capsys.readouterr().out
+    result = json.loads(out.splitlines()[-1])
+
+    if name == 'kitti':  # its depth is stored in 1/256 m
+        depths = [np.floor(np.nan_to_num(depth) * 256) / 256 for depth in depths]
+    expected = [
+        independent_scores(depth, prediction, rows, columns, max_depth_m)
+        for depth, prediction in zip(depths, predictions)
+    ]
+    assert status == 0 and result['dataset'] == name and result['images'] == 2
+    for space in ('disparity_space', 'depth_space'):
+        for key in ('abs_rel', 'delta1', 'rmse', 'silog'):
+            mean = np.mean([scores[space][key] for scores in expected])
+            assert result[space][key] == pytest.approx(mean, rel=1e-6), (space, key)
+
+    with (tmp_path / 'out' / f'{name}.csv').open() as file:
+        lines = list(csv.DictReader(file))
+    assert [line['image'].removeprefix('indoors/') for line in lines] == names
+    second = expected[1]['depth_space']['abs_rel']
+    assert float(lines[1]['depth_space_abs_rel']) == pytest.approx(second, rel=1e-6)
+    sheet = cv2.imread(str(tmp_path / 'out' / f'{name}.jpg'))
+    assert sheet.shape[1] == 3 * 400
+    for abs_rel, delta1 in PAPER[name].values():
+        assert f'{abs_rel:.3f}' in out and f'{delta1:.3f}' in out
+
+
+@pytest.fixture
+def sintel(tmp_path):
+    depth, prediction = scene((20, 30), 3, 70)
+    names = miniature.sintel(tmp_path / 'data', [depth, depth, depth])
+    save_predictions(tmp_path / 'saved', names, [prediction] * 3)
+    return tmp_path, depth, prediction
+
+
+def run(tmp_path, *more):
+    return main([
+        '--dataset', 'sintel', '--root', str(tmp_path / 'data'), '--output', str(tmp_path / 'out'),
+        '--json', *map(str, more),
+    ])
+
+
+def last_line(capsys):
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_limit_split_and_region(sintel, capsys):
+    tmp_path, _, _ = sintel
+    assert run(tmp_path, '--predictions', tmp_path / 'saved', '--limit', 2) == 0
+    assert last_line(capsys)['images'] == 2
+    (tmp_path / 'split.txt').write_text('final/alley_1/frame_0003.png\n')
+    assert run(tmp_path, '--predictions', tmp_path / 'saved', '--split', tmp_path / 'split.txt',
+               '--region', 'garg') == 0
+    result = last_line(capsys)
+    assert result['images'] == 1 and result['protocol']['region'] == 'garg'
+
+
+def test_metric_depth_predictions(sintel, capsys):
+    tmp_path, depth, _ = sintel
+    metric = np.nan_to_num(depth, nan=1.0) * 0.9
+    save_predictions(tmp_path / 'metric', [f'frame_{i:04d}' for i in (1, 2, 3)], [metric] * 3)
+    common = ('--predictions', tmp_path / 'metric', '--prediction', 'depth')
+    assert run(tmp_path, *common, '--align', 'none') == 0
+    assert last_line(capsys)['depth_space']['abs_rel'] == pytest.approx(0.1)
+    assert run(tmp_path, *common) == 0
+    assert last_line(capsys)['depth_space']['abs_rel'] == pytest.approx(0, abs=1e-6)
+
+
+def test_depth_mistaken_for_inverse_depth_is_pointed_out(sintel, capsys):
+    tmp_path, depth, _ = sintel
+    names = [f'frame_{i:04d}' for i in (1, 2, 3)]
+    save_predictions(tmp_path / 'depth', names, [np.nan_to_num(depth)] * 3)
+    assert run(tmp_path, '--predictions', tmp_path / 'depth') == 0
+    assert '--prediction depth' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('more', 'complaint'),
+    [
+        (['--root', 'nowhere'], 'training/depth'),
+        (['--predictions', 'nowhere'], '3 of 3 predictions are missing'),
+        (['--limit', '0'], '--limit'),
+        (['--output', '/dev/null/out'], 'cannot write'),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(sintel, capsys, more, complaint):
+    tmp_path, _, _ = sintel
+    assert run(tmp_path, '--predictions', tmp_path / 'saved', *more) == 2
+    error = capsys.readouterr().err
+    assert complaint in error and error.count('\n') == 1
+
+
+def test_predictions_are_named_by_path_where_stems_repeat(sintel, capsys):
+    tmp_path, depth, prediction = sintel
+    other = tmp_path / 'data/training'
+    for kind in ('final', 'depth'):
+        (other / kind / 'bamboo_1').symlink_to(other / kind / 'alley_1')
+    assert run(tmp_path, '--predictions', tmp_path / 'saved') == 2
+    assert 'named by its path' in capsys.readouterr().err
+    for name in ('alley_1', 'bamboo_1'):
+        save_predictions(tmp_path / 'saved/final' / name,
+                         [f'frame_{i:04d}' for i in (1, 2, 3)], [prediction] * 3)
+    assert run(tmp_path, '--predictions', tmp_path / 'saved') == 0
+    assert last_line(capsys)['images'] == 6
+
+
+def test_prediction_of_the_crop_is_taken_and_any_other_resized_then_cropped(tmp_path):
+    protocol = Protocol(image_crop=(2, 2))
+    sample = type('Named', (), {'name': 'a/b'})
+    ramp = np.array([[0.0, 2.0]], dtype=np.float32)
+    np.save(tmp_path / 'b.npy', ramp)
+    # half-pixel bilinear: columns -.25, .25, .75, 1.25 of the ramp, ends held; the middle stays
+    predicted = from_folder(tmp_path, [sample], protocol)(sample, (3, 4))
+    np.testing.assert_allclose(predicted, [[0.5, 1.5], [0.5, 1.5]])
+    np.save(tmp_path / 'b.npy', np.array([[1.0, 2.0], [3.0, 4.0]]))
+    predicted = from_folder(tmp_path, [sample], protocol)(sample, (3, 4))
+    assert predicted.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+
+
+def test_scoring_saved_predictions_needs_no_torch(sintel):
+    tmp_path, _, _ = sintel
+    code = (
+        'import sys; sys.modules["torch"] = None\n'
+        'from depth_anything_ros.tools.evaluate import main\n'
+        'sys.exit(main(sys.argv[1:]))'
+    )
+    arguments = ['--dataset', 'sintel', '--root', tmp_path / 'data', '--output', tmp_path / 'out',
+                 '--predictions', tmp_path / 'saved']
+    done = subprocess.run([sys.executable, '-c', code, *map(str, arguments)], capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_checkpoint_is_run_on_the_cropped_image(tmp_path, capsys):
+    transformers = pytest.importorskip('transformers')
+    import torch
+
+    torch.manual_seed(0)
+    backbone = transformers.Dinov2Config(
+        hidden_size=12, num_hidden_layers=4, num_attention_heads=2, image_size=56, patch_size=14,
+        out_features=['stage1', 'stage2', 'stage3', 'stage4'], reshape_hidden_states=False,
+        apply_layernorm=True,
+    )
+    config = transformers.DepthAnythingConfig(
+        backbone_config=backbone, reassemble_hidden_size=12, patch_size=14,
+        neck_hidden_sizes=[4, 4, 4, 4], fusion_hidden_size=4, head_hidden_size=4,
+    )
+    network = transformers.DepthAnythingForDepthEstimation(config).eval()
+    network.save_pretrained(tmp_path / 'tiny')
+    transformers.DPTImageProcessor(
+        size={'height': 56, 'width': 56}, keep_aspect_ratio=True, ensure_multiple_of=14
+    ).save_pretrained(tmp_path / 'tiny')
+
+    depth, _ = scene((360, 1220), 4, 80)
+    names = miniature.kitti(tmp_path / 'data', [depth])
+    rng = np.random.default_rng(5)
+    pixels = rng.integers(0, 255, (360, 1220, 3), dtype=np.uint8)
+    image = next((tmp_path / 'data').rglob('data/*.png'))
+    cv2.imwrite(str(image), pixels[..., ::-1])
+
+    common = ['--dataset', 'kitti', '--root', str(tmp_path / 'data'), '--json',
+              '--output', str(tmp_path / 'out')]
+    assert main([*common, '--checkpoint', str(tmp_path / 'tiny'), '--device', 'cpu']) == 0
+    by_network = last_line(capsys)
+
+    # The same by hand: crop, resize to 56 x 196 (1216 * 56 / 352 = 193.5), normalise, upsample.
+    crop = torch.from_numpy(pixels[8:, 2:1218].copy()).permute(2, 0, 1)[None]
+    small = torch.nn.functional.interpolate(crop, (56, 196), mode='bicubic').float() / 255
+    mean, std = (torch.tensor(x).view(1, 3, 1, 1)
+                 for x in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+    with torch.no_grad():
+        predicted = network((small - mean) / std).predicted_depth[:, None]
+    full = torch.nn.functional.interpolate(predicted, (352, 1216), mode='bilinear')[0, 0]
+    save_predictions(tmp_path / 'saved', names, [full.numpy()])
+    assert main([*common, '--predictions', str(tmp_path / 'saved')]) == 0
+    by_hand = last_line(capsys)
+    assert by_network['prediction'] == 'inverse_depth'
+    for space in ('disparity_space', 'depth_space'):
+        for key, value in by_hand[space].items():
+            assert by_network[space][key] == pytest.approx(value, rel=1e-3), (space, key)

@@ -1,0 +1,225 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The whole pipeline on a scene of known depth, with only the network a fake."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from depth_anything_ros.anchors import SensorPoints
+from depth_anything_ros.camera import Camera
+from depth_anything_ros.config import Config, with_values
+from depth_anything_ros.model_spec import ModelSpec
+from depth_anything_ros.pipeline import DepthPipeline, Outputs
+from depth_anything_ros.scale import State
+from helpers import (
+    edges,
+    ExactPredictor,
+    SCENE_CAMERA,
+    scene_depth_image,
+    scene_image,
+    scene_lidar,
+    SCENE_T_CAMERA_LIDAR,
+)
+
+EVERYTHING = Outputs(True, True, True, True, True, True)
+TRUTH_M = scene_depth_image()
+AWAY_FROM_EDGES = ~edges(TRUTH_M, 3)
+
+
+def sensor_points(stamp_ns=0):
+    """Return the scene's lidar sweep."""
+    xyz_m, ring = scene_lidar()
+    return SensorPoints(xyz_m, stamp_ns, 'lidar', None, ring)
+
+
+def process(pipeline, stamp_ns=0, outputs=EVERYTHING, points=True, camera=SCENE_CAMERA):
+    """Run one frame of the scene."""
+    return pipeline.process(
+        scene_image(),
+        camera,
+        sensor_points(stamp_ns) if points else None,
+        SCENE_T_CAMERA_LIDAR,
+        stamp_ns=stamp_ns,
+        outputs=outputs,
+    )
+
+
+def assert_true_depth(depth_m, truth_m=TRUTH_M, where=AWAY_FROM_EDGES):
+    """Check depth to 2 cm or 0.5 %, and that all of it is there."""
+    error_m = np.abs(depth_m - truth_m)
+    assert np.isfinite(depth_m[where]).all()
+    assert (error_m <= np.maximum(0.02, 0.005 * truth_m))[where].all()
+
+
+def test_depth_and_cloud_of_a_known_scene():
+    frame = process(DepthPipeline(ExactPredictor()))
+    assert frame.fit.state is State.FITTED and frame.fit.method == 'lidar'
+    assert frame.fit.scale == pytest.approx(0.4, rel=2e-3)
+    assert frame.fit.shift == pytest.approx(-0.01, abs=2e-4)
+    assert frame.depth.dtype == np.float32
+    assert_true_depth(frame.depth)
+    x, y, z = (frame.points[..., i] for i in range(3))
+    assert_true_depth(z)
+    rays = SCENE_CAMERA.rays()
+    seen = np.isfinite(z)
+    np.testing.assert_allclose(x[seen], (rays[..., 0] * z)[seen], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(y[seen], (rays[..., 1] * z)[seen], rtol=1e-5, atol=1e-5)
+    rgb = np.ascontiguousarray(frame.points[..., 3]).view(np.uint32)
+    red, green, blue = (rgb >> shift & 255 for shift in (16, 8, 0))
+    np.testing.assert_array_equal(np.stack([red, green, blue], axis=-1), scene_image())
+    assert (frame.stddev_m[np.isfinite(frame.depth)] > 0).all()
+    assert frame.relative.shape == frame.picture.shape[:2] == TRUTH_M.shape
+    # Nearer is brighter: the ground at our feet against the wall.
+    assert frame.picture[470].mean() > frame.picture[5].mean() + 50
+    np.testing.assert_array_equal(frame.image_rect, scene_image())
+
+
+def test_only_what_is_asked_for_is_there():
+    pipeline = DepthPipeline(ExactPredictor())
+    frame = process(pipeline, outputs=Outputs(depth=False, points=False, picture=True))
+    assert frame.picture is not None
+    assert (frame.depth, frame.points, frame.stddev_m, frame.relative) == (None,) * 4
+    assert 'metric' not in frame.timings_ms
+
+
+def test_without_anchors_metres_are_withheld_and_relative_is_not():
+    frame = process(DepthPipeline(ExactPredictor()), points=False)
+    assert frame.fit.state is State.UNANCHORED and frame.fit.reason
+    assert (frame.depth, frame.points, frame.stddev_m) == (None, None, None)
+    expected = (1 / TRUTH_M + 0.01) / 0.4
+    np.testing.assert_allclose(
+        frame.relative[AWAY_FROM_EDGES], expected[AWAY_FROM_EDGES], rtol=5e-3
+    )
+
+
+def test_assumed_scale_publishes_and_stays_unanchored():
+    values = {
+        'scale.unanchored': 'assume',
+        'scale.assumed_scale': 0.4,
+        'scale.assumed_shift': -0.01,
+    }
+    frame = process(DepthPipeline(ExactPredictor(), with_values(Config(), values)), points=False)
+    assert frame.fit.state is State.UNANCHORED and frame.fit.assumed
+    assert_true_depth(frame.depth)
+
+
+def test_fit_is_held_and_then_given_up():
+    pipeline = DepthPipeline(ExactPredictor())
+    process(pipeline, stamp_ns=0)
+    held = process(pipeline, stamp_ns=1_900_000_000, points=False)
+    assert held.fit.state is State.HELD
+    assert_true_depth(held.depth)
+    late = process(pipeline, stamp_ns=2_100_000_000, points=False)
+    assert late.fit.state is State.UNANCHORED and late.depth is None
+
+
+def test_millimetres_stride_and_camera():
+    values = {'depth.encoding': '16UC1', 'depth.stride': 4, 'depth.max': 15.0}
+    frame = process(DepthPipeline(ExactPredictor(), with_values(Config(), values)))
+    assert frame.depth.dtype == np.uint16 and frame.depth.shape == (120, 160)
+    assert frame.depth_camera.size == (120, 160)
+    np.testing.assert_allclose(frame.depth_camera.K[0], [125, 0, 80.5])
+    wall = TRUTH_M[::4, ::4] == 18
+    where = AWAY_FROM_EDGES[::4, ::4]
+    assert (frame.depth[wall & where] == 0).all()  # beyond depth.max: invalid, no wall at 15 m
+    inside = where & (TRUTH_M[::4, ::4] < 14.5)
+    truth_mm = 1000 * TRUTH_M[::4, ::4]
+    error_mm = np.abs(frame.depth - truth_mm)[inside]
+    assert (error_mm <= np.maximum(20.5, 0.005 * truth_mm[inside])).all()
+    assert frame.image_rect.shape == frame.picture.shape == (120, 160, 3)
+
+
+def test_depth_beyond_65_m_does_not_wrap_in_millimetres():
+    values = {
+        'depth.encoding': '16UC1',
+        'depth.max': 200.0,
+        'scale.unanchored': 'assume',
+        'scale.assumed_scale': 0.4 / 5,  # the scene five times as large: the wall is at 90 m
+        'scale.assumed_shift': -0.01 / 5,
+    }
+    frame = process(DepthPipeline(ExactPredictor(), with_values(Config(), values)), points=False)
+    wall = (TRUTH_M == 18) & AWAY_FROM_EDGES
+    assert (frame.depth[wall] == 0).all()
+    box = (TRUTH_M == 9) & AWAY_FROM_EDGES
+    np.testing.assert_allclose(frame.depth[box], 45_000, rtol=5e-3)
+
+
+def test_distorted_camera_gives_rectified_depth_with_nan_border():
+    # Barrel distortion: the rectified camera with P = K sees beyond the image's corners when
+    # P's focal length is shorter.
+    K = SCENE_CAMERA.K
+    P = np.hstack([np.diag([0.7, 0.7, 1]) @ K + [[0, 0, 0.3 * 322], [0, 0, 0.3 * 236], [0, 0, 0]],
+                   np.zeros((3, 1))])
+    camera = Camera.from_calibration(640, 480, K, [-0.25, 0.06, 0, 0, 0], P=P)
+    predictor = ExactPredictor(camera=camera.rectified())
+    frame = process(DepthPipeline(predictor), camera=camera)
+    assert not frame.camera.is_distorted
+    np.testing.assert_allclose(frame.camera.K, P[:, :3])
+    truth_m = scene_depth_image(frame.camera)
+    border = np.isnan(frame.depth)
+    assert border[0, 0] and border[-1, -1] and not border[240, 320]
+    assert_true_depth(frame.depth, truth_m, ~edges(truth_m, 3) & ~border)
+    assert np.isnan(frame.points[0, 0, :3]).all() and np.isnan(frame.relative[0, 0])
+    # Where the border is, by OpenCV's inverse: rays that no raw pixel shows.
+    raw = camera.distort(frame.camera.rays()[..., :2].reshape(-1, 2)).reshape(480, 640, 2)
+    outside = (raw[..., 0] < -1.5) | (raw[..., 0] > 640.5) | (raw[..., 1] < -1.5)
+    assert border[outside].all()
+    assert border.mean() < outside.mean() + 0.12
+
+
+def test_rectifying_rotation_turns_the_sensor_points_too():
+    R = cv2.Rodrigues(np.array([0.0, np.deg2rad(4.0), 0.0]))[0]
+    P = np.hstack([SCENE_CAMERA.K, np.zeros((3, 1))])
+    camera = Camera.from_calibration(640, 480, SCENE_CAMERA.K, R=R, P=P, rectified=True)
+    turned = SCENE_T_CAMERA_LIDAR.copy()
+    turned[:3] = R.T @ turned[:3]  # the scene stands in the rectified frame
+    pipeline = DepthPipeline(ExactPredictor())
+    frame = pipeline.process(scene_image(), camera, sensor_points(), turned)
+    assert frame.fit.state is State.FITTED
+    assert_true_depth(frame.depth)
+
+
+class MetricPredictor(ExactPredictor):
+    """A metric network that is true at a canonical focal length of 300 px."""
+
+    def __init__(self, canonical_focal_px):
+        super().__init__(scale=1.0, shift=0.0)
+        self.spec = ModelSpec(
+            'metric', 'depth', metric=True, canonical_focal_px=canonical_focal_px
+        )
+
+    def __call__(self, image):
+        height, width = image.shape[-2:]
+        focal_px = (500 * width / 640 + 510 * height / 480) / 2
+        factor = 1.0 if self.spec.canonical_focal_px is None else 300 / focal_px
+        return factor / super().__call__(image)
+
+
+@pytest.mark.parametrize('canonical_focal_px', [None, 300.0])
+def test_metric_checkpoint_is_metres_without_any_fit(canonical_focal_px):
+    frame = process(DepthPipeline(MetricPredictor(canonical_focal_px)), points=False)
+    assert frame.fit.state is State.METRIC and frame.fit.method == 'checkpoint'
+    error = np.abs(frame.depth / TRUTH_M - 1)[AWAY_FROM_EDGES]
+    assert np.median(error) < 3e-3 and error.max() < 0.03
+
+
+def test_parameters_may_change_between_frames():
+    pipeline = DepthPipeline(ExactPredictor())
+    assert process(pipeline).depth.shape == (480, 640)
+    pipeline.config = replace(pipeline.config, depth=replace(pipeline.config.depth, stride=2))
+    assert process(pipeline, stamp_ns=100_000_000).depth.shape == (240, 320)
+
+
+def test_stages_are_timed():
+    stages = set(process(DepthPipeline(ExactPredictor())).timings_ms)
+    assert {'preprocess', 'network', 'anchors', 'fit', 'metric', 'pack', 'download'} <= stages
+
+
+def test_nothing_leaks_into_autograd():
+    pipeline = DepthPipeline(ExactPredictor())
+    prediction = pipeline.predict(scene_image(), SCENE_CAMERA)
+    assert not prediction.values.requires_grad and isinstance(prediction.values, torch.Tensor)
