@@ -3,7 +3,8 @@
 """Subscribe to topics, reliable and best effort, and save what arrives as serialised messages.
 
 collect.py OUTPUT COUNT TIMEOUT TOPIC... ends when every topic has COUNT messages on both kinds of
-subscription, or after TIMEOUT seconds. Topics after "--" are recorded but not waited for.
+subscription and then one more, so that a report on what came is in it, or after TIMEOUT seconds.
+Topics after "--" are recorded but not waited for.
 """
 
 from collections import defaultdict
@@ -54,10 +55,11 @@ def main():
     needed = [s for (topic, _), s in subscriptions.items() if topic in waited]
     while time.monotonic() < end and not all(s.get_publisher_count() for s in needed):
         rclpy.spin_once(node, timeout_sec=0.1)
-    while time.monotonic() < end:
-        rclpy.spin_once(node, timeout_sec=0.1)
-        if all(len(received[key]) >= int(count) for key in subscriptions if key[0] in waited):
-            break
+    awaited = {key: int(count) for key in subscriptions if key[0] in waited}
+    for _ in range(2):
+        while time.monotonic() < end and any(len(received[k]) < n for k, n in awaited.items()):
+            rclpy.spin_once(node, timeout_sec=0.1)
+        awaited = {key: len(received[key]) + 1 for key in awaited}
     with open(output, 'wb') as file:
         pickle.dump(dict(received), file)
     node.destroy_node()
