@@ -149,9 +149,19 @@ def _load_folder(folder: Path, model: ModelConfig) -> tuple[nn.Module, ModelSpec
         )
     spec = read_spec(folder, model)
 
-    from transformers import AutoModelForDepthEstimation
+    from safetensors.torch import load
+    from transformers import AutoConfig, AutoModelForDepthEstimation
+    from transformers import MODEL_FOR_DEPTH_ESTIMATION_MAPPING as CLASSES
 
-    network = _from_pretrained(AutoModelForDepthEstimation, folder, local_files_only=True)
+    if (weights := folder / 'model.safetensors').is_file():
+        # Read whole: tensor by tensor, as transformers does, safetensors 0.8 leaks about 30 bytes
+        # each, 14 KB every time the node is configured.
+        with _readable(folder):
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            network_class, state = CLASSES[type(config)], load(weights.read_bytes())
+        network = _from_pretrained(network_class, folder, config=config, state_dict=state)
+    else:
+        network = _from_pretrained(AutoModelForDepthEstimation, folder, local_files_only=True)
     config = network.config
     if config.model_type == 'dpt' and (config.backbone_config is None or config.is_hybrid):
         network = _Stretched(network, spec.input_size // spec.multiple * spec.multiple)
@@ -211,24 +221,30 @@ def _load_official(path: Path, model: ModelConfig) -> tuple[nn.Module, ModelSpec
     )
 
 
-def _from_pretrained(network_class: Any, source: Path, **arguments: Any) -> Any:
-    """Call transformers' loader, and hold it to every tensor being there in the right shape."""
+@contextmanager
+def _readable(source: Path) -> Iterator[None]:
+    """Turn what libraries raise on broken files into one line."""
     from safetensors import SafetensorError
 
     try:
-        with _quiet():
-            network, report = network_class.from_pretrained(
-                None if 'state_dict' in arguments else source,
-                dtype=torch.float32,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # reported below in one line instead of many
-                **arguments,
-            )
+        yield
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         reason = ' '.join(str(error).split())[:200]
         raise CheckpointError(
             f'{source} cannot be loaded ({reason}): download or save it again'
         ) from error
+
+
+def _from_pretrained(network_class: Any, source: Path, **arguments: Any) -> Any:
+    """Call transformers' loader, and hold it to every tensor being there in the right shape."""
+    with _readable(source), _quiet():
+        network, report = network_class.from_pretrained(
+            None if 'state_dict' in arguments else source,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below in one line instead of many
+            **arguments,
+        )
     # The first fusion layer has nothing to add its residual to: published DPTs leave it out.
     unused = '.fusion_stage.layers.0.residual_layer1.'
     missing = [key for key in report['missing_keys'] if unused not in key]
