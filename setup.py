@@ -62,6 +62,7 @@ setup(
             f'evaluate = {NAME}.tools.evaluate:main',
             f'train = {NAME}.training.train:main',
             f'demo = {NAME}.tools.demo:main',
+            f'export_onnx = {NAME}.tools.export_onnx:main',
         ],
     },
 )

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+import hashlib
 import math
 from pathlib import Path
 import re
@@ -20,35 +22,79 @@ from depth_anything_ros.config import ModelConfig
 from depth_anything_ros.errors import CheckpointError
 from depth_anything_ros.model_spec import ModelSpec, read_spec
 
+_FILES = ('.pth', '.pt', '.onnx')
+_WEIGHTS = ('.safetensors', '.bin')
 
-def load_network(model: ModelConfig) -> tuple[nn.Module, ModelSpec]:
-    """Load the network that model.checkpoint names.
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was found and whose meaning is known; its weights are not read yet.
+
+    Attributes:
+        path: folder in Hugging Face format, or official .pth file.
+        spec: what the network wants and predicts.
+    """
+
+    path: Path
+    spec: ModelSpec
+    _model: ModelConfig
+
+    def load(self) -> nn.Module:
+        """Return the network with float32 weights on the CPU.
+
+        Raises:
+            CheckpointError: the weights cannot be read, or do not fit.
+        """
+        loader = _load_folder if self.path.is_dir() else _load_official
+        network: nn.Module = loader(self.path, self._model, self.spec)
+        return network
+
+    def fingerprint(self) -> str:
+        """Return a hash of the weights and of all that the network makes of them."""
+        files = [self.path]
+        if self.path.is_dir():
+            files = sorted(f for f in self.path.iterdir() if f.suffix in _WEIGHTS)
+            files.append(self.path / 'config.json')
+        meaning = (self.spec.space, self.spec.max_depth_m, self.spec.multiple, self._model.variant)
+        digest = hashlib.sha256(repr(meaning).encode())
+        for file in files:
+            with file.open('rb') as content:
+                while block := content.read(1 << 20):
+                    digest.update(block)
+        return digest.hexdigest()
+
+
+def open_checkpoint(path: Path, model: ModelConfig) -> Checkpoint:
+    """Understand what locate() found, unless it is an .onnx file.
 
     Args:
-        model: which checkpoint, and what it predicts where the checkpoint does not say.
-
-    Returns:
-        The network with float32 weights on the CPU, and what it wants and predicts.
+        path: a folder in Hugging Face format or an official .pth file.
+        model: what it predicts where the checkpoint does not say.
 
     Raises:
-        CheckpointError: the checkpoint cannot be found, read or understood.
+        CheckpointError: the checkpoint cannot be understood.
     """
-    path = _locate(model.checkpoint)
-    return _load_folder(path, model) if path.is_dir() else _load_official(path, model)
+    spec = _folder_spec(path, model) if path.is_dir() else _official_spec(path, model)
+    return Checkpoint(path, spec, model)
 
 
-def _locate(checkpoint: str) -> Path:
-    """Find the folder or file that model.checkpoint names, downloading it where it is a hub id."""
+def locate(checkpoint: str) -> Path:
+    """Find the folder or file that model.checkpoint names, downloading it where it is a hub id.
+
+    Raises:
+        CheckpointError: there is no such thing.
+    """
     if checkpoint == 'bundled':
         return _bundled()
     if not checkpoint:
         raise CheckpointError(
-            'model.checkpoint is empty: give a hub id, a folder, a .pth file or "bundled"'
+            'model.checkpoint is empty: give a hub id, a folder, a .pth or .onnx file, or '
+            '"bundled"'
         )
     path = Path(checkpoint).expanduser()
     if path.is_dir() or path.is_file():
         return path
-    if re.fullmatch(r'\w[\w.-]*/\w[\w.-]*', checkpoint) and path.suffix not in ('.pth', '.pt'):
+    if re.fullmatch(r'\w[\w.-]*/\w[\w.-]*', checkpoint) and path.suffix not in _FILES:
         return _download(checkpoint)
     raise CheckpointError(
         f'model.checkpoint "{checkpoint}" is no file or folder (from {Path.cwd()}) and no hub id: '
@@ -140,15 +186,17 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _load_folder(folder: Path, model: ModelConfig) -> tuple[nn.Module, ModelSpec]:
-    """Load a folder in Hugging Face format."""
+def _folder_spec(folder: Path, model: ModelConfig) -> ModelSpec:
     if not (folder / 'config.json').is_file():
         raise CheckpointError(
             f'{folder} has no config.json: give a folder in Hugging Face format (config.json, '
             'preprocessor_config.json, model.safetensors) or an official .pth file'
         )
-    spec = read_spec(folder, model)
+    return read_spec(folder, model)
 
+
+def _load_folder(folder: Path, model: ModelConfig, spec: ModelSpec) -> Any:
+    """Load a folder in Hugging Face format."""
     from safetensors.torch import load
     from transformers import AutoConfig, AutoModelForDepthEstimation
     from transformers import MODEL_FOR_DEPTH_ESTIMATION_MAPPING as CLASSES
@@ -164,8 +212,8 @@ def _load_folder(folder: Path, model: ModelConfig) -> tuple[nn.Module, ModelSpec
         network = _from_pretrained(AutoModelForDepthEstimation, folder, local_files_only=True)
     config = network.config
     if config.model_type == 'dpt' and (config.backbone_config is None or config.is_hybrid):
-        network = _Stretched(network, spec.input_size // spec.multiple * spec.multiple)
-    return network, spec
+        return _Stretched(network, spec.input_size // spec.multiple * spec.multiple)
+    return network
 
 
 class _Stretched(nn.Module):
@@ -185,14 +233,27 @@ class _Stretched(nn.Module):
         return self.network(nn.functional.interpolate(image, side, mode='bicubic'))
 
 
-def _load_official(path: Path, model: ModelConfig) -> tuple[nn.Module, ModelSpec]:
-    """Load one of the authors' .pth files."""
+def _official_spec(path: Path, model: ModelConfig) -> ModelSpec:
     if path.suffix not in ('.pth', '.pt'):
         raise CheckpointError(
             f'{path} is a {path.suffix or "nameless"} file: give an official Depth Anything .pth, '
-            'or the folder in Hugging Face format that holds config.json'
+            'an .onnx file, or the folder in Hugging Face format that holds config.json'
         )
     family, max_depth_m = official_weights.family_of(path, model.variant, model.max_depth)
+    metric = family == 'v2-metric'
+    return ModelSpec(
+        name=path.stem,
+        space='depth' if metric else 'inverse_depth',
+        metric=metric,
+        max_depth_m=max_depth_m if metric else None,
+        canonical_focal_px=(model.canonical_focal or None) if metric else None,
+        input_size=model.input_size or 518,
+    )
+
+
+def _load_official(path: Path, model: ModelConfig, spec: ModelSpec) -> Any:
+    """Load one of the authors' .pth files."""
+    family, _ = official_weights.family_of(path, model.variant, model.max_depth)
     state = official_weights.read(path)
     architecture = official_weights.architecture_of(state, path)
     converted = official_weights.convert(state, architecture, path)
@@ -208,17 +269,9 @@ def _load_official(path: Path, model: ModelConfig) -> tuple[nn.Module, ModelSpec
         config=DepthAnythingConfig(**config),
         state_dict=converted,
     )
-    metric = family == 'v2-metric'
-    if metric:
-        network.head.max_depth = max_depth_m
-    return network, ModelSpec(
-        name=path.stem,
-        space='depth' if metric else 'inverse_depth',
-        metric=metric,
-        max_depth_m=max_depth_m if metric else None,
-        canonical_focal_px=(model.canonical_focal or None) if metric else None,
-        input_size=model.input_size or 518,
-    )
+    if spec.metric:
+        network.head.max_depth = spec.max_depth_m
+    return network
 
 
 @contextmanager

@@ -54,18 +54,19 @@ class ModelConfig:
 
     checkpoint: str = param(
         'depth-anything/Depth-Anything-V2-Small-hf',
-        'Hub id, folder in Hugging Face format, official Depth Anything .pth file, or "bundled" '
-        '(the small one shipped for the demo).',
+        'Hub id, folder in Hugging Face format, official Depth Anything .pth file, .onnx file, or '
+        '"bundled" (the small one shipped for the demo).',
     )
     variant: str = param(
         'auto',
-        'Family of an official .pth file; auto reads it from the file name.',
+        'Family of an official .pth file, or of an .onnx file exported by others; auto reads it '
+        'from the file name.',
         choices=('auto', 'v1', 'v2', 'v2-metric'),
     )
     max_depth: float = param(
         0.0,
-        'Range of an official metric .pth file (20 indoor, 80 outdoor); 0 reads it from the '
-        'file name.',
+        'Range of a metric .pth or .onnx file (20 indoor, 80 outdoor); 0 reads it from the file '
+        'name.',
         unit='m',
         minimum=0.0,
         maximum=1000.0,
@@ -101,6 +102,20 @@ class RuntimeConfig:
         'Arithmetic of the network; auto is float16 on CUDA cards that are fast at it (compute '
         'capability 7.0 on), else float32.',
         choices=('auto', 'float32', 'float16', 'bfloat16'),
+    )
+    backend: str = param(
+        'auto',
+        'What runs the network; auto takes torch on CUDA, and on a CPU the fastest that is '
+        'installed: openvino, onnxruntime, torch. Another one than torch is compared with PyTorch '
+        'when it is loaded.',
+        choices=('auto', 'torch', 'onnxruntime', 'openvino'),
+    )
+    threads: int = param(
+        0,
+        'CPU threads of the network; 0 takes OMP_NUM_THREADS or all cores, and of more than two '
+        'leaves one to everything else.',
+        minimum=0,
+        maximum=1024,
     )
 
 

@@ -19,6 +19,10 @@ class DeviceError(DepthAnythingError):
     """The requested compute device is not there."""
 
 
+class BackendError(DepthAnythingError):
+    """A runtime backend is not installed, cannot run the network, or computes something else."""
+
+
 class BadFrameError(DepthAnythingError):
     """One image, camera model or point cloud cannot be used; the next one may be fine.
 

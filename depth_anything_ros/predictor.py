@@ -4,15 +4,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+import logging
 import re
 from typing import Protocol
 
 import torch
 from torch import nn, Tensor
 
-from depth_anything_ros.checkpoint import load_network
+from depth_anything_ros import backends, onnx_file
+from depth_anything_ros.checkpoint import Checkpoint, locate, open_checkpoint
 from depth_anything_ros.config import ModelConfig, RuntimeConfig
-from depth_anything_ros.errors import DeviceError
+from depth_anything_ros.cuda_graph import Graphed
+from depth_anything_ros.errors import BackendError, DeviceError
 from depth_anything_ros.model_spec import ModelSpec as ModelSpec
 
 
@@ -28,7 +32,11 @@ class Predictor(Protocol):
 
 
 class TorchPredictor:
-    """A network of transformers in evaluation mode."""
+    """A network of transformers in evaluation mode; on CUDA it is replayed as a graph.
+
+    Attributes:
+        backend: what runs it, for people.
+    """
 
     def __init__(
         self, network: nn.Module, spec: ModelSpec, device: torch.device, dtype: torch.dtype
@@ -40,6 +48,10 @@ class TorchPredictor:
         output_layer = dict(network.named_modules()).get('head.conv3')
         if dtype != torch.float32 and output_layer is not None:
             _keep_float32(output_layer)
+        self.backend = f'PyTorch {torch.__version__} ({str(dtype).removeprefix("torch.")})'
+        self._predict: Callable[[Tensor], Tensor] = self._eager
+        if device.type == 'cuda':
+            self._predict = Graphed(self._eager)
 
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Tensor:
@@ -52,12 +64,11 @@ class TorchPredictor:
         Returns:
             hxw float32 on the device, in the space that spec names.
         """
+        return self._predict(image)
+
+    def _eager(self, image: Tensor) -> Tensor:
         prediction: Tensor = self.network(image.to(self.dtype)).predicted_depth.float()  # 1xhxw
-        if prediction.shape[-2:] != image.shape[-2:]:  # some networks answer at half the size
-            prediction = nn.functional.interpolate(
-                prediction[:, None], image.shape[-2:], mode='bilinear', align_corners=False
-            )[:, 0]
-        return prediction[0]
+        return onnx_file.at_size_of(image, prediction)
 
 
 def _keep_float32(layer: nn.Module) -> None:
@@ -69,24 +80,109 @@ def _keep_float32(layer: nn.Module) -> None:
     layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
 
 
-def load_predictor(model: ModelConfig, runtime: RuntimeConfig) -> TorchPredictor:
-    """Load a checkpoint on to a device.
+LoadedPredictor = TorchPredictor | backends.OnnxPredictor
+
+
+def load_predictor(model: ModelConfig, runtime: RuntimeConfig) -> LoadedPredictor:
+    """Load a checkpoint into a backend.
 
     Args:
         model: which checkpoint, and what it predicts where the checkpoint does not say.
-        runtime: device and precision.
-
-    Returns:
-        The network, in evaluation mode, without gradients.
+        runtime: device, precision and backend. An automatic backend that does not do, or computes
+            something else than PyTorch, gives way to the next one with a warning.
 
     Raises:
+        BackendError: the backend is not installed, cannot run the network, or computes something
+            else than PyTorch in float32 does.
         CheckpointError: the checkpoint cannot be found, read or understood.
         DeviceError: the device is not there.
     """
     device = select_device(runtime.device)
+    path = locate(model.checkpoint)
+    names = select_backends(runtime.backend, device, is_onnx=path.suffix == '.onnx')
+    for name, following in zip(names, [*names[1:], None]):
+        try:
+            backends.require(name)
+            if path.suffix == '.onnx':
+                file = onnx_file.open_onnx(path, model)
+                return _load_file(file, name, device, runtime, model.input_size)
+            checkpoint = open_checkpoint(path, model)
+            if name == 'torch':
+                return _load_torch(checkpoint, device, runtime)
+            return _load_exported(checkpoint, name, device, runtime)
+        except BackendError as error:
+            if following is None:
+                raise
+            logging.getLogger(__name__).warning('%s; taking %s instead', error, following)
+    raise AssertionError('there is always a backend')
+
+
+def select_backends(name: str, device: torch.device, *, is_onnx: bool) -> list[str]:
+    """List the backends to try, best first.
+
+    Args:
+        name: runtime.backend; anything but auto is tried alone.
+        device: where images come from.
+        is_onnx: whether the checkpoint is an .onnx file, which PyTorch does not run.
+
+    Raises:
+        BackendError: PyTorch is asked to run an .onnx file.
+    """
+    if name == 'torch' and is_onnx:
+        raise BackendError(
+            'runtime.backend torch does not run .onnx files: set it to auto, onnxruntime or '
+            'openvino'
+        )
+    if name != 'auto':
+        return [name]
+    order = ['openvino', 'onnxruntime'] if device.type == 'cpu' else ['onnxruntime'] * is_onnx
+    there = [backend for backend in order if not backends.missing_packages(backend)]
+    return (there or ['onnxruntime']) if is_onnx else [*there, 'torch']
+
+
+def _load_torch(
+    checkpoint: Checkpoint, device: torch.device, runtime: RuntimeConfig
+) -> TorchPredictor:
     dtype = select_dtype(runtime.precision, device)
-    network, spec = load_network(model)
-    return TorchPredictor(network, spec, device, dtype)
+    if runtime.threads:
+        torch.set_num_threads(runtime.threads)
+    network = checkpoint.load().eval().to(device)
+    is_plain = device.type == 'cpu' and dtype == torch.float32  # what the others are compared with
+    reference = None if is_plain else onnx_file.reference_of(network, checkpoint.spec)
+    predictor = TorchPredictor(network, checkpoint.spec, device, dtype)
+    if reference is not None:
+        backends.check(predictor, reference, predictor.backend, device, dtype)
+    return predictor
+
+
+def _load_exported(
+    checkpoint: Checkpoint, name: str, device: torch.device, runtime: RuntimeConfig
+) -> backends.OnnxPredictor:
+    """Run a checkpoint's cached export; one that does not do is made again once."""
+    try:
+        return _load_file(onnx_file.cached(checkpoint), name, device, runtime)
+    except backends.UnusableError:
+        file = onnx_file.cached(checkpoint, rebuild=True)
+        return _load_file(file, name, device, runtime)
+
+
+def _load_file(
+    file: onnx_file.OnnxFile,
+    name: str,
+    device: torch.device,
+    runtime: RuntimeConfig,
+    input_size: int = 0,
+) -> backends.OnnxPredictor:
+    dtype = select_dtype(runtime.precision, torch.device('cpu'))  # auto is float32 for graphs
+    threads = backends.thread_count(runtime.threads)
+    predictor = backends.OnnxPredictor(file, name, device, dtype, threads, input_size)
+    if file.reference is not None:
+        backends.check(predictor, file.reference, predictor.backend, device, dtype)
+    else:  # nobody said what it should compute; that it runs is seen here, not at the first image
+        size = predictor.spec.input_size
+        predictor(onnx_file.test_image(size, size).to(device))
+        predictor.backend += ', not checked: the file holds no reference'
+    return predictor
 
 
 def select_device(name: str) -> torch.device:

@@ -19,7 +19,7 @@ from depth_anything_ros.predictor import load_predictor, TorchPredictor
 WIDTH = 24
 TINY = official_weights.Architecture('tiny', 6, 2, (4, 8, 12, 16), 8, (0, 2, 3, 5))
 GRID = 5  # patches per side of the image that the position embeddings are made for
-CPU = RuntimeConfig(device='cpu')
+CPU = RuntimeConfig(device='cpu', backend='torch')
 
 
 def official_shapes(width: int, architecture: official_weights.Architecture) -> dict[str, tuple]:

@@ -25,7 +25,9 @@ PACKAGED = (
     *('LICENSE', 'package.xml', 'pyproject.toml', 'requirements.txt', 'setup.cfg', 'setup.py'),
     *('resource', 'launch', 'config', 'checkpoints', NAME),
 )
-EXECUTABLES = {'depth_node', 'play_frames', 'evaluate', 'train', 'demo', 'world_robot'}
+EXECUTABLES = {
+    'depth_node', 'play_frames', 'evaluate', 'train', 'demo', 'world_robot', 'export_onnx',
+}
 
 
 def run(*command, cwd):

@@ -59,7 +59,7 @@ def save(network: torch.nn.Module, folder: Path, preprocessor: dict | None = Non
 
 
 def load(checkpoint: str, precision: str = 'auto', **options: object) -> TorchPredictor:
-    runtime = RuntimeConfig(device='cpu', precision=precision)
+    runtime = RuntimeConfig(device='cpu', precision=precision, backend='torch')
     return load_predictor(ModelConfig(checkpoint=checkpoint, **options), runtime)
 
 
@@ -229,9 +229,9 @@ def test_paths_expand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_nowhere_is_named(tmp_path: Path) -> None:
     for checkpoint in ('nowhere', '/no/such/model.pth', 'a/b/c', 'weights/v2.pth'):
         assert 'is no file or folder' in message(checkpoint)
-    other = tmp_path / 'network.onnx'
-    other.write_bytes(b'onnx')
-    assert 'is a .onnx file' in message(str(other))
+    other = tmp_path / 'network.tflite'
+    other.write_bytes(b'tflite')
+    assert 'is a .tflite file' in message(str(other))
 
 
 def test_an_empty_checkpoint_is_not_the_working_folder() -> None:

@@ -129,7 +129,8 @@ class DepthNode(LifecycleNode):
         self._outputs = OutputPublishers(self)
         self._diagnostics = self.create_lifecycle_publisher(DiagnosticArray, '/diagnostics', 10)
         self.get_logger().info(
-            f'{predictor.spec.name} on {predictor.device} predicts '
+            f'{predictor.spec.name} on {predictor.device}, '
+            f'{getattr(predictor, "backend", "a network of its own")}, predicts '
             + ('metric depth' if predictor.spec.metric else 'relative inverse depth')
         )
         return super().on_configure(state)

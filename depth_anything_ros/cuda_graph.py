@@ -1,0 +1,75 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A network's kernels recorded once per input size and replayed with one launch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import logging
+
+import torch
+from torch import Tensor
+
+Predict = Callable[[Tensor], Tensor]
+
+_WARM_UP_RUNS = 3  # libraries choose kernels and allocate in the first ones, which a graph may not
+
+
+def capture(predict: Predict, example: Tensor) -> Predict:
+    """Record a function on the GPU as a CUDA graph.
+
+    Args:
+        predict: computes on the device only, always the same for inputs of one size.
+        example: an input on the device; later ones have its shape and dtype.
+
+    Returns:
+        The same function for that size.
+
+    Raises:
+        RuntimeError: something in it cannot be captured.
+    """
+    static_input = example.clone()
+    side = torch.cuda.Stream(example.device)  # type: ignore[no-untyped-call]
+    side.wait_stream(torch.cuda.current_stream(example.device))
+    with torch.cuda.stream(side):
+        for _ in range(_WARM_UP_RUNS):
+            predict(static_input)
+    torch.cuda.current_stream(example.device).wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    # thread_local: what other threads do on the GPU meanwhile does not spoil the capture.
+    with torch.cuda.graph(graph, stream=side, capture_error_mode='thread_local'):
+        static_output = predict(static_input)
+
+    def replay(image: Tensor) -> Tensor:
+        static_input.copy_(image)
+        graph.replay()
+        return static_output.clone()  # the next replay writes over it
+
+    return replay
+
+
+class Graphed:
+    """Calls a function through a graph of the newest input size, or as it is where that fails."""
+
+    def __init__(
+        self, predict: Predict, capture: Callable[[Predict, Tensor], Predict] = capture
+    ) -> None:
+        """Take the function; the graph of a size is recorded when the size is first seen."""
+        self._predict, self._capture = predict, capture
+        self._shape: torch.Size | None = None
+        self._replay = predict
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Return what the function does, faster."""
+        if image.shape != self._shape:
+            self._shape, self._replay = image.shape, self._predict  # frees the old graph first
+            try:
+                self._replay = self._capture(self._predict, image)
+            except RuntimeError as error:
+                reason = ' '.join(str(error).split())[:200]
+                size = 'x'.join(map(str, image.shape[-2:]))
+                logging.getLogger(__name__).warning(
+                    'no CUDA graph at %s (%s): the network runs without, which is slower',
+                    size, reason,
+                )
+        return self._replay(image)
