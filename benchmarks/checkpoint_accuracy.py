@@ -45,10 +45,9 @@ Prediction = NDArray[np.float32]
 Predict = Callable[[Image], Prediction]
 
 
-def node_prediction(checkpoint: str) -> Predict:
+def node_prediction(model: ModelConfig, precision: str) -> Predict:
     """Return a function from an HxWx3 uint8 RGB image to HxW, through the node's own steps."""
-    predictor = load_predictor(ModelConfig(checkpoint=checkpoint),
-                               RuntimeConfig(device='cpu', precision='float32'))
+    predictor = load_predictor(model, RuntimeConfig(device='cpu', precision=precision))
 
     def predict(image_rgb: Image) -> Prediction:
         height, width, _ = image_rgb.shape
@@ -132,9 +131,8 @@ def score_real(folder: Path, predict: Predict) -> dict[str, dict[str, Any]]:
     return results
 
 
-def score_synthetic(checkpoint: str, count: int, rendered: Path | None) -> dict[str, float]:
+def score_synthetic(predict: Predict, count: int, rendered: Path | None) -> dict[str, float]:
     """Score on held-out world pictures, rendered now where no folder of them is given."""
-    predict = node_prediction(checkpoint)
     with tempfile.TemporaryDirectory() as temporary:
         folder = rendered or Path(temporary)
         if rendered is None:
@@ -151,17 +149,23 @@ def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
     parser.add_argument('--checkpoint', default='bundled', help='as model.checkpoint of the node')
+    parser.add_argument('--precision', default='float32', help='as runtime.precision of the node')
+    parser.add_argument('--input-size', type=int, default=0, help='as model.input_size')
     parser.add_argument('--count', type=int, default=500, help='held-out world pictures; 0: none')
     parser.add_argument('--world', type=Path, help='folder of rendered held-out pictures')
     parser.add_argument('--frames', type=Path, help='folder with one subfolder per real data set')
     parser.add_argument('--json', action='store_true', help='end with one JSON object')
     args = parser.parse_args()
-    results: dict[str, Any] = {'checkpoint': args.checkpoint}
+    model = ModelConfig(checkpoint=args.checkpoint, input_size=args.input_size)
+    results: dict[str, Any] = {
+        'checkpoint': args.checkpoint, 'precision': args.precision, 'input_size': args.input_size
+    }
     try:
+        predict = node_prediction(model, args.precision)
         if args.count:
-            results['world'] = score_synthetic(args.checkpoint, args.count, args.world)
+            results['world'] = score_synthetic(predict, args.count, args.world)
         if args.frames:
-            results['real'] = score_real(args.frames, node_prediction(args.checkpoint))
+            results['real'] = score_real(args.frames, predict)
     except DepthAnythingError as error:
         print(f'checkpoint_accuracy: {error}', file=sys.stderr)
         return 1

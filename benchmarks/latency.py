@@ -6,7 +6,9 @@
 
 All rows run in turn on the same image and the same random weights, so load on the machine meets
 them alike: (a) this pipeline with its lidar fit and refinement, (b) transformers' pipeline in its
-defaults and NumPy, (c) the authors' code. Speed does not depend on the weights' values.
+defaults and NumPy, (c) the authors' code. Speed does not depend on the weights' values. Lower
+precision and smaller inputs have rows of their own at the last camera; what they cost in accuracy
+is told by checkpoint_accuracy.py --precision and --input-size.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 import json
+import os
 from pathlib import Path
 import platform
 import resource
@@ -31,7 +34,7 @@ from depth_anything_ros import official_weights
 from depth_anything_ros.anchors import SensorPoints
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig, with_values
-from depth_anything_ros.errors import DepthAnythingError
+from depth_anything_ros.errors import BackendError, DepthAnythingError
 from depth_anything_ros.pipeline import DepthPipeline
 from depth_anything_ros.predictor import load_predictor, select_device
 from depth_anything_ros.preprocessing import network_size
@@ -132,7 +135,7 @@ class Ours:
     ) -> None:
         model = replace(config.model, checkpoint=str(folder))
         predictor = load_predictor(model, config.runtime)
-        self.dtype = predictor.dtype
+        self.backend = predictor.backend
         self._device = predictor.device
         self._camera = camera
         self._full = DepthPipeline(predictor, config)
@@ -167,10 +170,20 @@ class Ours:
         }
 
 
+def cheaper(config: Config, input_size: int) -> dict[str, Config]:
+    """Return the rows that trade accuracy for time: less precision, smaller inputs."""
+    rows = {}
+    if config.runtime.precision == 'auto' and select_device(config.runtime.device).type == 'cpu':
+        rows['bfloat16'] = with_values(config, {'runtime.precision': 'bfloat16'})
+    for side in (input_size * 28 // 518 * 14, input_size * 22 // 518 * 14):  # 392 and 308 for 518
+        rows[f'input {side}'] = with_values(config, {'model.input_size': side})
+    return rows
+
+
 def measure(
-    case: Case, config: Config, folder: Path, limit: Limit, authors: Path | None
+    case: Case, config: Config, folder: Path, limit: Limit, authors: Path | None, *, vary: bool
 ) -> dict[str, Any]:
-    """Run all rows of one case in turn until the limit.
+    """Run all rows of one case in turn until the limit; with `vary`, the cheaper ones too.
 
     Returns:
         The case, and per row the p50 and p99 of every stage in milliseconds.
@@ -187,6 +200,11 @@ def measure(
     }
     if authors is not None:
         runners[AUTHORS] = AuthorsCode(authors, folder, camera, case.input_size, device)
+    for name, cheap in cheaper(config, case.input_size).items() if vary else ():
+        try:
+            runners[f'{OURS}, {name}'] = Ours(cheap, folder, camera, image)
+        except BackendError as error:
+            print(f'no row {name}: {error}')
     samples: dict[str, list[Row]] = {name: [] for name in runners}
     device_mib: dict[str, float] = {}
     deadline = time.monotonic() + limit.seconds
@@ -207,10 +225,14 @@ def measure(
         'model': f'ViT-{case.model}',
         'network_input': f'{height}x{width}',
         'image': f'{case.rows}x{case.columns}',
-        'precision': str(ours.dtype).removeprefix('torch.'),
+        'backend': ours.backend,
         'rounds': len(samples[OURS]),
         'stages_ms': {name: summary(rows) for name, rows in samples.items()},
         'ratio_vs_transformers': float(np.median(totals[OURS] / totals[USERS])),
+        'ratios_vs_transformers': {
+            name: round(float(np.median(total / totals[USERS])), 4)
+            for name, total in totals.items()
+        },
         'ratio_vs_authors': (
             float(np.median(totals[OURS] / totals[AUTHORS])) if authors else None
         ),
@@ -233,7 +255,7 @@ def print_case(case: dict[str, Any]) -> None:
     """Print one case as a table for people."""
     print(
         f"\n{case['model']} at {case['network_input']} (image {case['image']}), "
-        f"{case['rounds']} rounds; ours in {case['precision']}, the others in float32"
+        f"{case['rounds']} rounds; ours on {case['backend']}, the others in float32"
     )
     for name, stages in case['stages_ms'].items():
         print(f'  {name:<28} {"p50 ms":>9} {"p99 ms":>9}')
@@ -241,9 +263,10 @@ def print_case(case: dict[str, Any]) -> None:
             print(f'    {stage:<26} {value["p50"]:9.2f} {value["p99"]:9.2f}')
         if name in case['device_peak_mib']:
             print(f'    device memory, peak MiB {case["device_peak_mib"][name]:12.0f}')
-    print(f'  time over transformers\': {case["ratio_vs_transformers"]:.3f}', end='')
+    for name, ratio in case['ratios_vs_transformers'].items():
+        print(f'  time over transformers\' {ratio:.3f}  {name}')
     if case['ratio_vs_authors'] is not None:
-        print(f', over the authors\': {case["ratio_vs_authors"]:.3f}', end='')
+        print(f'  time over the authors\' {case["ratio_vs_authors"]:.3f}', end='')
     print(flush=True)
 
 
@@ -252,10 +275,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or '').split('\n')[0])
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--precision', default='auto', help='auto, float32, float16, bfloat16')
+    parser.add_argument(
+        '--backend', default='auto', help='auto, torch, onnxruntime, openvino'
+    )
     parser.add_argument('--models', nargs='+', choices=WIDTHS, help='default: S; S B L on CUDA')
     parser.add_argument('--rounds', type=int, help='per case; default: 15, on CUDA 200')
     parser.add_argument('--seconds', type=float, default=60.0, help='per case, if sooner')
-    parser.add_argument('--threads', type=int, help='CPU threads of PyTorch, for all rows')
+    parser.add_argument('--threads', type=int, help='CPU threads, for all rows')
     parser.add_argument('--authors', type=Path, help='checkout of Depth-Anything-V2')
     parser.add_argument('--quick', action='store_true', help='small images, 2 rounds: a test')
     parser.add_argument('--json', action='store_true', help='end with one JSON object')
@@ -276,19 +302,30 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     on_cuda = device.type == 'cuda'
     config = Config(
         model=ModelConfig(),
-        runtime=RuntimeConfig(device=str(device), precision=arguments.precision),
+        runtime=RuntimeConfig(
+            device=str(device),
+            precision=arguments.precision,
+            backend=arguments.backend,
+            threads=torch.get_num_threads(),
+        ),
     )
     models = arguments.models or (['S', 'B', 'L'] if on_cuda else ['S'])
     rounds = arguments.rounds or (2 if arguments.quick else 200 if on_cuda else 15)
     limit = Limit(rounds, arguments.seconds)
     shapes = [(120, 160, 126)] if arguments.quick else [(*s, 518) for s in CAMERAS.values()]
-    cases = []
+    cases, load_s = [], {}
     for model in models:
         with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
+            folder = Path(name, 'checkpoint')
+            os.environ['XDG_CACHE_HOME'] = str(Path(name, 'cache'))  # empty: cold
             save_random_network(model, folder)
+            save_preprocessor(folder, shapes[0][2])
+            load_s[f'ViT-{model}'] = loading_times(config, folder)
             for shape in shapes:
-                case = measure(Case(model, *shape), config, folder, limit, arguments.authors)
+                case = measure(
+                    Case(model, *shape), config, folder, limit, arguments.authors,
+                    vary=shape is shapes[-1],
+                )
                 print_case(case)
                 cases.append(case)
     headline = cases[len(shapes) - 1]  # the first model (ViT-S unless asked otherwise) at 4:3
@@ -304,8 +341,20 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         'threads': torch.get_num_threads(),
         'torch': torch.__version__,
         'peak_rss_mib': round(peak_mib),
+        'load_s': load_s,
         'cases': cases,
     }
+
+
+def loading_times(config: Config, folder: Path) -> dict[str, float]:
+    """Return how long the network takes to load, self-check included, first and again."""
+    times = {}
+    for start in ('cold', 'warm'):
+        began = time.monotonic()
+        load_predictor(replace(config.model, checkpoint=str(folder)), config.runtime)
+        times[start] = round(time.monotonic() - began, 2)
+    print(f'loading the network: {times["cold"]:.1f} s cold, {times["warm"]:.1f} s warm')
+    return times
 
 
 if __name__ == '__main__':

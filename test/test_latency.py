@@ -28,3 +28,6 @@ def test_quick_run_ends_with_one_json_object() -> None:
     assert all(stage['p99'] >= stage['p50'] for stage in (*ours.values(), *users.values()))
     assert report['non_network_ms_p50'] == ours['outside the network']['p50']
     assert report['ratio_vs_transformers'] > 0
+    assert case['ratios_vs_transformers']['this pipeline'] == report['ratio_vs_transformers']
+    assert {'this pipeline, input 84', 'this pipeline, input 70'} <= set(case['stages_ms'])
+    assert set(report['load_s']['ViT-S']) == {'cold', 'warm'}
