@@ -313,15 +313,15 @@ def run(options: argparse.Namespace) -> int:
     with (
         running_node('demo', []) as (node, stop),
         started(depth_node, output / 'node.log') as depth_program,
-        started(source.module, output / 'source.log') as source_program,
         BagWriter(bag_path) as bag,
         Live(table(DemoScore(), title, 'starting'), refresh_per_second=4) as live,
     ):
-        programs = {'node': depth_program, 'source': source_program}
-        trouble = wait_for_node(node, source.awaited, programs, stop)
+        trouble = wait_for_node(node, source.awaited, depth_program, stop)
         listener = Listener(node, source, bag, viewer)
-        if not trouble:
-            trouble = listen(node, listener, programs, options.duration, stop, live, title)
+        if not trouble:  # a bag plays once, so it starts when somebody listens to the outputs
+            with started(source.module, output / 'source.log') as source_program:
+                programs = {'node': depth_program, 'source': source_program}
+                trouble = listen(node, listener, programs, options.duration, stop, live, title)
         live.update(table(listener.score, title, ''))
     if not live.console.is_terminal:
         live.console.line()  # which Live leaves out
@@ -338,14 +338,11 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def wait_for_node(
-    node: Node, topic: str, programs: dict[str, Program], stop: threading.Event
-) -> str:
+def wait_for_node(node: Node, topic: str, program: Program, stop: threading.Event) -> str:
     """Wait until the node listens; return what went wrong, empty for nothing."""
     while node.count_subscribers(topic) == 0 and not stop.wait(0.1):
-        for name, program in programs.items():
-            if program.returned is not None:
-                return f'the {name} ended: {program.last_words()}'
+        if program.returned is not None:
+            return f'the node ended: {program.last_words()}'
     return ''
 
 
