@@ -26,7 +26,6 @@ from rosbags.rosbag2 import (
     CompressionFormat,
     CompressionMode,
     Reader,
-    ReaderError,
     StoragePlugin,
     Writer,
 )
@@ -43,12 +42,41 @@ from depth_anything_ros.ros.conversions import (
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 _FOREVER = QosTime(9223372036, 854775807)  # rclcpp's infinite duration
 
+DEPTH_ENCODINGS = {'32FC1': 'f4', '16UC1': 'u2'}  # -> sample type; metres and millimetres
+
 Matrix = NDArray[np.float64]
 
 
 def depth_plane(message: Any) -> NDArray[np.float32]:
-    """Return a 32FC1 image message as HxW float32."""
-    return np.frombuffer(message.data, '<f4').reshape(message.height, message.width)
+    """Return a depth image message as HxW float32 in metres.
+
+    Args:
+        message: 32FC1 in metres, returned as it is, or 16UC1 in millimetres, of which 0 becomes
+            NaN (REP 118).
+
+    Raises:
+        BadFrameError: it has another encoding, or the data do not fit the header.
+    """
+    if message.encoding not in DEPTH_ENCODINGS:
+        raise BadFrameError(
+            'unsupported_encoding',
+            f'image encoding "{message.encoding}" is no depth; supported are '
+            f'{", ".join(DEPTH_ENCODINGS)}',
+        )
+    order = '>' if message.is_bigendian else '<'
+    dtype = np.dtype(order + DEPTH_ENCODINGS[message.encoding])
+    height, width, step = int(message.height), int(message.width), int(message.step)
+    if not (0 < width * dtype.itemsize <= step and 0 < height * step <= len(message.data)):
+        raise BadFrameError(
+            'truncated_image',
+            f'depth image of {width}x{height} {message.encoding} with step {step} has only '
+            f'{len(message.data)} bytes of data',
+        )
+    stored: NDArray[Any] = np.ndarray(
+        (height, width), dtype, memoryview(message.data), strides=(step, dtype.itemsize)
+    )
+    values: NDArray[np.float32] = stored.astype(np.float32, copy=False)
+    return np.where(values > 0, values / 1000, np.nan) if dtype.kind == 'u' else values
 
 
 def stamp_of(data: bytes | memoryview) -> int:
@@ -111,10 +139,10 @@ def open_bag(path: str | Path) -> Iterator[Reader]:
     try:
         reader = Reader(Path(path).expanduser())
         reader.open()
-    except (ReaderError, OSError) as error:
+    except Exception as error:  # what rosbags stumbles over in broken bytes is of any kind
         raise DatasetError(
-            f'{path} is no ROS 2 bag ({error}): give the folder that holds metadata.yaml, or a '
-            'single .mcap or .db3 file'
+            f'{path} is no ROS 2 bag ({_reason(error)}): give the folder that holds '
+            'metadata.yaml, or a single .mcap or .db3 file'
         ) from error
     try:
         yield reader
@@ -135,32 +163,30 @@ def find_sensors(path: str | Path) -> Sensors:
         DatasetError: it is no bag, or holds no colour image or no calibration.
     """
     with open_bag(path) as bag:
-        infos = _of_type(bag, 'CameraInfo')
+        infos = of_type(bag, 'CameraInfo')
         if not infos:
             raise DatasetError(
                 f'{path} has no sensor_msgs/CameraInfo, and without the calibration a depth is '
                 'no place: record camera_info too'
             )
-        images = _of_type(bag, 'Image') + _of_type(bag, 'CompressedImage')
-        siblings = {c.topic: _sibling(c.topic, infos) for c in images}
-        images.sort(key=lambda c: siblings[c.topic] is None)  # stable: short names stay first
-        image, image_frame = _first_colour(bag, images, path)
+        image, first = find_colour_image(bag)
         compressed = image.msgtype.endswith('CompressedImage')
-        sensors = _of_type(bag, 'PointCloud2') + _of_type(bag, 'LaserScan')
+        sensors = of_type(bag, 'PointCloud2') + of_type(bag, 'LaserScan')
         points = sensors[0] if sensors else None
-        frame = _first(bag, points).header.frame_id if points else ''
+        frame = first_message(bag, points).header.frame_id if points else ''
         return Sensors(
             image.topic.removesuffix('/compressed') if compressed else image.topic,
             compressed,
-            siblings[image.topic] or infos[0].topic,
+            _sibling(image.topic, infos) or infos[0].topic,
             points.topic if points else None,
             points is not None and points.msgtype.endswith('LaserScan'),
-            chain(_static_transforms(bag), image_frame, frame) if points else None,
-            (image_frame, frame),
+            chain(_static_transforms(bag), first.header.frame_id, frame) if points else None,
+            (first.header.frame_id, frame),
         )
 
 
-def _of_type(bag: Reader, name: str) -> list[Connection]:
+def of_type(bag: Reader, name: str) -> list[Connection]:
+    """Return the connections of a type of sensor_msgs that have messages, short names first."""
     found = [c for c in bag.connections if c.msgtype == f'sensor_msgs/msg/{name}' and c.msgcount]
     return sorted(found, key=lambda c: (len(c.topic), c.topic))
 
@@ -172,22 +198,66 @@ def _sibling(image_topic: str, infos: list[Connection]) -> str | None:
     return next((c.topic for c in infos if c.topic == wanted), None)
 
 
-def _first(bag: Reader, connection: Connection) -> Any:
-    _, _, data = next(bag.messages([connection]))
-    return TYPES.deserialize_cdr(data, connection.msgtype)
+def read_messages(bag: Reader, connections: list[Connection]) -> Iterator[tuple[str, Any]]:
+    """Read messages as they were recorded.
+
+    Yields:
+        Topic and message.
+
+    Raises:
+        DatasetError: the bag or a message in it is corrupt.
+    """
+    topic = connections[0].topic
+    try:
+        for connection, _, data in bag.messages(connections):
+            topic = connection.topic
+            yield topic, TYPES.deserialize_cdr(data, connection.msgtype)
+    except Exception as error:  # see open_bag()
+        raise DatasetError(
+            f'{bag.path} is corrupt at {topic} ({_reason(error)}): cut that part out, or record it '
+            'again'
+        ) from error
 
 
-def _first_colour(
-    bag: Reader, images: list[Connection], path: str | Path
-) -> tuple[Connection, str]:
+def _reason(error: Exception) -> str:
+    """Return in one line what an error says, or its name where it says nothing."""
+    return ' '.join(str(error).split()) or type(error).__name__
+
+
+def first_message(bag: Reader, connection: Connection) -> Any:
+    """Return the first message of a topic.
+
+    Raises:
+        DatasetError: there is none, or it is corrupt.
+    """
+    for _, message in read_messages(bag, [connection]):
+        return message
+    raise DatasetError(
+        f'{bag.path} has no message of {connection.topic}, though its index counts '
+        f'{connection.msgcount}: ros2 bag reindex it'
+    )
+
+
+def find_colour_image(bag: Reader) -> tuple[Connection, Any]:
+    """Find a bag's colour image; see find_sensors() for which of several.
+
+    Returns:
+        Its connection, and its first message.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    infos = of_type(bag, 'CameraInfo')
+    images = of_type(bag, 'Image') + of_type(bag, 'CompressedImage')
+    images.sort(key=lambda c: _sibling(c.topic, infos) is None)  # stable: short names stay first
     for connection in images:
-        message = _first(bag, connection)
+        message = first_message(bag, connection)
         try:
             decode_image(message)
         except BadFrameError:  # a depth image, say
             continue
-        return connection, message.header.frame_id
-    raise DatasetError(f'{path} has no colour or gray image: record the camera\'s image topic')
+        return connection, message
+    raise DatasetError(f'{bag.path} has no colour or gray image: record the camera\'s image topic')
 
 
 def _static_transforms(bag: Reader) -> dict[tuple[str, str], Matrix]:

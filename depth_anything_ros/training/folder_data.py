@@ -48,16 +48,37 @@ def read_folder(folder: Path, width: int, height: int, with_depth: bool
         picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if picture is None:
             raise DatasetError(f'{path} is corrupt or no picture: remove or replace it')
-        small = cv2.resize(_middle(picture, width / height), (width, height),
-                           interpolation=cv2.INTER_AREA)
-        images[i] = small[..., ::-1]
+        images[i] = small_image(picture, width, height)[..., ::-1]
         if with_depth:
             depth_m = _depth(folder, path.stem, picture.shape[:2])
-            with np.errstate(divide='ignore', invalid='ignore'):
-                known = np.where(depth_m > 0, 1 / depth_m, np.nan)
-            inverse[i] = cv2.resize(_middle(known, width / height), (width, height),
-                                    interpolation=cv2.INTER_NEAREST)
+            inverse[i] = small_inverse_depth(depth_m, width, height)
     return images, inverse, np.full(inverse.shape, UNKNOWN_CLASS, np.uint8)
+
+
+def small_image(image: NDArray[Any], width: int, height: int) -> NDArray[np.uint8]:
+    """Resize the middle of an HxWx3 picture to height x width pixels."""
+    small: NDArray[np.uint8] = np.asarray(cv2.resize(
+        _middle(image, width / height), (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    return small
+
+
+def small_inverse_depth(depth_m: NDArray[np.float32], width: int, height: int
+                        ) -> NDArray[np.float32]:
+    """Invert the middle of an HxW depth and resize it, nearest pixel, as small_image() does.
+
+    Args:
+        depth_m: metres; infinite is sky, and what is not above 0 is unknown.
+        width: pixels.
+        height: pixels.
+
+    Returns:
+        height x width in 1/m, 0 for sky and NaN where unknown.
+    """
+    with np.errstate(divide='ignore', invalid='ignore'):
+        inverse = np.where(depth_m > 0, 1 / depth_m, np.float32(np.nan))
+    small: NDArray[np.float32] = np.asarray(cv2.resize(
+        _middle(inverse, width / height), (width, height), interpolation=cv2.INTER_NEAREST))
+    return small
 
 
 def _depth(folder: Path, name: str, size: tuple[int, ...]) -> NDArray[np.float32]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 import torch
 
 from depth_anything_ros.errors import DatasetError
+from depth_anything_ros.training.bag_data import is_bag, read_bag
 from depth_anything_ros.training.folder_data import read_folder
 from depth_anything_ros.world.render import render
 from depth_anything_ros.world.scene import random_scene
@@ -111,28 +112,29 @@ def open_world(folder: Path) -> WorldImages:
 
 
 def open_pictures(folders: Sequence[Path], with_depth: bool = True) -> WorldImages:
-    """Read several folders as one set of pictures of one size.
+    """Read several folders and bags as one set of pictures of one size.
 
     Args:
-        folders: of rendered pictures, or of one's own in the layout of folder_data, which are
-            brought to the size of the rendered ones, or to 224x168 where there are none.
+        folders: of rendered pictures, or of one's own: ROS 2 bags, or folders in the layout of
+            folder_data. One's own are brought to the size of the rendered ones, or to 224x168
+            where there are none.
         with_depth: whether depth is needed.
 
     Returns:
         All pictures in memory.
 
     Raises:
-        DatasetError: a folder cannot be read, or rendered pictures differ in size.
+        DatasetError: a folder or bag cannot be read, or rendered pictures differ in size.
     """
-    rendered = {folder: open_world(folder) for folder in folders
-                if not (folder / 'images').is_dir()}
+    own = {folder: read_bag if is_bag(folder) else read_folder for folder in folders
+           if is_bag(folder) or (folder / 'images').is_dir()}
+    rendered = {folder: open_world(folder) for folder in folders if folder not in own}
     sizes = {world.image_rgb.shape[1:3] for world in rendered.values()} or {(168, 224)}
     if len(sizes) > 1:
         raise DatasetError(f'rendered pictures differ in size, {sorted(sizes)}: render them alike')
     height, width = sizes.pop()
-    worlds = [rendered[folder] if folder in rendered
-              else WorldImages(*read_folder(folder, width, height, with_depth))
-              for folder in folders]
+    worlds = [WorldImages(*own[folder](folder, width, height, with_depth)) if folder in own
+              else rendered[folder] for folder in folders]
     return WorldImages(*(np.concatenate([getattr(world, name) for world in worlds])
                          for name, _, _ in _FILES))
 
