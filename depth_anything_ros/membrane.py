@@ -108,18 +108,36 @@ def solve_membrane(
     for weight, weighted in reversed(levels):
         if field.shape != weight.shape:
             field = F.interpolate(field[None], scale_factor=2, mode='bilinear')[0]
-        # Each cell moves to the weighted mean of its values and its four neighbours.
-        inverse = 1 / (weight + 4 * stiffness)
-        own, pull = weighted * inverse, stiffness * inverse
-        previous, omega = field, 1.0
-        for sweep in range(_SWEEPS):
-            f = F.pad(field[None], (1, 1, 1, 1), mode='replicate')[0]
-            neighbours = f[:, :-2, 1:-1] + f[:, 2:, 1:-1]
-            neighbours += f[:, 1:-1, :-2]
-            neighbours += f[:, 1:-1, 2:]
-            relaxed = torch.addcmul(own, neighbours, pull)
-            if sweep > 0:
-                share = 0.5 if sweep == 1 else 0.25 * omega
-                omega = 1 / (1 - share * _SPECTRAL_RADIUS**2)
-            field, previous = torch.lerp(previous, relaxed, omega), field
+        field = _relax(field, weight, weighted, stiffness)
     return field
+
+
+def _relax(field: Tensor, weight: Tensor, weighted: Tensor, stiffness: float) -> Tensor:
+    """Run the sweeps of one level: each cell moves to the mean of its values and neighbours."""
+    # Two fields take turns, inside borders of zeros that stand for the neighbours not there.
+    framed = [F.pad(field, (1, 1, 1, 1)), F.pad(torch.zeros_like(field), (1, 1, 1, 1))]
+    cells = [f[:, 1:-1, 1:-1] for f in framed]
+    sides = [(f[:, :-2, 1:-1], f[:, 2:, 1:-1], f[:, 1:-1, :-2], f[:, 1:-1, 2:]) for f in framed]
+    inverse = 1 / (weight + stiffness * _neighbour_count(field))
+    own, pull = weighted * inverse, stiffness * inverse
+    omega = 1.0
+    for sweep in range(_SWEEPS):
+        above, below, left, right = sides[sweep % 2]
+        relaxed = above + below
+        relaxed += left
+        relaxed += right
+        torch.addcmul(own, relaxed, pull, out=relaxed)
+        if sweep > 0:
+            share = 0.5 if sweep == 1 else 0.25 * omega
+            omega = 1 / (1 - share * _SPECTRAL_RADIUS**2)
+        previous = cells[1 - sweep % 2]
+        torch.lerp(previous, relaxed, omega, out=previous)
+    return cells[_SWEEPS % 2]
+
+
+def _neighbour_count(field: Tensor) -> Tensor:
+    """Return how many of its four neighbours each cell of a CxRowsxColumns field has."""
+    count = field.new_full(field.shape[1:], 4.0)
+    for edge in (count[0], count[-1], count[:, 0], count[:, -1]):
+        edge -= 1
+    return count
