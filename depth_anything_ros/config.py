@@ -104,7 +104,7 @@ class RuntimeConfig:
         choices=('auto', 'float32', 'float16', 'bfloat16'),
     )
     backend: str = param(
-        'torch',
+        'auto',
         'What runs the network; auto takes torch on CUDA, and on a CPU the fastest that is '
         'installed: openvino, onnxruntime, torch. Another one than torch is compared with PyTorch '
         'when it is loaded.',

@@ -275,7 +275,8 @@ def listen(
         for name, program in programs.items():
             if program.returned not in (None, 0):
                 return f'the {name} ended: {program.last_words()}'
-        if programs['source'].returned == 0:
+        # A short bag may end before the node has answered its first image.
+        if programs['source'].returned == 0 and score.states:
             end_s = min(end_s, time.monotonic() + LAST_OUTPUT_S)
     end_s = time.monotonic() + LAST_OUTPUT_S
     # The node tells the state last: with it the outputs of the last image are complete.
