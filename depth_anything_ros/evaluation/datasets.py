@@ -127,24 +127,30 @@ def _nyu_mat(labeled: Path, splits: Path) -> list[Sample]:
     """Read images and rawDepths, both stored transposed, of the 1-based testNdxs."""
     if not splits.is_file():
         raise DatasetError(f'{splits} is missing: it lies beside {labeled.name} on its home page')
-    file = files.module('h5py', labeled).File(labeled, 'r')
-    test = files.module('scipy.io', splits).loadmat(splits)['testNdxs'].ravel()
+    h5py, matlab = files.module('h5py', labeled), files.module('scipy.io', splits)
+    with files.reading(labeled):
+        file = h5py.File(labeled, 'r')
+        images, depths = file['images'], file['rawDepths']
+    with files.reading(splits):
+        test = [int(index) for index in matlab.loadmat(splits)['testNdxs'].ravel()]
     return [
         Sample(
             f'{index:04d}',
-            partial(_transposed, file['images'], index - 1),
-            partial(_transposed_depth, file['rawDepths'], index - 1),
+            partial(_transposed, labeled, images, index - 1),
+            partial(_transposed_depth, labeled, depths, index - 1),
         )
-        for index in map(int, test)
+        for index in test
     ]
 
 
-def _transposed(stored: Any, index: int) -> Image:
-    return np.ascontiguousarray(stored[index].T, dtype=np.uint8)
+def _transposed(labeled: Path, stored: Any, index: int) -> Image:
+    with files.reading(labeled):
+        return np.ascontiguousarray(stored[index].T, dtype=np.uint8)
 
 
-def _transposed_depth(stored: Any, index: int) -> Depth:
-    return files.valid(stored[index].T)
+def _transposed_depth(labeled: Path, stored: Any, index: int) -> Depth:
+    with files.reading(labeled):
+        return files.valid(stored[index].T)
 
 
 def _sintel(root: Path) -> list[Sample]:
@@ -162,39 +168,56 @@ def _ddad(root: Path) -> list[Sample]:
     index = next(iter(files.find(root, 'ddad.json')), None)
     if index is None:
         return []
+    with files.reading(index):
+        scenes = files.parsed(index)['scene_splits']['1']['filenames']  # 0 train, 1 val
+        paths = [index.parent / name for name in scenes]
     samples = []
-    for scene_file in files.parsed(index)['scene_splits']['1']['filenames']:  # 0 train, 1 val
-        path = index.parent / scene_file
-        scene = files.parsed(path)
-        data = {datum['key']: datum for datum in scene['data']}
-        for group in scene['samples']:
-            datums = {data[key]['id']['name']: data[key]['datum'] for key in group['datum_keys']}
-            camera = datums['CAMERA_01']['image']
-            lidar = datums['LIDAR']['point_cloud']
-            calibration = path.parent / 'calibration' / f'{group["calibration_key"]}.json'
-            image, points = path.parent / camera['filename'], path.parent / lidar['filename']
-            name = image.relative_to(index.parent).with_suffix('').as_posix()
-            samples.append(_sample(name, image, _ddad_depth, points, lidar, camera, calibration))
+    for path in paths:
+        with files.reading(path):
+            samples += _ddad_scene(path, index.parent)
     return samples
 
 
-def _ddad_depth(points: Path, lidar: Any, camera: Any, calibration: Path) -> Depth:
-    """Return the lidar's depth map; both poses lead to the world, so ego motion is undone.
+def _ddad_scene(path: Path, root: Path) -> list[Sample]:
+    """List the samples of one scene; both poses lead to the world, so ego motion is undone."""
+    scene, folder = files.parsed(path), path.parent
+    data = {datum['key']: datum for datum in scene['data']}
+    samples = []
+    for group in scene['samples']:
+        datums = {data[key]['id']['name']: data[key]['datum'] for key in group['datum_keys']}
+        camera, lidar = datums['CAMERA_01']['image'], datums['LIDAR']['point_cloud']
+        T_camera_lidar = np.linalg.inv(_pose(camera['pose'])) @ _pose(lidar['pose'])
+        calibration = folder / 'calibration' / f'{group["calibration_key"]}.json'
+        image, points = folder / camera['filename'], folder / lidar['filename']
+        size = int(camera['height']), int(camera['width'])
+        name = image.relative_to(root).with_suffix('').as_posix()
+        samples.append(
+            _sample(name, image, _ddad_depth, points, T_camera_lidar, size, calibration)
+        )
+    return samples
+
+
+def _ddad_depth(
+    points: Path, T_camera_lidar: NDArray[np.float64], size: tuple[int, int], calibration: Path
+) -> Depth:
+    """Return the lidar's depth map, height x width.
 
     A point falls into the pixel it truncates to, as in the data set's own tools; where several do,
     the nearest counts.
     """
-    xyz = files.array(points)['data'][:, :3].astype(np.float64)
-    T_camera_lidar = np.linalg.inv(_pose(camera['pose'])) @ _pose(lidar['pose'])
-    xyz = xyz @ T_camera_lidar[:3, :3].T + T_camera_lidar[:3, 3]
+    with files.reading(points):
+        xyz = files.array(points)[:, :3].astype(np.float64)
+        xyz = xyz @ T_camera_lidar[:3, :3].T + T_camera_lidar[:3, 3]
     xyz = xyz[xyz[:, 2] > 0]
-    sensors = files.parsed(calibration)
-    k = sensors['intrinsics'][sensors['names'].index('CAMERA_01')]
-    u = np.floor(k['fx'] * xyz[:, 0] / xyz[:, 2] + k['cx']).astype(np.int64)
-    v = np.floor(k['fy'] * xyz[:, 1] / xyz[:, 2] + k['cy']).astype(np.int64)
-    width, height = int(camera['width']), int(camera['height'])
+    with files.reading(calibration):
+        sensors = files.parsed(calibration)
+        k = sensors['intrinsics'][sensors['names'].index('CAMERA_01')]
+        fx, fy, cx, cy = (float(k[name]) for name in ('fx', 'fy', 'cx', 'cy'))
+    u = np.floor(fx * xyz[:, 0] / xyz[:, 2] + cx).astype(np.int64)
+    v = np.floor(fy * xyz[:, 1] / xyz[:, 2] + cy).astype(np.int64)
+    height, width = size
     seen = (u >= 0) & (u < width) & (v >= 0) & (v < height)
-    depth = np.full((height, width), np.inf, dtype=np.float32)
+    depth = np.full(size, np.inf, dtype=np.float32)
     np.minimum.at(depth, (v[seen], u[seen]), xyz[seen, 2].astype(np.float32))
     return files.valid(depth)
 

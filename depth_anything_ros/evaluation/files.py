@@ -7,11 +7,12 @@ Depth comes as float32 metres with NaN for invalid. A missing or broken file is 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 import importlib
 import json
 from pathlib import Path
 from typing import Any
-import zipfile
 
 import cv2
 import numpy as np
@@ -31,12 +32,29 @@ def find(root: Path, pattern: str) -> list[Path]:
     return []
 
 
-def array(path: Path) -> Any:
-    """Read a .npy or .npz file."""
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Name the file in whatever reading it stumbles over.
+
+    Raises:
+        DatasetError: the block failed, because the file is missing, broken or of another layout.
+    """
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DatasetError(f'{path} is missing or broken ({error})') from error
+        yield
+    except DatasetError:
+        raise
+    except Exception as error:  # h5py, scipy, zipfile and broken layouts have no error in common
+        reason = f'{type(error).__name__}: {" ".join(str(error).split())}'
+        raise DatasetError(
+            f'{path} is missing or broken ({reason}): put a good copy in its place'
+        ) from error
+
+
+def array(path: Path) -> Any:
+    """Read a .npy file, or that of a .npz which is named data."""
+    with reading(path):
+        stored = np.load(path, allow_pickle=False)
+        return stored if isinstance(stored, np.ndarray) else stored['data']
 
 
 def image(path: Path) -> Image:
@@ -58,7 +76,8 @@ def png_depth(path: Path, units_per_metre: float) -> Depth:
 
 def dpt_depth(path: Path) -> Depth:
     """Read Sintel's depth: tag, int32 width and height, float32 metres row by row."""
-    data = path.read_bytes()
+    with reading(path):
+        data = path.read_bytes()
     header = np.frombuffer(data[4:12], '<i4')
     width, height = (int(n) for n in header) if len(header) == 2 else (0, 0)
     if data[:4] != b'PIEH' or len(data) != 12 + 4 * width * height:
@@ -69,7 +88,8 @@ def dpt_depth(path: Path) -> Depth:
 def raw_depth(path: Path, photo: Path) -> Depth:
     """Read ETH3D's depth: float32 metres row by row without a header, of the photograph's size."""
     height, width = image(photo).shape[:2]
-    values = np.fromfile(path, '<f4')
+    with reading(path):
+        values = np.fromfile(path, '<f4')
     if len(values) != height * width:
         raise DatasetError(
             f'{path} holds {len(values)} float32, but {photo.name} is {width}x{height}: take the '
@@ -80,8 +100,9 @@ def raw_depth(path: Path, photo: Path) -> Depth:
 
 def npy_depth(path: Path, mask: Path) -> Depth:
     """Read DIODE's depth, HxWx1 metres, where its mask is positive."""
-    depth = array(path)
-    return valid(np.where(array(mask) > 0, depth.reshape(depth.shape[:2]), np.nan))
+    depth, used = array(path), array(mask)
+    with reading(path):
+        return valid(np.where(used > 0, depth.reshape(depth.shape[:2]), np.nan))
 
 
 def valid(depth_m: NDArray[Any]) -> Depth:
@@ -92,10 +113,8 @@ def valid(depth_m: NDArray[Any]) -> Depth:
 
 def parsed(path: Path) -> Any:
     """Read a JSON file."""
-    try:
+    with reading(path):
         return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise DatasetError(f'{path} is missing or broken ({error})') from error
 
 
 def module(name: str, needed_for: Path) -> Any:
