@@ -258,6 +258,29 @@ def test_train_resume_and_load(data, tmp_path):
                                         'constant_delta1'}
 
 
+def test_tensorboard_shows_losses_and_the_learning_curve(data, tmp_path):
+    reason = 'tensorboard: true needs the package tensorboard'
+    reader = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator',
+                                 reason=reason)
+    train(tiny_run(data, tmp_path / 'run', tensorboard=True))
+    log = [json.loads(line) for line in (tmp_path / 'run/log.jsonl').read_text().splitlines()]
+    events = reader.EventAccumulator(str(tmp_path / 'run')).Reload()
+    scores = set(log[0].pop('held_out'))
+    losses = {'ssi', 'gradient', 'relative', 'coarse', 'semantic', 'negative'}
+    assert set(events.Tags()['scalars']) == losses | scores | {'lr', 'seconds', 'weights_differ'}
+    for name in losses:
+        shown = [(point.step, point.value) for point in events.Scalars(name)]
+        assert shown == [(entry['step'], pytest.approx(entry[name])) for entry in log], name
+    curve = [point.value for point in events.Scalars('abs_rel')]
+    assert curve[-1] == pytest.approx(log[-1]['held_out']['abs_rel']) and len(curve) == 2
+
+
+def test_tensorboard_that_is_not_installed_is_named(data, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', None)
+    with pytest.raises(DepthAnythingError, match='pip install tensorboard'):
+        train(tiny_run(data, tmp_path / 'run', tensorboard=True))
+
+
 def _stop_at(call):
     from depth_anything_ros.training.train import labelled_loss
     calls = []
