@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+import dataclasses
 from pathlib import Path
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import torch
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.model_spec import ModelSpec
+from depth_anything_ros.training.config import NetworkConfig, Phase, TrainConfig
 
 TEST = Path(__file__).resolve().parent
 REAL_DATA = TEST.parents[1] / 'shared' / 'data'
@@ -143,6 +145,17 @@ def edges(depth_m, radius):
     jump = cv2.dilate(1 / depth_m, window) - cv2.erode(1 / depth_m, window)
     kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
     return cv2.dilate((jump > 0.004).astype(np.uint8), kernel) > 0
+
+
+TINY = NetworkConfig(hidden_size=24, layers=4, heads=2, neck_sizes=(8, 8, 8, 8), fusion_size=8,
+                     input_size=28)
+
+
+def tiny_run(world, out, steps=6, **changes):
+    """Return a training run of seconds, on a folder that is held out too."""
+    phases = (Phase(2, 4, ((28, 42),), 0.0, 1e-3), Phase(steps - 2, 2, ((42, 56),), 1e-3, 0.0))
+    config = TrainConfig((world,), world, out, phases, TINY, eval_every=3, eval_count=2, bf16=False)
+    return dataclasses.replace(config, **changes)
 
 
 def header(stamp_ns=0, frame_id='camera'):

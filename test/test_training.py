@@ -21,13 +21,7 @@ import yaml
 
 from depth_anything_ros.errors import CheckpointError, DatasetError, DepthAnythingError
 from depth_anything_ros.training.augment import random_crop, strong_colours
-from depth_anything_ros.training.config import (
-    load_config,
-    NetworkConfig,
-    Phase,
-    StudentConfig,
-    TrainConfig,
-)
+from depth_anything_ros.training.config import load_config, NetworkConfig, StudentConfig
 from depth_anything_ros.training.folder_data import read_folder
 from depth_anything_ros.training.losses import (
     cutmix_loss,
@@ -55,10 +49,9 @@ from depth_anything_ros.training.world_data import (
     VIEWS_PER_SCENE,
     WorldImages,
 )
+from helpers import TINY, tiny_run
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = NetworkConfig(hidden_size=24, layers=4, heads=2, neck_sizes=(8, 8, 8, 8), fusion_size=8,
-                     input_size=28)
 
 
 def row(*values):
@@ -230,12 +223,6 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp('world') / 'pictures'
     render_world(folder, 8, 7, 56, 42)
     return folder
-
-
-def tiny_run(data, out, steps=6, **changes):
-    phases = (Phase(2, 4, ((28, 42),), 0.0, 1e-3), Phase(steps - 2, 2, ((42, 56),), 1e-3, 0.0))
-    config = TrainConfig((data,), data, out, phases, TINY, eval_every=3, eval_count=2, bf16=False)
-    return dataclasses.replace(config, **changes)
 
 
 def test_train_resume_and_load(data, tmp_path):

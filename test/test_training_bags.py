@@ -14,9 +14,10 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from depth_anything_ros.errors import BadFrameError, DatasetError
 from depth_anything_ros.tools.bag import BagWriter, depth_plane, TYPES
 from depth_anything_ros.training.bag_data import is_bag, PAIR_TOLERANCE_NS, read_bag
-from depth_anything_ros.training.config import NetworkConfig, Phase, StudentConfig, TrainConfig
+from depth_anything_ros.training.config import Phase, StudentConfig
 from depth_anything_ros.training.train import train
 from depth_anything_ros.training.world_data import open_pictures, render_world
+from helpers import tiny_run
 
 MS = 1_000_000
 KINDS = TYPES.types
@@ -252,16 +253,13 @@ def test_training_on_bags(tmp_path):
                    for i in range(3)],
         '/depth': [image(i * 10**8, rng.integers(0, 9000, (60, 80)).astype('<u2'), '16UC1')
                    for i in range(3)]})
-    tiny = NetworkConfig(hidden_size=24, layers=4, heads=2, neck_sizes=(8, 8, 8, 8),
-                         fusion_size=8, input_size=28)
-    first = TrainConfig((bag,), tmp_path / 'world', tmp_path / 'first',
-                        (Phase(2, 2, ((28, 42),), 1e-3, 0.0),), tiny, eval_count=1, bf16=False)
-    train(first)
+    world, two_steps = tmp_path / 'world', (Phase(2, 2, ((28, 42),), 1e-3, 0.0),)
+    train(tiny_run(world, tmp_path / 'first', data=(bag,), phases=two_steps))
     checkpoint = tmp_path / 'first/checkpoint'
     assert (checkpoint / 'model.safetensors').is_file()
-    train(TrainConfig((tmp_path / 'world',), tmp_path / 'world', tmp_path / 'second',
-                      first.phases, tiny, student=StudentConfig(checkpoint, (bag,)),
-                      eval_count=1, bf16=False))
+    student = StudentConfig(checkpoint, (bag,))
+    train(tiny_run(world, tmp_path / 'second', phases=two_steps, student=student))
+    assert (tmp_path / 'second/checkpoint/model.safetensors').is_file()
     both = open_pictures([tmp_path / 'world', bag])
     assert both.image_rgb.shape == (7, 42, 56, 3)
     assert (both.semantic[4:] == 255).all() and not (both.semantic[:4] == 255).all()
