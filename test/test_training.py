@@ -21,7 +21,7 @@ import yaml
 
 from depth_anything_ros.errors import CheckpointError, DatasetError, DepthAnythingError
 from depth_anything_ros.training.augment import random_crop, strong_colours
-from depth_anything_ros.training.config import load_config, NetworkConfig, StudentConfig
+from depth_anything_ros.training.config import load_config, NetworkConfig, Phase, StudentConfig
 from depth_anything_ros.training.folder_data import read_folder
 from depth_anything_ros.training.losses import (
     cutmix_loss,
@@ -404,6 +404,12 @@ def test_broken_pictures_are_named(tmp_path, spoil, message):
     spoil(tmp_path)
     with pytest.raises(DatasetError, match=message):
         read_folder(tmp_path, 40, 30, with_depth=True)
+
+
+def test_fewer_pictures_than_a_batch_is_one_line(data, tmp_path):
+    few = tiny_run(data, tmp_path / 'run', phases=(Phase(1, 9, ((28, 42),), 0.0, 0.0),))
+    with pytest.raises(DatasetError, match='data hold 8 pictures and a batch_size is 9: add'):
+        train(few)
 
 
 def test_full_disk_keeps_the_last_checkpoint(data, tmp_path, monkeypatch):

@@ -62,7 +62,7 @@ class StudentConfig:
 
     Attributes:
         teacher: folder in Hugging Face format; its answers to clean pictures are the labels.
-        unlabelled: folders of pictures; depth in them is not looked at.
+        unlabelled: folders of pictures or ROS 2 bags; depth in them is not looked at.
         ratio: unlabelled pictures for each labelled one.
         labelled: whether labelled pictures take part too (V1) or pseudo labels alone (V2).
         strong: whether the student sees strong colours and CutMix.
@@ -88,7 +88,7 @@ class TrainConfig:
     """One run.
 
     Attributes:
-        data: folders of rendered pictures to train on.
+        data: folders of rendered pictures or one's own, or ROS 2 bags, to train on.
         held_out: folder of rendered pictures for the learning curve.
         out: folder for the checkpoint, the state to resume from and the log.
         phases: the schedule.

@@ -21,7 +21,7 @@ from torch import Tensor
 import torch.nn.functional as F
 from transformers import AutoModelForDepthEstimation, DepthAnythingForDepthEstimation
 
-from depth_anything_ros.errors import CheckpointError, DepthAnythingError
+from depth_anything_ros.errors import CheckpointError, DatasetError, DepthAnythingError
 from depth_anything_ros.training.augment import random_crop, strong_colours
 from depth_anything_ros.training.config import load_config, LossWeights, Phase, TrainConfig
 from depth_anything_ros.training.folder_data import UNKNOWN_CLASS
@@ -132,6 +132,9 @@ def train(config: TrainConfig) -> None:
     processes = join(config.device)
     device = processes.device
     data, held_out = open_pictures(config.data), open_world(config.held_out)
+    if (largest := max(phase.batch_size for phase in config.phases)) > len(data):
+        raise DatasetError(f'data hold {len(data)} pictures and a batch_size is {largest}: add '
+                           'pictures or lower it')
     torch.manual_seed(config.seed)
     trainee = Trainee(_fresh_network(config)).to(device)
     trainee.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
