@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 import math
@@ -233,6 +234,17 @@ def check(
             f'at {reference.height}x{reference.width} (allowed: {limit:g}): its output is wrong '
             'here, set runtime.backend to torch and runtime.precision to float32'
         )
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let PyTorch work on so many threads of the CPU until the block ends."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def thread_count(threads: int) -> int:

@@ -39,9 +39,15 @@ class TorchPredictor:
     """
 
     def __init__(
-        self, network: nn.Module, spec: ModelSpec, device: torch.device, dtype: torch.dtype
+        self,
+        network: nn.Module,
+        spec: ModelSpec,
+        device: torch.device,
+        dtype: torch.dtype,
+        threads: int = 0,
     ) -> None:
         self.spec = spec
+        self._threads = backends.thread_count(threads)
         self.device = device
         self.dtype = dtype
         self.network = network.eval().requires_grad_(False).to(device, dtype)
@@ -64,7 +70,8 @@ class TorchPredictor:
         Returns:
             hxw float32 on the device, in the space that spec names.
         """
-        return self._predict(image)
+        with backends.torch_threads(self._threads):
+            return self._predict(image)
 
     def _eager(self, image: Tensor) -> Tensor:
         prediction: Tensor = self.network(image.to(self.dtype)).predicted_depth.float()  # 1xhxw
@@ -144,12 +151,10 @@ def _load_torch(
     checkpoint: Checkpoint, device: torch.device, runtime: RuntimeConfig
 ) -> TorchPredictor:
     dtype = select_dtype(runtime.precision, device)
-    if runtime.threads:
-        torch.set_num_threads(runtime.threads)
     network = checkpoint.load().eval().to(device)
     is_plain = device.type == 'cpu' and dtype == torch.float32  # what the others are compared with
     reference = None if is_plain else onnx_file.reference_of(network, checkpoint.spec)
-    predictor = TorchPredictor(network, checkpoint.spec, device, dtype)
+    predictor = TorchPredictor(network, checkpoint.spec, device, dtype, runtime.threads)
     if reference is not None:
         backends.check(predictor, reference, predictor.backend, device, dtype)
     return predictor

@@ -16,13 +16,13 @@ import transformers
 import yaml
 
 from depth_anything_ros.errors import DatasetError
+from depth_anything_ros.ros.conversions import serialized_stamp_ns
 from depth_anything_ros.tools.bag import (
     BagWriter,
     chain,
     find_sensors,
     open_bag,
     restamped,
-    stamp_of,
     TYPES,
 )
 from depth_anything_ros.tools.contact_sheet import colour_depth, colour_error, plan, upright
@@ -160,7 +160,7 @@ def write_bag(path, contents):
 
 def test_restamping_changes_the_stamp_alone():
     data = message('Image', stamp_ns=1_700_000_000_123_456_789)
-    assert stamp_of(data) == 1_700_000_000_123_456_789
+    assert serialized_stamp_ns(data) == 1_700_000_000_123_456_789
     changed = restamped(data, 5_000_000_042)
     assert changed == message('Image', stamp_ns=5_000_000_042)
 

@@ -65,7 +65,7 @@ def test_nearest_points_within_the_offset_decoded_once():
     store = inputs.PointStore()
     assert store.nearest(0, 1.0) is None
     for stamp_ns in (1 * SECOND, 2 * SECOND, 3 * SECOND):
-        store.add(points_message(stamp_ns), decode)
+        store.add(stamp_ns, points_message(stamp_ns), decode)
     assert store.nearest(2 * SECOND + 90_000_000, 0.1).stamp_ns == 2 * SECOND
     assert store.nearest(1 * SECOND + 910_000_000, 0.1).stamp_ns == 2 * SECOND
     assert store.nearest(2 * SECOND + 110_000_000, 0.1) is None
@@ -77,7 +77,7 @@ def test_points_that_cannot_be_decoded_are_forgotten():
         raise BadFrameError('truncated_points', 'lacks data')
 
     store = inputs.PointStore()
-    store.add(points_message(SECOND), refuse)
+    store.add(SECOND, points_message(SECOND), refuse)
     with pytest.raises(BadFrameError):
         store.nearest(SECOND, 0.1)
     assert store.nearest(SECOND, 0.1) is None

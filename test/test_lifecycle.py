@@ -15,7 +15,7 @@ from rclpy.parameter import Parameter
 
 from depth_anything_ros.errors import CheckpointError
 from depth_anything_ros.ros.node import DepthNode
-from depth_anything_ros.ros.worker import NewestItemWorker
+from depth_anything_ros.ros.worker import NewestItemWorker, OneAhead
 from helpers import ExactPredictor, program, TEST
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'benchmarks'))
@@ -156,3 +156,26 @@ def test_a_bug_in_the_worker_is_kept_for_the_main_thread():
     assert failed.wait(10)
     worker.stop()
     assert isinstance(worker.crash, ZeroDivisionError)
+
+
+def test_publication_is_one_ahead_in_order_and_tells_its_bug():
+    may_go, handled = threading.Event(), []
+
+    def handle(item):
+        assert may_go.wait(10)
+        if item == 'bug':
+            raise ZeroDivisionError
+        handled.append((item, threading.current_thread().name))
+
+    publication = OneAhead(handle)
+    publication.submit('first')  # returns although the first is not done
+    assert not handled
+    may_go.set()
+    publication.submit('second')
+    assert [item for item, _ in handled][:1] == ['first']
+    publication.submit('bug')
+    with pytest.raises(ZeroDivisionError):
+        publication.submit('never')
+    publication.stop()
+    assert [item for item, _ in handled] == ['first', 'second']
+    assert threading.current_thread().name not in {name for _, name in handled}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import array
 from importlib import import_module
+import struct
 from typing import Any
 
 import cv2
@@ -81,6 +82,17 @@ _RING_FIELDS = ('ring', 'channel', 'line')
 def stamp_to_ns(stamp: Any) -> int:
     """Return a builtin_interfaces/Time as nanoseconds."""
     return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+
+
+def serialized_stamp_ns(data: bytes | memoryview) -> int:
+    """Return the stamp in nanoseconds of a serialised message that begins with a header."""
+    seconds, nanoseconds = struct.unpack_from(stamp_layout(data), data, 4)
+    return int(seconds * NANOSECONDS + nanoseconds)
+
+
+def stamp_layout(data: bytes | memoryview) -> str:
+    """Return how the stamp after CDR's four bytes is packed; the second of them says the order."""
+    return '<iI' if data[1] & 1 else '>iI'
 
 
 def decode_image(message: Any) -> NDArray[np.uint8]:

@@ -96,9 +96,9 @@ class PointStore:
         self._entries: deque[tuple[int, Any, Callable[[Any], SensorPoints]]] = deque(maxlen=20)
         self._decoded: tuple[Any, SensorPoints] | None = None
 
-    def add(self, message: Any, decode: Callable[[Any], SensorPoints]) -> None:
-        """Keep a message and how it is decoded."""
-        self._entries.append((stamp_to_ns(message.header.stamp), message, decode))
+    def add(self, stamp_ns: int, message: Any, decode: Callable[[Any], SensorPoints]) -> None:
+        """Keep a message, serialised or not, with its time and how it is decoded."""
+        self._entries.append((stamp_ns, message, decode))
 
     def nearest(self, stamp_ns: int, max_offset_s: float) -> SensorPoints | None:
         """Return the points closest in time to an image, or None where none are close enough.

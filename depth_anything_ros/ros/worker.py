@@ -1,10 +1,11 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A thread that always takes the newest item, so that lag never builds up."""
+"""Threads between which frames pass, such that lag never builds up."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 import threading
 from typing import Generic, TypeVar
 
@@ -61,3 +62,23 @@ class NewestItemWorker(Generic[Item]):
             self._changed.wait_for(lambda: self._stopping or self._waiting is not None)
             item, self._waiting = self._waiting, None
             return item
+
+
+class OneAhead(Generic[Item]):
+    """Handles all items in order on a thread of its own, one while the next is being made."""
+
+    def __init__(self, handle: Callable[[Item], None]) -> None:
+        """Take what is called with each item."""
+        self._handle = handle
+        self._thread = ThreadPoolExecutor(1, 'depth_publisher')
+        self._last: Future[None] | None = None
+
+    def submit(self, item: Item) -> None:
+        """Hand over an item when the one before is done; raises what that one raised, a bug."""
+        if self._last is not None:
+            self._last.result()
+        self._last = self._thread.submit(self._handle, item)
+
+    def stop(self) -> None:
+        """Let the item in hand finish, and join the thread."""
+        self._thread.shutdown()

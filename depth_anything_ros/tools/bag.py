@@ -36,6 +36,7 @@ from depth_anything_ros.ros.conversions import (
     decode_image,
     NANOSECONDS,
     ns_to_stamp,
+    stamp_layout,
     transform_to_matrix,
 )
 
@@ -79,22 +80,11 @@ def depth_plane(message: Any) -> NDArray[np.float32]:
     return np.where(values > 0, values / 1000, np.nan) if dtype.kind == 'u' else values
 
 
-def stamp_of(data: bytes | memoryview) -> int:
-    """Return the stamp in nanoseconds of a serialised message that begins with a header."""
-    seconds, nanoseconds = struct.unpack_from(_stamp_layout(data), data, 4)
-    return int(seconds * NANOSECONDS + nanoseconds)
-
-
 def restamped(data: bytes | memoryview, stamp_ns: int) -> bytes:
     """Return a serialised message that begins with a header, with another stamp."""
     changed = bytearray(data)
-    struct.pack_into(_stamp_layout(data), changed, 4, *divmod(stamp_ns, NANOSECONDS))
+    struct.pack_into(stamp_layout(data), changed, 4, *divmod(stamp_ns, NANOSECONDS))
     return bytes(changed)
-
-
-def _stamp_layout(data: bytes | memoryview) -> str:
-    """Return how the stamp after CDR's four bytes is packed; the second of them says the order."""
-    return '<iI' if data[1] & 1 else '>iI'
 
 
 @dataclass(frozen=True)

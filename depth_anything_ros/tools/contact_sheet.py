@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_anything_ros.ros.conversions import decode_camera, decode_image
-from depth_anything_ros.tools.bag import depth_plane, open_bag, stamp_of, TYPES
+from depth_anything_ros.ros.conversions import decode_camera, decode_image, serialized_stamp_ns
+from depth_anything_ros.tools.bag import depth_plane, open_bag, TYPES
 from depth_anything_ros.tools.demo_score import score
 
 Picture = NDArray[np.uint8]  # HxWx3 BGR
@@ -57,10 +57,10 @@ def _read(bag: Path, count: int) -> list[dict[str, Any]]:
         by_stamp: dict[int, dict[str, Any]] = {}
         # The recorded depth says which frames; the rest is read only for those.
         depth = [c for c in connections if c.topic == '/depth/image']
-        stamps = [stamp_of(data) for _, _, data in reader.messages(depth)]
+        stamps = [serialized_stamp_ns(data) for _, _, data in reader.messages(depth)]
         chosen = {stamps[i] for i in np.linspace(0, len(stamps) - 1, count).round().astype(int)}
         for connection, _, data in reader.messages(connections):
-            stamp_ns = stamp_of(data)
+            stamp_ns = serialized_stamp_ns(data)
             if stamp_ns in chosen:
                 message = TYPES.deserialize_cdr(data, connection.msgtype)
                 by_stamp.setdefault(stamp_ns, {})[connection.topic] = message

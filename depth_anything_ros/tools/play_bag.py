@@ -17,8 +17,8 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
 
 from depth_anything_ros.errors import DepthAnythingError
-from depth_anything_ros.ros.conversions import NANOSECONDS
-from depth_anything_ros.tools.bag import find_sensors, open_bag, restamped, Sensors, stamp_of
+from depth_anything_ros.ros.conversions import NANOSECONDS, serialized_stamp_ns
+from depth_anything_ros.tools.bag import find_sensors, open_bag, restamped, Sensors
 from depth_anything_ros.tools.running import running_node, wait_for_listener
 
 
@@ -45,9 +45,9 @@ def play(path: str, sensors: Sensors, node: Node, stop: threading.Event) -> None
         connections = [c for c in bag.connections if c.topic in publishers]
         images = [c for c in connections if c.topic == sensors.image_topic]
         _, _, data = next(bag.messages(images))
-        shift_ns = time.time_ns() - stamp_of(data)
+        shift_ns = time.time_ns() - serialized_stamp_ns(data)
         for connection, _, data in bag.messages(connections):
-            stamp_ns = stamp_of(data) + shift_ns
+            stamp_ns = serialized_stamp_ns(data) + shift_ns
             early_s = (stamp_ns - time.time_ns()) / NANOSECONDS if connection in images else 0.0
             if stop.wait(max(0.0, early_s)):
                 return
