@@ -32,6 +32,7 @@ import torch
 
 from depth_anything_ros import official_weights
 from depth_anything_ros.anchors import SensorPoints
+from depth_anything_ros.backends import torch_threads
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig, with_values
 from depth_anything_ros.errors import BackendError, DepthAnythingError
@@ -146,6 +147,10 @@ class Ours:
 
     def __call__(self, image: NDArray[np.uint8]) -> Row:
         """Run everything once, then the part after the network again without refinement."""
+        with torch_threads(1):  # as the node runs it; the network has its own
+            return self._once(image)
+
+    def _once(self, image: NDArray[np.uint8]) -> Row:
         self._round += 1
         stamp_ns = self._round * 100_000_000
         points = replace(self._points, stamp_ns=stamp_ns)
