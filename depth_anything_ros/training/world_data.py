@@ -23,7 +23,7 @@ from depth_anything_ros.errors import DatasetError
 from depth_anything_ros.training.bag_data import is_bag, read_bag
 from depth_anything_ros.training.folder_data import read_folder
 from depth_anything_ros.world.render import render
-from depth_anything_ros.world.scene import random_scene
+from depth_anything_ros.world.scene import KINDS, random_scene
 from depth_anything_ros.world.trajectory import random_view
 
 HELD_OUT_SEED = 10_000_000  # scenes from this seed on are never trained on
@@ -50,14 +50,14 @@ class WorldImages:
         return len(self.image_rgb)
 
 
-def _render_share(folder: Path, first_seed: int, width: int, height: int,
+def _render_share(folder: Path, first_seed: int, width: int, height: int, kind: str | None,
                   indices: Sequence[int]) -> None:
     torch.set_num_threads(1)
     arrays = {name: np.load(folder / f'{name}.npy', mmap_mode='r+') for name, _, _ in _FILES}
     for i in indices:
         seed = first_seed + i // VIEWS_PER_SCENE
         if i % VIEWS_PER_SCENE == 0 or i == indices[0]:
-            scene = random_scene(seed)
+            scene = random_scene(seed, kind)
         view = random_view(scene, VIEWS_PER_SCENE * seed + i % VIEWS_PER_SCENE, width, height)
         picture = render(scene, view.T_world_camera, view.K, width, height, view.D)
         arrays['image_rgb'][i] = picture.image_rgb
@@ -66,7 +66,7 @@ def _render_share(folder: Path, first_seed: int, width: int, height: int,
 
 
 def render_world(folder: Path, count: int, first_seed: int, width: int, height: int,
-                 workers: int = 1) -> None:
+                 workers: int = 1, kind: str | None = None) -> None:
     """Render pictures of random scenes into .npy files; the same seed gives the same files.
 
     Args:
@@ -76,6 +76,7 @@ def render_world(folder: Path, count: int, first_seed: int, width: int, height: 
         width: pixels.
         height: pixels.
         workers: processes.
+        kind: of every scene; None draws one for each.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, dtype, tail in _FILES:
@@ -83,13 +84,14 @@ def render_world(folder: Path, count: int, first_seed: int, width: int, height: 
                                   shape=(count, height, width, *tail))
     share = -(-count // workers // VIEWS_PER_SCENE) * VIEWS_PER_SCENE
     parts = [range(w * share, min((w + 1) * share, count)) for w in range(workers)]
-    arguments = [(folder, first_seed, width, height, part) for part in parts if len(part)]
+    arguments = [(folder, first_seed, width, height, kind, part) for part in parts if len(part)]
     if workers == 1:
         _render_share(*arguments[0])
     else:
         with multiprocessing.get_context('spawn').Pool(workers) as pool:
             pool.starmap(_render_share, arguments)
-    about = {'count': count, 'first_seed': first_seed, 'width': width, 'height': height}
+    about = {'count': count, 'first_seed': first_seed, 'width': width, 'height': height,
+             'kind': kind}
     (folder / 'world.json').write_text(json.dumps(about))
 
 
@@ -148,8 +150,10 @@ def main() -> None:
     parser.add_argument('--width', type=int, default=224)
     parser.add_argument('--height', type=int, default=168)
     parser.add_argument('--workers', type=int, default=1)
+    parser.add_argument('--kind', choices=KINDS, help='of every scene; one is drawn for each')
     args = parser.parse_args()
-    render_world(args.out, args.count, args.first_seed, args.width, args.height, args.workers)
+    render_world(args.out, args.count, args.first_seed, args.width, args.height, args.workers,
+                 args.kind)
 
 
 if __name__ == '__main__':
