@@ -158,8 +158,8 @@ def difference(student: NDArray[np.float64], teacher: NDArray[np.float64], draws
 def table(out: Path, seeds: int) -> str:
     """Markdown table of what has finished."""
     lines = ['| condition | streets | corridors | rooms | streets and corridors, mean ± spread '
-             '| student - teacher [95 %] |', '|---|---|---|---|---|---|']
-    teachers = None
+             '| - labelled only [95 %] | - row above [95 %] |', '|---|---|---|---|---|---|---|']
+    teachers = above = None
     for condition in (TEACHER, *STUDENTS):
         files = [out / f'seed_{seed}' / folder_name(condition) / 'scores.json'
                  for seed in range(seeds)]
@@ -169,15 +169,13 @@ def table(out: Path, seeds: int) -> str:
         by_kind = {kind: np.array([row[kind] for row in rows], dtype=float) for kind in TESTS}
         unseen = np.concatenate([by_kind[kind] for kind in UNSEEN], axis=1)
         of_seed = np.nanmean(unseen, axis=1)
-        gain = ''
-        if teachers is None:
-            teachers = unseen
-        else:
-            mean, low, high = difference(unseen, teachers)
-            gain = f'{mean:+.4f} [{low:+.4f}, {high:+.4f}]'
+        gains = ['' if other is None else '{:+.4f} [{:+.4f}, {:+.4f}]'.format(
+            *difference(unseen, other)) for other in (teachers, above)]
+        teachers, above = unseen if teachers is None else teachers, unseen
         lines.append(f'| {condition} | ' + ' | '.join(
             f'{np.nanmean(by_kind[kind]):.3f}' for kind in TESTS)
-            + f' | {of_seed.mean():.4f} ± {of_seed.std(ddof=1):.4f} | {gain} |')
+            + f' | {of_seed.mean():.4f} ± {of_seed.std(ddof=1):.4f} | '
+            + ' | '.join(gains) + ' |')
     return '\n'.join(lines)
 
 
