@@ -295,7 +295,10 @@ def _picture(prediction: Tensor, space: str) -> Tensor:
 
 def _download(results: dict[str, Tensor]) -> dict[str, Any]:
     """Copy all results to the host with one wait at the end."""
-    on_host = {name: tensor.to('cpu', non_blocking=True) for name, tensor in results.items()}
-    if any(tensor.is_cuda for tensor in results.values()):
+    on_host = {name: tensor.contiguous() for name, tensor in results.items()}
+    if any(tensor.is_cuda for tensor in on_host.values()):
+        for name, tensor in on_host.items():
+            staging = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            on_host[name] = staging.copy_(tensor, non_blocking=True)
         torch.cuda.current_stream().synchronize()
-    return {name: tensor.contiguous().numpy() for name, tensor in on_host.items()}
+    return {name: tensor.numpy() for name, tensor in on_host.items()}

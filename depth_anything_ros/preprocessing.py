@@ -107,7 +107,10 @@ class Preprocessor:
             raise BadFrameError(
                 'camera_mismatch', f'image of shape {image.shape} is not of size {self.camera.size}'
             )
-        uploaded = torch.from_numpy(image).to(self._device, non_blocking=True)
+        uploaded = torch.from_numpy(image)
+        if self._device.type == 'cuda':
+            uploaded = uploaded.pin_memory()  # pageable memory is copied with a wait
+        uploaded = uploaded.to(self._device, non_blocking=True)
         planes = uploaded.permute(2, 0, 1)[None]
         if self.border is not None:
             sampled = _sample(planes.float(), self._network_grid)

@@ -15,6 +15,7 @@ import torch
 import transformers
 
 from depth_anything_ros import checkpoint as checkpoint_module
+from depth_anything_ros.backends import torch_threads
 from depth_anything_ros.config import ModelConfig, RuntimeConfig
 from depth_anything_ros.errors import CheckpointError, DeviceError
 from depth_anything_ros.predictor import (
@@ -326,3 +327,16 @@ assert 'torchvision' not in sys.modules
         env={**os.environ, 'PYTHONPATH': str(root)},
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
+
+
+def test_the_network_alone_has_threads(tmp_path: Path) -> None:
+    folder = save(depth_anything(), tmp_path / 'tiny')
+    runtime = RuntimeConfig(device='cpu', backend='torch', threads=3)
+    predictor = load_predictor(ModelConfig(checkpoint=folder), runtime)
+    seen: list[int] = []
+    predictor.network.register_forward_pre_hook(lambda *_: seen.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    with torch_threads(1):
+        predictor(IMAGE)
+        assert torch.get_num_threads() == 1
+    assert seen == [3] and torch.get_num_threads() == before

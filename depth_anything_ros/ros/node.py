@@ -124,11 +124,11 @@ class DepthNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the weights, run them once, create the publishers."""
         config = self._config
+        predictor = self._load(config.model, config.runtime)
         # The network has threads of its own. What surrounds it is many steps of microseconds:
         # shared among threads they win 3 ms a frame on an idle machine, and on a busy one each
         # step waits for a thread that is not scheduled, which has cost seconds.
         torch.set_num_threads(1)
-        predictor = self._load(config.model, config.runtime)
         self._pipeline = DepthPipeline(predictor, config)
         size = config.model.input_size or predictor.spec.input_size
         warm_up = Camera.from_calibration(size, size, np.diag([size, size, 1.0]))
