@@ -17,6 +17,7 @@ from functools import partial
 import json
 from pathlib import Path
 import time
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,12 +50,13 @@ TESTS = {kind: (f'test_{kind}', 160, HELD_OUT_SEED + 500_000 + 10_000 * i, kind)
          for i, kind in enumerate(('street', 'corridor', 'room'))}
 UNSEEN = ('street', 'corridor')  # kinds without labels: their mean is the score
 TEACHER = 'labelled only'
-STUDENTS = {
+STUDENTS: dict[str, dict[str, Any]] = {  # settings of the student, and the weight of its alignment
     '+ unlabelled': {'strong': False},
     '+ strong perturbations': {},
     '+ feature alignment, margin 0.85': {'margin': 0.85},
     'margin 1.00': {'margin': 1.0},
     'margin 0.70': {'margin': 0.7},
+    'margin 0.85, weight 0.3': {'margin': 0.85, 'weight': 0.3},
 }
 
 
@@ -105,11 +107,13 @@ def run(out: Path, data: Path, condition: str, seed: int, steps: int, encoder: P
     started = time.monotonic()
     config = settings(folder, data, seed, steps)
     if condition != TEACHER:
+        changed = dict(STUDENTS[condition])
+        loss = replace(config.loss, alignment=changed.pop('weight', 1.0))
         student = StudentConfig(
             teacher=folder.parent / folder_name(TEACHER) / 'checkpoint',
-            unlabelled=(data / UNLABELLED[0],), **STUDENTS[condition],
-            encoder=encoder if 'margin' in condition else None)
-        config = replace(config, student=student, seed=seed + 100)  # a fresh start
+            unlabelled=(data / UNLABELLED[0],), encoder=encoder if 'margin' in changed else None,
+            **changed)
+        config = replace(config, loss=loss, student=student, seed=seed + 100)  # a fresh start
     train(config)
     scores = score(folder / 'checkpoint', data)
     minutes = (time.monotonic() - started) / 60

@@ -106,7 +106,7 @@ def fit_line(value: Tensor, target: Tensor, prior: Prior | None = None) -> LineF
         return failed(f'{count} usable anchors, {_MIN_INLIERS} needed')
     if prior is None:
         # Networks differ in where they put zero; MiDaS's is nowhere in particular.
-        high = float(torch.sort(y).values[9 * count // 10])
+        high = float(torch.kthvalue(y, 1 + 9 * count // 10).values)
         prior = Prior(None, 0.0, np.diag([0.0, (_SHIFT_SIGMA * high) ** 2]))
 
     if count >= _MIN_AFFINE:
@@ -193,9 +193,8 @@ def _polish(p: Tensor, y: Tensor, start: Tensor, prior: Prior, affine: bool) -> 
         predicted = line[0] * p + line[1]
         residual = log_ratio(predicted, y)
         magnitude = residual.abs()
-        band = torch.sort(torch.where(magnitude < 2 * _BAND, magnitude, torch.inf)).values
-        middle = (magnitude < 2 * _BAND).sum().clamp(min=1) // 2
-        sigma = (1.4826 * band[middle]).clamp(*_SIGMA_LIMITS)
+        middle = torch.where(magnitude < 2 * _BAND, magnitude, torch.nan).nanmedian()
+        sigma = (1.4826 * middle.nan_to_num(torch.inf)).clamp(*_SIGMA_LIMITS)
         weight = (1 - (residual / (_TUKEY * sigma)).square()).clamp(min=0).square()
         floor = 1e-3 * y.min()
         jacobian = torch.stack([p, ones], dim=1) / predicted.abs().clamp(min=floor)[:, None]
