@@ -188,7 +188,10 @@ def _polish(p: Tensor, y: Tensor, start: Tensor, prior: Prior, affine: bool) -> 
     prior_information = torch.from_numpy(prior.information()).to(p)
     prior_mean = torch.tensor([prior.scale or 0.0, prior.shift], dtype=p.dtype, device=p.device)
     line = start if affine else torch.stack([start[0], prior_mean[1]])
-    ones = torch.ones_like(p)
+    points = torch.stack([p, torch.ones_like(p)], dim=1)
+    floor = 1e-3 * y.min()
+    # Scaled to the data, so that the two unknowns have comparable size.
+    unit = torch.stack([y.mean() / p.mean(), y.mean()])
     for _ in range(_ITERATIONS):
         predicted = line[0] * p + line[1]
         residual = log_ratio(predicted, y)
@@ -196,14 +199,11 @@ def _polish(p: Tensor, y: Tensor, start: Tensor, prior: Prior, affine: bool) -> 
         middle = torch.where(magnitude < 2 * _BAND, magnitude, torch.nan).nanmedian()
         sigma = (1.4826 * middle.nan_to_num(torch.inf)).clamp(*_SIGMA_LIMITS)
         weight = (1 - (residual / (_TUKEY * sigma)).square()).clamp(min=0).square()
-        floor = 1e-3 * y.min()
-        jacobian = torch.stack([p, ones], dim=1) / predicted.abs().clamp(min=floor)[:, None]
+        jacobian = points / predicted.abs().clamp(min=floor)[:, None]
         # Correlated errors: many points weigh like few independent ones.
         weight = weight * (_INDEPENDENT / weight.sum().clamp(min=_INDEPENDENT)) / sigma.square()
         information = (jacobian * weight[:, None]).T @ jacobian + prior_information
         gradient = jacobian.T @ (weight * residual) + prior_information @ (line - prior_mean)
-        # Scaled to the data, so that the two unknowns have comparable size.
-        unit = torch.stack([y.mean() / p.mean(), y.mean()])
         scaled = information * unit[:, None] * unit[None, :]
         if affine:
             step = torch.linalg.solve(scaled, gradient * unit) * unit
