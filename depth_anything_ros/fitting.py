@@ -145,7 +145,7 @@ def _explains(p: Tensor, y: Tensor, fit: LineFit) -> bool:
 
 def log_ratio(prediction: Tensor, target: Tensor) -> Tensor:
     """Return about log(prediction / target), defined (and below -2) for prediction <= 0 too."""
-    return 2 * (prediction - target) / (prediction.abs() + target)
+    return (prediction - target).mul_(2).div_(prediction.abs().add_(target))
 
 
 def _best_hypothesis(
@@ -172,13 +172,14 @@ def _best_hypothesis(
     if prior.scale is not None:
         lines = torch.cat([lines, lines.new_tensor([[prior.scale, prior.shift]])])
 
-    residual = log_ratio(lines[:, :1] * p + lines[:, 1:], y).abs()  # hypotheses x points
-    cost = residual.clamp(max=_BAND).square().mean(dim=1)
+    # Hypotheses x points, with few temporaries: each is fetched from the kernel page by page.
+    residual = log_ratio(torch.addcmul(lines[:, 1:], lines[:, :1], p), y).abs_()
+    cost = residual.clamp(max=_BAND).square_().mean(dim=1)
     cost = torch.where(lines[:, 0] > 0, cost, torch.inf)
     best = int(cost.argmin())
     # A second line has to explain points that the first one does not, and as tightly.
     unexplained = residual[best] > _BAND
-    rivals = ((residual < 0.5 * _BAND) & unexplained).float().mean(dim=1)
+    rivals = ((residual < 0.5 * _BAND) & unexplained).sum(dim=1) / count
     rivals = torch.where(lines[:, 0] > 0, rivals, 0.0)
     return lines[best].double(), float(rivals.max())
 
