@@ -12,6 +12,7 @@ trained on the world's semantic classes.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 import json
@@ -31,7 +32,7 @@ from depth_anything_ros.training.config import (
     StudentConfig,
     TrainConfig,
 )
-from depth_anything_ros.training.scoring import FAR_M, NEAR_M, predict_image, score_image
+from depth_anything_ros.training.scoring import predict_image, score_each
 from depth_anything_ros.training.train import train
 from depth_anything_ros.training.world_data import (
     HELD_OUT_SEED,
@@ -44,12 +45,17 @@ WIDTH, HEIGHT = 140, 98  # pixels of the rendered pictures
 SIZE = (70, 98)  # height and width the networks see
 NETWORK = NetworkConfig(hidden_size=96, layers=4, heads=3, neck_sizes=(16, 24, 48, 96),
                         fusion_size=24, input_size=70)
-LABELLED = ('labelled', 160, 500_000, 'room')  # folder, pictures, first seed, kind of scene
-UNLABELLED = ('unlabelled', 3200, 600_000, None)
-TESTS = {kind: (f'test_{kind}', 160, HELD_OUT_SEED + 500_000 + 10_000 * i, kind)
-         for i, kind in enumerate(('street', 'corridor', 'room'))}
+Pictures = tuple[str, int, int, str | None]  # folder, pictures, first seed, kind of scene or any
+LABELLED: Pictures = ('labelled', 160, 500_000, 'room')
+UNLABELLED: Pictures = ('unlabelled', 3200, 600_000, None)
+TESTS: dict[str, Pictures] = {
+    kind: (f'test_{kind}', 160, HELD_OUT_SEED + 500_000 + 10_000 * i, kind)
+    for i, kind in enumerate(('street', 'corridor', 'room'))
+}
 UNSEEN = ('street', 'corridor')  # kinds without labels: their mean is the score
 TEACHER = 'labelled only'
+ONLY_CLASSES = LossWeights(ssi=0.0, gradient=0.0, relative=0.0, coarse=0.0, negative=0.0,
+                           semantic=1.0)
 STUDENTS: dict[str, dict[str, Any]] = {  # settings of the student, and the weight of its alignment
     '+ unlabelled': {'strong': False},
     '+ strong perturbations': {},
@@ -77,9 +83,9 @@ def settings(out: Path, data: Path, seed: int, steps: int) -> TrainConfig:
         phases=(phase(steps // 10, 0.0, 1e-3), phase(steps - steps // 10, 1e-3, 0.0)))
 
 
-def render_all(data: Path, workers: int) -> None:
-    """Render the pictures that are not there yet."""
-    for name, count, seed, kind in (LABELLED, UNLABELLED, *TESTS.values()):
+def render_missing(data: Path, sets: Iterable[Pictures], workers: int = 1) -> None:
+    """Render the sets of pictures that are not there yet."""
+    for name, count, seed, kind in sets:
         if not (data / name / 'world.json').is_file():
             render_world(data / name, count, seed, WIDTH, HEIGHT, workers, kind)
 
@@ -89,9 +95,7 @@ def train_encoder(out: Path, data: Path, steps: int) -> Path:
     folder = out / 'encoder'
     if not (folder / 'config.json').is_file():
         config = settings(out / 'semantic', data, 77, steps)
-        nothing = dict.fromkeys(('ssi', 'gradient', 'relative', 'coarse', 'negative'), 0.0)
-        train(replace(config, data=(data / UNLABELLED[0],),
-                      loss=LossWeights(semantic=1.0, **nothing),
+        train(replace(config, data=(data / UNLABELLED[0],), loss=ONLY_CLASSES,
                       phases=tuple(replace(phase, colours=1.0) for phase in config.phases)))
         network = AutoModelForDepthEstimation.from_pretrained(out / 'semantic' / 'checkpoint',
                                                               dtype=torch.float32)
@@ -127,16 +131,9 @@ def score(checkpoint: Path, data: Path) -> dict[str, list[float]]:
     """AbsRel of every test picture by kind of scene, NaN where too little is in range."""
     network = AutoModelForDepthEstimation.from_pretrained(checkpoint, dtype=torch.float32)
     predict = partial(predict_image, network, short_side=SIZE[0])
-    scores: dict[str, list[float]] = {}
-    for kind, (name, _, _, _) in TESTS.items():
-        pictures = open_world(data / name)
-        scores[kind] = []
-        for image_rgb, inverse in zip(pictures.image_rgb, pictures.inverse_depth):
-            with np.errstate(divide='ignore'):
-                depth_m = 1 / inverse.astype(np.float32)
-            enough = ((depth_m >= NEAR_M) & (depth_m <= FAR_M)).sum() >= 100
-            scores[kind].append(score_image(predict(image_rgb), depth_m)[0] if enough else np.nan)
-    return scores
+    return {kind: [found[0] if found else np.nan
+                   for found in score_each(predict, open_world(data / name), count)]
+            for kind, (name, count, _, _) in TESTS.items()}
 
 
 def difference(student: NDArray[np.float64], teacher: NDArray[np.float64], draws: int = 10_000
@@ -192,7 +189,7 @@ def main() -> None:
     parser.add_argument('--workers', type=int, default=1, help='processes that render')
     args = parser.parse_args()
     data = args.out / 'data'
-    render_all(data, args.workers)
+    render_missing(data, (LABELLED, UNLABELLED, *TESTS.values()), args.workers)
     encoder = train_encoder(args.out, data, 2 * args.steps)
     for seed in range(args.seeds):
         for condition in (TEACHER, *STUDENTS):

@@ -27,6 +27,7 @@ import sys
 import time
 from typing import Any
 
+from builtin_interfaces.msg import Time
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -108,8 +109,7 @@ def bare_process(frame: Frame, rate_hz: float, stop: Any, sent: Any) -> None:
     fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
               for i, name in enumerate(names)]
     for stamp_ns in _pace(rate_hz, stop):
-        header = Header(frame_id=FRAME_ID)
-        header.stamp.sec, header.stamp.nanosec = ns_to_stamp(stamp_ns).values()
+        header = Header(stamp=Time(**ns_to_stamp(stamp_ns)), frame_id=FRAME_ID)
         publishers['depth/image'].publish(Image(header=header, **encode_image(depth_m, '32FC1')))
         publishers['depth/points'].publish(
             PointCloud2(header=header, fields=fields, **encode_cloud(cloud, names)))
@@ -126,8 +126,7 @@ def outputs_process(frame: Frame, rate_hz: float, stop: Any, sent: Any) -> None:
     node.trigger_activate()
     depth_m, cloud = _outputs(frame)
     for stamp_ns in _pace(rate_hz, stop):
-        header = Header(frame_id=FRAME_ID)
-        header.stamp.sec, header.stamp.nanosec = ns_to_stamp(stamp_ns).values()
+        header = Header(stamp=Time(**ns_to_stamp(stamp_ns)), frame_id=FRAME_ID)
         fit = unanchored('inverse_depth', stamp_ns, 'transport alone is measured')
         outputs.publish(DepthFrame(frame.camera, frame.camera, fit, depth=depth_m, points=cloud,
                                    point_fields=('x', 'y', 'z', 'rgb')), header)
@@ -198,11 +197,15 @@ class Listener:
         while time.monotonic() < end:
             self._executor.spin_once(timeout_sec=0.05)
 
-    def window(self, seconds: float, sent: Any) -> tuple[int, Samples]:
-        """Receive what is stamped in the next seconds; returns how much was sent, and came."""
+    def warm_up(self, sent: Any) -> None:
+        """Receive until the publisher has begun, and a little longer."""
         while sent.value == 0:
             self.listen(0.1)
         self.listen(WARM_UP_S)
+
+    def window(self, seconds: float, sent: Any) -> tuple[int, Samples]:
+        """Receive what is stamped in the next seconds; returns how much was sent, and came."""
+        self.warm_up(sent)
         begin_ns, before = time.time_ns(), sent.value
         self.listen(seconds)
         end_ns, count = time.time_ns(), sent.value - before
@@ -288,9 +291,7 @@ def soak(minutes: float, options: argparse.Namespace, node: Node, listener: List
     print('minute  resident MiB  depth/s  age of newest depth: p50, max ms')
     with depth_node(options, frame, node) as process:
         with running(camera_process, frame, 0.0) as sent:
-            while sent.value == 0:
-                listener.listen(0.1)
-            listener.listen(WARM_UP_S)
+            listener.warm_up(sent)
             start = time.monotonic()
             for block in range(20):
                 listener.samples.update({topic: [] for topic in TOPICS})

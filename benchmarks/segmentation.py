@@ -15,24 +15,31 @@ from dataclasses import replace
 import json
 from pathlib import Path
 
-from ablation import folder_name, HEIGHT, NETWORK, settings, SIZE, TEACHER, TESTS, WIDTH
+from ablation import (
+    folder_name,
+    NETWORK,
+    ONLY_CLASSES,
+    Pictures,
+    render_missing,
+    settings,
+    SIZE,
+    TEACHER,
+    TESTS,
+)
 import numpy as np
 from numpy.typing import NDArray
 import torch
 import torch.nn.functional as F
 
 from depth_anything_ros.evaluation.segmentation import confusion_matrix, mean_iou
-from depth_anything_ros.training.config import LossWeights
 from depth_anything_ros.training.network import build_network, Trainee
 from depth_anything_ros.training.train import train
-from depth_anything_ros.training.world_data import open_world, render_world
+from depth_anything_ros.training.world_data import open_world
 from depth_anything_ros.world.primitives import Semantic
 
-PICTURES = ('segmentation', 320, 700_000)  # folder, pictures, first seed; of all kinds of scene
+PICTURES: Pictures = ('segmentation', 320, 700_000, None)
 INITIAL = 'initial state'
 ENCODERS = (INITIAL, TEACHER, '+ strong perturbations', '+ feature alignment, margin 0.85')
-ONLY_CLASSES = LossWeights(ssi=0.0, gradient=0.0, relative=0.0, coarse=0.0, negative=0.0,
-                           semantic=1.0)
 
 
 @torch.no_grad()
@@ -73,9 +80,7 @@ def main() -> None:
     parser.add_argument('--seeds', type=int, default=3)
     parser.add_argument('--steps', type=int, default=300)
     args = parser.parse_args()
-    name, count, first_seed = PICTURES
-    if not (args.ablation / 'data' / name / 'world.json').is_file():
-        render_world(args.ablation / 'data' / name, count, first_seed, WIDTH, HEIGHT)
+    render_missing(args.ablation / 'data', [PICTURES])
     print('| encoder from | mIoU, mean ± spread | - initial state, by seed |\n|---|---|---|')
     initial = np.zeros(args.seeds)
     for encoder in ENCODERS:

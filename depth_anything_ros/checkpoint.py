@@ -74,8 +74,14 @@ def open_checkpoint(path: Path, model: ModelConfig) -> Checkpoint:
     Raises:
         CheckpointError: the checkpoint cannot be understood.
     """
-    spec = _folder_spec(path, model) if path.is_dir() else _official_spec(path, model)
-    return Checkpoint(path, spec, model)
+    if path.is_dir():
+        return Checkpoint(path, _folder_spec(path, model), model)
+    if path.suffix not in ('.pth', '.pt'):
+        raise CheckpointError(
+            f'{path} is a {path.suffix or "nameless"} file: give an official Depth Anything .pth, '
+            'an .onnx file, or the folder in Hugging Face format that holds config.json'
+        )
+    return Checkpoint(path, named_spec(path, model), model)
 
 
 def locate(checkpoint: str) -> Path:
@@ -233,12 +239,12 @@ class _Stretched(nn.Module):
         return self.network(nn.functional.interpolate(image, side, mode='bicubic'))
 
 
-def _official_spec(path: Path, model: ModelConfig) -> ModelSpec:
-    if path.suffix not in ('.pth', '.pt'):
-        raise CheckpointError(
-            f'{path} is a {path.suffix or "nameless"} file: give an official Depth Anything .pth, '
-            'an .onnx file, or the folder in Hugging Face format that holds config.json'
-        )
+def named_spec(path: Path, model: ModelConfig) -> ModelSpec:
+    """Return what a Depth Anything network predicts, by its file's name and model.variant.
+
+    Raises:
+        CheckpointError: neither tells.
+    """
     family, max_depth_m = official_weights.family_of(path, model.variant, model.max_depth)
     metric = family == 'v2-metric'
     return ModelSpec(

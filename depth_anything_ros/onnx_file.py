@@ -30,11 +30,10 @@ import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
 
-from depth_anything_ros.checkpoint import Checkpoint
+from depth_anything_ros.checkpoint import Checkpoint, named_spec
 from depth_anything_ros.config import ModelConfig
 from depth_anything_ros.errors import BackendError, CheckpointError
 from depth_anything_ros.model_spec import ModelSpec
-from depth_anything_ros.official_weights import family_of
 
 _KEY = 'depth_anything_ros'
 _FORMAT = 1  # raised when what is written changes: older cached files are not read any more
@@ -265,14 +264,7 @@ def open_onnx(path: Path, model: ModelConfig) -> OnnxFile:
     if ours is not None:
         spec, reference = ours.spec, ours.reference
     else:
-        family, max_depth_m = family_of(path, model.variant, model.max_depth)
-        metric, reference = family == 'v2-metric', None
-        spec = ModelSpec(
-            name=path.stem,
-            space='depth' if metric else 'inverse_depth',
-            metric=metric,
-            max_depth_m=max_depth_m if metric else None,
-        )
+        spec, reference = named_spec(path, model), None
     spec = replace(
         spec,
         input_size=model.input_size or spec.input_size,

@@ -8,7 +8,7 @@ depth space, per image and then the mean over images.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from depth_anything_ros.training.augment import to_network
 from depth_anything_ros.training.world_data import WorldImages
 
 NEAR_M, FAR_M = 0.3, 80.0
+
+Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 def score_image(
@@ -62,8 +64,26 @@ def predict_image(
     return result
 
 
-def score_world(predict: Callable[[NDArray[np.uint8]], NDArray[np.float32]], data: WorldImages,
-                count: int) -> dict[str, float]:
+def score_each(predict: Predict, data: WorldImages, count: int
+               ) -> Iterator[tuple[float, float] | None]:
+    """Score the first pictures of a folder one by one.
+
+    Args:
+        predict: from HxWx3 uint8 RGB to HxW relative inverse depth.
+        data: pictures with known depth.
+        count: how many of them.
+
+    Yields:
+        AbsRel and delta1, or None where fewer than 100 pixels are in range.
+    """
+    for i in range(min(count, len(data))):
+        with np.errstate(divide='ignore'):
+            depth_m = 1 / data.inverse_depth[i].astype(np.float32)
+        enough = ((depth_m >= NEAR_M) & (depth_m <= FAR_M)).sum() >= 100
+        yield score_image(predict(data.image_rgb[i]), depth_m) if enough else None
+
+
+def score_world(predict: Predict, data: WorldImages, count: int) -> dict[str, float]:
     """Score predictions on the first pictures of a folder, a constant prediction beside it.
 
     Args:
@@ -74,15 +94,10 @@ def score_world(predict: Callable[[NDArray[np.uint8]], NDArray[np.float32]], dat
     Returns:
         abs_rel, delta1, constant_abs_rel, constant_delta1.
     """
-    rows = []
-    for i in range(min(count, len(data))):
-        with np.errstate(divide='ignore'):
-            depth_m = 1 / data.inverse_depth[i].astype(np.float32)
-        if ((depth_m >= NEAR_M) & (depth_m <= FAR_M)).sum() < 100:
-            continue
-        prediction = predict(data.image_rgb[i])
-        rows.append(score_image(prediction, depth_m)
-                    + score_image(np.zeros_like(prediction), depth_m))
-    mean = np.mean(rows, axis=0)
+    def constant(image_rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.zeros(image_rgb.shape[:2], np.float32)
+
+    both = zip(score_each(predict, data, count), score_each(constant, data, count))
+    mean = np.mean([ours + its for ours, its in both if ours and its], axis=0)
     names = ('abs_rel', 'delta1', 'constant_abs_rel', 'constant_delta1')
     return {name: round(float(value), 4) for name, value in zip(names, mean)}
