@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.utilities import remove_ros_args
 
 from depth_anything_ros.errors import DatasetError, DepthAnythingError
 from depth_anything_ros.ros.sensor_publisher import SensorPublisher
 from depth_anything_ros.tools.frames import Frame, load_frames
+from depth_anything_ros.tools.running import running_node
 
 
 def matrix_to_pose(matrix: NDArray[np.float64]) -> list[float]:
@@ -67,37 +67,30 @@ def main(args: list[str] | None = None) -> int:
     except DepthAnythingError as error:
         print(f'play_frames: {error}', file=sys.stderr)
         return 2
-    rclpy.init(args=args)
-    node = rclpy.create_node('play_frames')
-    publisher = SensorPublisher(node, options.camera_frame, options.image_transport)
     pose = ', '.join(f'{x:.9f}' for x in matrix_to_pose(frames[0].T_camera_sensor))
-    node.get_logger().info(
-        f'playing {", ".join(f.name for f in frames)}; scale.T_camera_sensor:=[{pose}]'
-    )
     sequence = itertools.cycle(frames)
     played = 0
+    with running_node('play_frames', args) as (node, stop):
+        publisher = SensorPublisher(node, options.camera_frame, options.image_transport)
+        node.get_logger().info(
+            f'playing {", ".join(f.name for f in frames)}; scale.T_camera_sensor:=[{pose}]'
+        )
 
-    def play() -> None:
-        nonlocal played
-        frame = next(sequence)
-        if options.stamps == 'now':
-            stamp_ns = node.get_clock().now().nanoseconds
-            points_ns = stamp_ns + frame.points.stamp_ns - frame.stamp_ns
-        else:
-            stamp_ns, points_ns = frame.stamp_ns, frame.points.stamp_ns
-        publisher.publish_points(replace(frame.points, stamp_ns=points_ns))
-        publisher.publish_image(frame.image_rgb, frame.camera, stamp_ns)
-        played += 1
+        def play() -> None:
+            nonlocal played
+            frame = next(sequence)
+            if options.stamps == 'now':
+                stamp_ns = node.get_clock().now().nanoseconds
+                points_ns = stamp_ns + frame.points.stamp_ns - frame.stamp_ns
+            else:
+                stamp_ns, points_ns = frame.stamp_ns, frame.points.stamp_ns
+            publisher.publish_points(replace(frame.points, stamp_ns=points_ns))
+            publisher.publish_image(frame.image_rgb, frame.camera, stamp_ns)
+            played += 1
 
-    node.create_timer(1.0 / options.rate, play)
-    try:
-        while rclpy.ok() and not 0 < options.count <= played:
+        node.create_timer(1.0 / options.rate, play)
+        while not stop.is_set() and not 0 < options.count <= played:
             rclpy.spin_once(node, timeout_sec=0.1)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
     return 0
 
 
