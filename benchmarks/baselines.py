@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from depth_anything_ros.anchors import Anchors
+from depth_anything_ros.metric_depth.anchors import Anchors
 
 _MAX_DEPTH_M = 200.0
 _NEIGHBOURS = 4

@@ -18,10 +18,10 @@ import torch
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
-from depth_anything_ros.ground import GroundPlane
+from depth_anything_ros.metric_depth.ground import GroundPlane
+from depth_anything_ros.metric_depth.scale import State
+from depth_anything_ros.network.predictor import load_predictor
 from depth_anything_ros.pipeline import DepthPipeline, Outputs
-from depth_anything_ros.predictor import load_predictor
-from depth_anything_ros.scale import State
 from depth_anything_ros.world.render import render
 from depth_anything_ros.world.scene import random_scene
 from depth_anything_ros.world.trajectory import camera_path

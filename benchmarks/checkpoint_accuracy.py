@@ -26,14 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 
-from depth_anything_ros.anchors import Anchors, project_points
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import ModelConfig, RuntimeConfig, ScaleConfig
 from depth_anything_ros.errors import DepthAnythingError
-from depth_anything_ros.metrics import abs_rel, align_affine, delta
-from depth_anything_ros.predictor import load_predictor
-from depth_anything_ros.preprocessing import Preprocessor
-from depth_anything_ros.tools.frames import Frame, load_frames
+from depth_anything_ros.evaluation.frames import Frame, load_frames
+from depth_anything_ros.evaluation.metrics import abs_rel, align_affine, delta
+from depth_anything_ros.metric_depth.anchors import Anchors, project_points
+from depth_anything_ros.network.predictor import load_predictor
+from depth_anything_ros.network.preprocessing import Preprocessor
 from depth_anything_ros.training.scoring import FAR_M, NEAR_M, score_world
 from depth_anything_ros.training.world_data import HELD_OUT_SEED, open_world, render_world
 

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 
-from depth_anything_ros.anchors import Anchors, project_points, SensorPoints
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import ScaleConfig
-from depth_anything_ros.tools.frames import Frame
+from depth_anything_ros.evaluation.frames import Frame
+from depth_anything_ros.metric_depth.anchors import Anchors, project_points, SensorPoints
 
 DENSITIES: tuple[int | str, ...] = (4, 8, 16, 'all')
 _TEST_EVERY, _FIRST_TEST = 4, 2

@@ -30,16 +30,16 @@ from numpy.typing import NDArray
 from rivals import AuthorsCode, TransformersUser
 import torch
 
-from depth_anything_ros import official_weights
-from depth_anything_ros.anchors import SensorPoints
-from depth_anything_ros.backends import torch_threads
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig, with_values
 from depth_anything_ros.errors import BackendError, DepthAnythingError
+from depth_anything_ros.metric_depth.anchors import SensorPoints
+from depth_anything_ros.metric_depth.scale import State
+from depth_anything_ros.network import official_weights
+from depth_anything_ros.network.backends import torch_threads
+from depth_anything_ros.network.predictor import load_predictor, select_device
+from depth_anything_ros.network.preprocessing import network_size
 from depth_anything_ros.pipeline import DepthPipeline
-from depth_anything_ros.predictor import load_predictor, select_device
-from depth_anything_ros.preprocessing import network_size
-from depth_anything_ros.scale import State
 from depth_anything_ros.stopwatch import Stopwatch
 
 WIDTHS = {'S': 384, 'B': 768, 'L': 1024}

@@ -40,8 +40,10 @@ from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
 from world_frames import world_frame
 
+from depth_anything_ros.evaluation.frames import Frame
+from depth_anything_ros.metric_depth.scale import unanchored
 from depth_anything_ros.pipeline import DepthFrame
-from depth_anything_ros.ros.conversions import (
+from depth_anything_ros.ros.messages import (
     encode_cloud,
     encode_image,
     ns_to_stamp,
@@ -49,8 +51,6 @@ from depth_anything_ros.ros.conversions import (
 )
 from depth_anything_ros.ros.outputs import OutputPublishers
 from depth_anything_ros.ros.sensor_publisher import SensorPublisher
-from depth_anything_ros.scale import unanchored
-from depth_anything_ros.tools.frames import Frame
 from depth_anything_ros.tools.play_frames import matrix_to_pose
 
 SEED, FRAME_ID = 910_000, 'camera'

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 import torch
 
 from depth_anything_ros.camera import Camera
-from depth_anything_ros.official_weights import ARCHITECTURES, renamed_keys
+from depth_anything_ros.network.official_weights import ARCHITECTURES, renamed_keys
 
 
 class NumpyCloud:

@@ -35,15 +35,15 @@ from torch import Tensor
 import torch.nn.functional as F
 from world_frames import world_frame
 
-from depth_anything_ros import metrics
-from depth_anything_ros.anchors import Anchors
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
-from depth_anything_ros.model_spec import ModelSpec
+from depth_anything_ros.evaluation import metrics
+from depth_anything_ros.evaluation.frames import Frame, load_frames
+from depth_anything_ros.metric_depth.anchors import Anchors
+from depth_anything_ros.metric_depth.refinement import metric_depth
+from depth_anything_ros.metric_depth.scale import sample, ScaleEstimator, State
+from depth_anything_ros.network.predictor import load_predictor
+from depth_anything_ros.network.spec import ModelSpec
 from depth_anything_ros.pipeline import DepthPipeline
-from depth_anything_ros.predictor import load_predictor
-from depth_anything_ros.refinement import metric_depth
-from depth_anything_ros.scale import sample, ScaleEstimator, State
-from depth_anything_ros.tools.frames import Frame, load_frames
 
 CONFIG = Config()
 FIRST_WORLD_SEED = 910_000  # training draws smaller seeds, and so did the tuning of refinement

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 
-from depth_anything_ros.anchors import SensorPoints
 from depth_anything_ros.camera import Camera
-from depth_anything_ros.tools.frames import Frame
+from depth_anything_ros.evaluation.frames import Frame
+from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.world.raycast import cast
 from depth_anything_ros.world.render import render
 from depth_anything_ros.world.scene import random_scene, Scene

@@ -17,14 +17,20 @@ import torch
 from torch import Tensor
 import torch.nn.functional as F
 
-from depth_anything_ros.anchors import Anchors, project_points, SensorPoints
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config
+from depth_anything_ros.metric_depth.anchors import Anchors, project_points, SensorPoints
+from depth_anything_ros.metric_depth.refinement import metric_depth
+from depth_anything_ros.metric_depth.scale import (
+    GroundPlane,
+    ScaleEstimator,
+    ScaleFit,
+    State,
+    unanchored,
+)
+from depth_anything_ros.network.predictor import Predictor
+from depth_anything_ros.network.preprocessing import Preprocessed, Preprocessor
 from depth_anything_ros.pointcloud import pack_cloud, PackedCloud, ray_tensor
-from depth_anything_ros.predictor import Predictor
-from depth_anything_ros.preprocessing import Preprocessed, Preprocessor
-from depth_anything_ros.refinement import metric_depth
-from depth_anything_ros.scale import GroundPlane, ScaleEstimator, ScaleFit, State, unanchored
 from depth_anything_ros.stopwatch import Stopwatch
 
 THUMBNAIL = (24, 32)  # rows, columns: enough to tell a scene cut, cheap to download

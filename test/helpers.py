@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from depth_anything_ros.camera import Camera
-from depth_anything_ros.model_spec import ModelSpec
+from depth_anything_ros.network.spec import ModelSpec
 from depth_anything_ros.training.config import NetworkConfig, Phase, TrainConfig
 
 TEST = Path(__file__).resolve().parent

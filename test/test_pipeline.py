@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from depth_anything_ros.anchors import SensorPoints
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, with_values
-from depth_anything_ros.model_spec import ModelSpec
+from depth_anything_ros.metric_depth.anchors import SensorPoints
+from depth_anything_ros.metric_depth.scale import State
+from depth_anything_ros.network.spec import ModelSpec
 from depth_anything_ros.pipeline import DepthPipeline, Outputs
-from depth_anything_ros.scale import State
 from helpers import (
     edges,
     ExactPredictor,

@@ -12,8 +12,8 @@ import torch
 from transformers import AutoModelForDepthEstimation
 
 from depth_anything_ros.camera import Camera
-from depth_anything_ros.ros.conversions import encode_camera, encode_image, ns_to_stamp
-from depth_anything_ros.tools.bag import depth_plane
+from depth_anything_ros.ros.bags import depth_plane
+from depth_anything_ros.ros.messages import encode_camera, encode_image, ns_to_stamp
 from depth_anything_ros.training.augment import to_network
 from depth_anything_ros.training.config import Phase
 from depth_anything_ros.training.train import train

@@ -82,8 +82,8 @@ def from_network(checkpoint: str, device: str, protocol: Protocol) -> tuple[Pred
     # Saved predictions are scored without these.
     from depth_anything_ros.camera import Camera
     from depth_anything_ros.config import ModelConfig, RuntimeConfig
-    from depth_anything_ros.predictor import load_predictor
-    from depth_anything_ros.preprocessing import Preprocessor
+    from depth_anything_ros.network.predictor import load_predictor
+    from depth_anything_ros.network.preprocessing import Preprocessor
 
     network = load_predictor(ModelConfig(checkpoint=checkpoint), RuntimeConfig(device=device))
 

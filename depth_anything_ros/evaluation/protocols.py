@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_anything_ros import metrics
 from depth_anything_ros.errors import DatasetError
+from depth_anything_ros.evaluation import metrics
 
 Array = NDArray[np.float64]
 

@@ -12,8 +12,8 @@ import time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 import torch
 
+from depth_anything_ros.metric_depth.scale import ScaleFit, State
 from depth_anything_ros.pipeline import DepthFrame
-from depth_anything_ros.scale import ScaleFit, State
 
 
 class Statistics:

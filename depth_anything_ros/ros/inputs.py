@@ -14,18 +14,18 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 
-from depth_anything_ros.anchors import deskew, interpolate_transforms, SensorPoints
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import ScaleConfig
 from depth_anything_ros.errors import BadFrameError
-from depth_anything_ros.ros.conversions import (
+from depth_anything_ros.metric_depth.anchors import deskew, interpolate_transforms, SensorPoints
+from depth_anything_ros.metric_depth.scale import GroundPlane
+from depth_anything_ros.ros.messages import (
     decode_camera,
     NANOSECONDS,
     pose_to_matrix,
     stamp_to_ns,
     transform_to_matrix,
 )
-from depth_anything_ros.scale import GroundPlane
 
 try:
     import tf2_ros

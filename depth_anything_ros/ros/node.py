@@ -32,20 +32,14 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, Point
 from std_msgs.msg import Header
 import torch
 
-from depth_anything_ros.anchors import SensorPoints
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
 from depth_anything_ros.errors import BadFrameError, DepthAnythingError
+from depth_anything_ros.metric_depth.anchors import SensorPoints
+from depth_anything_ros.metric_depth.scale import GroundPlane, ScaleFit, State
+from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.pipeline import DepthFrame, DepthPipeline
-from depth_anything_ros.predictor import load_predictor, Predictor
 from depth_anything_ros.ros import parameters
-from depth_anything_ros.ros.conversions import (
-    decode_image,
-    decode_points,
-    decode_scan,
-    serialized_stamp_ns,
-    stamp_to_ns,
-)
 from depth_anything_ros.ros.diagnostics import Statistics
 from depth_anything_ros.ros.inputs import (
     CameraStore,
@@ -53,9 +47,15 @@ from depth_anything_ros.ros.inputs import (
     Transforms,
     TransformUnavailable,
 )
+from depth_anything_ros.ros.messages import (
+    decode_image,
+    decode_points,
+    decode_scan,
+    serialized_stamp_ns,
+    stamp_to_ns,
+)
 from depth_anything_ros.ros.outputs import OutputPublishers
 from depth_anything_ros.ros.worker import NewestItemWorker, OneAhead
-from depth_anything_ros.scale import GroundPlane, ScaleFit, State
 
 LoadPredictor = Callable[[ModelConfig, RuntimeConfig], Predictor]
 Transition = Callable[['DepthNode', LifecycleState], TransitionCallbackReturn]

@@ -13,9 +13,9 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
+from depth_anything_ros.metric_depth.scale import ScaleFit, State
 from depth_anything_ros.pipeline import DepthFrame, Outputs
-from depth_anything_ros.ros.conversions import encode_camera, encode_cloud, encode_image
-from depth_anything_ros.scale import ScaleFit, State
+from depth_anything_ros.ros.messages import encode_camera, encode_cloud, encode_image
 
 _TOPICS: dict[str, Any] = {
     'depth/image': Image,

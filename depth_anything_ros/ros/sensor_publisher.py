@@ -12,9 +12,9 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from depth_anything_ros.anchors import SensorPoints
 from depth_anything_ros.camera import Camera
-from depth_anything_ros.ros.conversions import (
+from depth_anything_ros.metric_depth.anchors import SensorPoints
+from depth_anything_ros.ros.messages import (
     encode_camera,
     encode_image,
     encode_jpeg,

@@ -36,13 +36,13 @@ from rich.table import Table
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from depth_anything_ros.errors import DepthAnythingError
-from depth_anything_ros.ros.conversions import stamp_to_ns
-from depth_anything_ros.tools.bag import BagWriter, depth_plane, find_sensors
-from depth_anything_ros.tools.contact_sheet import draw_contact_sheet
-from depth_anything_ros.tools.demo_score import DemoScore
+from depth_anything_ros.evaluation.contact_sheet import draw_contact_sheet
+from depth_anything_ros.evaluation.demo_score import DemoScore
+from depth_anything_ros.ros.bags import BagWriter, depth_plane, find_sensors
+from depth_anything_ros.ros.messages import stamp_to_ns
+from depth_anything_ros.ros.running import running_node
 from depth_anything_ros.tools.play_bag import topic_types
 from depth_anything_ros.tools.play_frames import matrix_to_pose
-from depth_anything_ros.tools.running import running_node
 from depth_anything_ros.tools.world_robot import CAMERA_FRAME, LIDAR_FRAME, T_CAMERA_LIDAR
 
 OUTPUTS: dict[str, Any] = {
@@ -352,7 +352,7 @@ def _viewer(name: str) -> Any:
         return None
     if name != 'rerun':
         raise DepthAnythingError(f'VIEWER={name} is not known: use VIEWER=rerun, or none')
-    from depth_anything_ros.tools.rerun_viewer import RerunViewer
+    from depth_anything_ros.ros.rerun_viewer import RerunViewer
 
     return RerunViewer()
 

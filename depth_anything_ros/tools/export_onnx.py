@@ -17,11 +17,11 @@ from pathlib import Path
 import re
 import sys
 
-from depth_anything_ros import onnx_file
-from depth_anything_ros.backends import require
-from depth_anything_ros.checkpoint import locate, open_checkpoint
 from depth_anything_ros.config import ModelConfig
 from depth_anything_ros.errors import DepthAnythingError
+from depth_anything_ros.network import onnx_file
+from depth_anything_ros.network.backends import require
+from depth_anything_ros.network.checkpoint import locate, open_checkpoint
 
 
 def size(text: str) -> tuple[int, int]:

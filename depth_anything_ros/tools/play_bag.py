@@ -17,9 +17,9 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
 
 from depth_anything_ros.errors import DepthAnythingError
-from depth_anything_ros.ros.conversions import NANOSECONDS, serialized_stamp_ns
-from depth_anything_ros.tools.bag import find_sensors, open_bag, restamped, Sensors
-from depth_anything_ros.tools.running import running_node, wait_for_listener
+from depth_anything_ros.ros.bags import find_sensors, open_bag, restamped, Sensors
+from depth_anything_ros.ros.messages import NANOSECONDS, serialized_stamp_ns
+from depth_anything_ros.ros.running import running_node, wait_for_listener
 
 
 def topic_types(sensors: Sensors) -> dict[str, Any]:

@@ -16,9 +16,9 @@ import rclpy
 from rclpy.utilities import remove_ros_args
 
 from depth_anything_ros.errors import DatasetError, DepthAnythingError
+from depth_anything_ros.evaluation.frames import Frame, load_frames
+from depth_anything_ros.ros.running import running_node
 from depth_anything_ros.ros.sensor_publisher import SensorPublisher
-from depth_anything_ros.tools.frames import Frame, load_frames
-from depth_anything_ros.tools.running import running_node
 
 
 def matrix_to_pose(matrix: NDArray[np.float64]) -> list[float]:

@@ -22,13 +22,13 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 import torch
 
-from depth_anything_ros.anchors import SensorPoints
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.errors import DepthAnythingError
-from depth_anything_ros.ros.conversions import encode_image, ns_to_stamp
+from depth_anything_ros.metric_depth.anchors import SensorPoints
+from depth_anything_ros.ros.messages import encode_image, ns_to_stamp
+from depth_anything_ros.ros.running import running_node, wait_for_listener
 from depth_anything_ros.ros.sensor_publisher import SensorPublisher
 from depth_anything_ros.tools.play_frames import matrix_to_pose
-from depth_anything_ros.tools.running import running_node, wait_for_listener
 from depth_anything_ros.world.lidar import spinning_lidar
 from depth_anything_ros.world.render import render
 from depth_anything_ros.world.scene import KINDS, random_scene

@@ -21,8 +21,7 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
 
 from depth_anything_ros.errors import BadFrameError, DatasetError
-from depth_anything_ros.ros.conversions import decode_image, stamp_to_ns
-from depth_anything_ros.tools.bag import (
+from depth_anything_ros.ros.bags import (
     DEPTH_ENCODINGS,
     depth_plane,
     find_colour_image,
@@ -31,6 +30,7 @@ from depth_anything_ros.tools.bag import (
     open_bag,
     read_messages,
 )
+from depth_anything_ros.ros.messages import decode_image, stamp_to_ns
 from depth_anything_ros.training.folder_data import (
     small_image,
     small_inverse_depth,

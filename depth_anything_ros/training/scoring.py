@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from transformers import PreTrainedModel
 
-from depth_anything_ros.metrics import abs_rel, align_inverse_depth, delta
+from depth_anything_ros.evaluation.metrics import abs_rel, align_inverse_depth, delta
 from depth_anything_ros.training.augment import to_network
 from depth_anything_ros.training.world_data import WorldImages
 

@@ -1,0 +1,79 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Metres without a range sensor: a camera at a known height over flat ground."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import math
+
+import torch
+from torch import Tensor
+
+from depth_anything_ros.camera import Camera
+from depth_anything_ros.metric_depth.fitting import failed, fit_line, LineFit
+
+_ROWS, _COLUMNS = 48, 64
+# A pitch error e changes the ground's depth Z by about e * Z / height: near ground is used.
+_MAX_DEPTH_IN_HEIGHTS = 8.0
+_MAX_RESIDUAL = 0.15  # log depth; a wall or a truck in front fits no better
+
+
+@dataclass(frozen=True)
+class GroundPlane:
+    """The ground seen from the camera.
+
+    Attributes:
+        normal_down: unit normal pointing into the ground, in the rectified optical frame.
+        height_m: distance of the camera from the plane in metres.
+    """
+
+    normal_down: tuple[float, float, float]
+    height_m: float
+
+    @staticmethod
+    def from_pitch(height_m: float, pitch_rad: float) -> GroundPlane:
+        """Return the plane under a camera without roll, tilted down by pitch_rad."""
+        return GroundPlane((0.0, math.cos(pitch_rad), math.sin(pitch_rad)), height_m)
+
+    def inverse_depth(self, camera: Camera, u: Tensor, v: Tensor) -> Tensor:
+        """Return 1/Z in 1/m of the ground at pixels, <= 0 at and above the horizon.
+
+        A point Z K^-1 (u, v, 1)' lies on the plane where n' of it is the height, so
+        1/Z = n' K^-1 (u, v, 1)' / height: affine in the pixel.
+        """
+        K = camera.K
+        x, y = (u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1]
+        nx, ny, nz = self.normal_down
+        inverse_depth: Tensor = (nx * x + ny * y + nz) / self.height_m
+        return inverse_depth
+
+
+def fit_ground(prediction: Tensor, space: str, camera: Camera, ground: GroundPlane) -> LineFit:
+    """Fit the prediction to the ground that the camera must see.
+
+    Over a plane both inverse depth and a relative prediction of it are affine in the pixel, so
+    for pixels of the ground the one is a line over the other; pixels of objects are outliers.
+
+    Args:
+        prediction: HxW, at the camera's size.
+        space: 'inverse_depth' or 'depth'.
+        camera: pinhole camera of the prediction.
+        ground: the plane.
+
+    Returns:
+        The line, or one with `failure` set.
+    """
+    height, width = prediction.shape
+    rows = torch.linspace(0, height - 1, 2 * _ROWS, device=prediction.device).long()
+    columns = torch.linspace(0, width - 1, _COLUMNS, device=prediction.device).long()
+    value = prediction[rows[:, None], columns[None, :]]
+    target = ground.inverse_depth(camera, columns[None, :].double(), rows[:, None].double())
+    near = target > 1.0 / (_MAX_DEPTH_IN_HEIGHTS * ground.height_m)
+    if int(near.sum()) < _ROWS:
+        return failed('the image shows too little of the ground near the camera')
+    value, target = value[near], target[near]
+    fit = fit_line(value, target if space == 'inverse_depth' else 1.0 / target)
+    if not fit.failure and fit.residual > _MAX_RESIDUAL:
+        return failed(f'no ground found: what is there is {fit.residual:.0%} off a plane')
+    return failed(f'no ground found: {fit.failure}') if fit.failure else fit

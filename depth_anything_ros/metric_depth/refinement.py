@@ -1,0 +1,274 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Metric depth and its standard deviation from a prediction, its fit and the anchors.
+
+Beyond the global line, depth is refined by membranes through the anchors (membrane.py). With f[q]
+the membrane through values q at the anchors and y the depth, in either of two spaces,
+
+    y = f[y_anchor] + trust * (y_network - f[y_network at the anchors]) :
+
+the lidar between its own points, plus the detail that the network sees there. Trust 0 is lidar
+alone, trust 1 is the network with a smooth correction. How far to trust, and in which space
+(inverse depth, where planes are straight, or log depth, where objects scale), is learned in every
+frame by leaving whole rings of the anchors out, and so is the standard deviation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import math
+
+import torch
+from torch import Tensor
+import torch.nn.functional as F
+
+from depth_anything_ros.config import Config
+from depth_anything_ros.metric_depth.anchors import Anchors
+from depth_anything_ros.metric_depth.membrane import Grid, solve_membrane
+from depth_anything_ros.metric_depth.scale import sample, ScaleFit, State
+
+_MIN_ANCHORS = 20
+_FOLDS = 4
+_CELLS = 19200
+_STIFFNESS = 0.04  # of the membrane, where one anchor pulls with 1
+_TRUST = (0.0, 0.25, 0.5, 0.75, 1.0)
+_SHARPNESS = 20.0  # how steeply a candidate's share falls with its left-out error
+_ROBUST = 2.5  # left-out error, in typical ones around it, at which an anchor counts half
+_ROUGHEST = 4.0  # typical error of the roughest places, in that of the whole image
+_REACH = 5.0  # the correction fades over so many times the largest gap it was tested on
+_DOUBTFUL = 0.05  # weight of an anchor far off the global fit, until its neighbours confirm it
+_DISTANCE_CELLS = 8.0  # scale on which distances to the nearest anchor are resolved
+_HEAT = 1e3
+_NOISE_STIFFNESS = 3.0
+_Q90 = 1.645  # half width of the 90 % interval of a normal distribution, in sigma
+_MIN_ERROR = 0.003
+
+
+@dataclass(frozen=True, eq=False)
+class MetricDepth:
+    """Depth in metres.
+
+    Attributes:
+        depth_m: HxW float32 along the optical axis in metres, NaN where invalid.
+        stddev_m: HxW float32 standard deviation in metres, NaN where depth is.
+    """
+
+    depth_m: Tensor
+    stddev_m: Tensor
+
+
+def metric_depth(
+    prediction: Tensor, fit: ScaleFit, anchors: Anchors | None, config: Config
+) -> MetricDepth:
+    """Turn a prediction into metres.
+
+    Args:
+        prediction: HxW network output.
+        fit: a fit with finite scale and shift.
+        anchors: the points of this frame; used for refinement when the fit is FITTED from them.
+        config: limits of depth, and whether to refine.
+
+    Returns:
+        Depth and its standard deviation.
+    """
+    line = fit.scale * prediction + fit.shift
+    inverse = line if fit.space == 'inverse_depth' else 1 / line
+    refined = None
+    if config.scale.refine and fit.state is State.FITTED and fit.method == 'lidar' and anchors:
+        if fit.space == 'depth':  # no depth at all is far, not behind the camera
+            inverse = 1 / line.clamp(min=config.depth.min)
+        refined = refine(inverse, anchors)
+    if refined is None:
+        c = fit.covariance
+        variance = c[0, 0] * prediction.square() + 2 * c[0, 1] * prediction + c[1, 1]
+        refined = inverse, (variance / line.square() + fit.residual**2).sqrt()
+    inverse, log_sigma = refined
+    depth_m = 1 / inverse
+    stddev_m = depth_m * log_sigma
+    invalid = ~((inverse >= 1 / config.depth.max) & (inverse <= 1 / config.depth.min))
+    if config.scale.max_stddev > 0:
+        invalid |= ~(stddev_m <= config.scale.max_stddev)
+    return MetricDepth(
+        depth_m.masked_fill_(invalid, torch.nan), stddev_m.masked_fill_(invalid, torch.nan)
+    )
+
+
+def refine(inverse_prior: Tensor, anchors: Anchors) -> tuple[Tensor, Tensor] | None:
+    """Correct a depth image where anchors show that it is off.
+
+    Args:
+        inverse_prior: HxW inverse of the globally fitted depth in 1/m; may be negative.
+        anchors: N known depths.
+
+    Returns:
+        HxW inverse depth in 1/m and HxW standard deviation of its log; None where the anchors are
+        too few, or too much in one place, to judge by leaving some out.
+    """
+    height, width = inverse_prior.shape
+    fold = folds(anchors, height, width)
+    left_out = F.one_hot(fold, _FOLDS).T.to(inverse_prior)  # fold x N
+    if len(anchors) < _MIN_ANCHORS or int((left_out.sum(dim=1) > 0).sum()) < 2:
+        return None
+    unit_m = float(anchors.z_m.mean())
+    low, high = 0.5 / float(anchors.z_m.max()), 2 / float(anchors.z_m.min())
+    measured, prior = 1 / anchors.z_m, sample(inverse_prior, anchors)
+    # The two spaces, in units of similar size: space x N. Inverse depth needs no positive prior.
+    value = torch.stack([unit_m * measured, measured.log()])
+    network = torch.stack([unit_m * prior, prior.clamp(low, high).log()])
+    weight = _first_look(network[1] - value[1])
+
+    fine = Grid.over(height, width, _CELLS)
+    coarse = fine.coarser()
+    unseen_value, unseen_network, distance_px = _unseen(
+        value, network, weight, left_out, anchors, coarse
+    )
+    trusts = inverse_prior.new_tensor(_TRUST)
+    candidates = unseen_value + trusts[:, None, None] * (network - unseen_network)  # T x space x N
+    inverses = torch.stack([candidates[:, 0] / unit_m, candidates[:, 1].exp()]).clamp(low, high)
+    # An anchor that is itself wrong must not decide, hence the weight and the second clamp.
+    loss = (weight * (inverses / measured).log().abs().clamp(max=0.5)).mean(dim=-1)  # space x T
+    share = (loss.min() / loss) ** _SHARPNESS
+    share = share / share.sum()
+    error = ((share[..., None] * inverses).sum(dim=(0, 1)) / measured - 1).abs()
+    space_share = share.sum(dim=1)
+    trust = (share * trusts).sum(dim=1) / space_share.clamp(min=1e-12)
+
+    noise, typical = _noise(error, distance_px, left_out, anchors, coarse)
+    # Against what is usual around it: foliage is rough, and that makes no outliers of its points.
+    usual = typical.clamp(max=_ROUGHEST * float(error.median()))
+    weight = 1 / (1 + (error / (_ROBUST * usual)).square())
+    weighted = weight * torch.cat([torch.ones_like(value[:1]), value - trust[:, None] * network])
+    splatted = fine.splat(anchors.u, anchors.v, weighted)
+    counts = splatted[:1]
+    # One solve for the two corrections, how far anchors support them, and the distance to them.
+    here = _HEAT * (counts > 0).to(counts)
+    # What was not tested is not trusted: the correction fades beyond the gaps left out above.
+    gap_px = float(torch.sort(distance_px).values[int(0.9 * len(distance_px))])
+    reach_px = max(_REACH * gap_px, 0.5 * height)
+    screening = [0.0, 0.0, (fine.cell_px / reach_px) ** 2, _DISTANCE_CELLS**-2]
+    fields = solve_membrane(
+        torch.cat([counts, counts, counts, here]),
+        torch.cat([splatted[1:], counts, here]),
+        _STIFFNESS,
+        counts.new_tensor(screening) * _STIFFNESS,
+    )
+    to_anchor_px = _distance_px(fields[3:], fine)
+    planes = [
+        space_share[0] / unit_m * fields[:1],
+        space_share[1] * fields[1:2].exp(),
+        fields[2:3].clamp(0, 1),
+        F.interpolate(noise[None], scale_factor=2, mode='bilinear')[0]
+        * _growth(to_anchor_px, fine),
+        to_anchor_px,
+    ]
+    straight, factor, support, log_sigma, to_anchor_px = fine.upsample(
+        torch.cat(planes), height, width
+    )
+    # What the network calls far beyond all anchors (sky) stays that, unless anchors are close by.
+    sky = (inverse_prior < 0.5 * low) & (to_anchor_px > max(0.5 * gap_px, 2 * fine.cell_px))
+    refined = straight + space_share[0] * trust[0] * inverse_prior
+    refined += factor * inverse_prior.clamp(low, high) ** trust[1]
+    return torch.lerp(inverse_prior, refined, support.masked_fill(sky, 0.0)), log_sigma
+
+
+def folds(anchors: Anchors, height: int, width: int) -> Tensor:
+    """Deal anchors into folds so that a whole ring is left out together.
+
+    Points of unknown ring are dealt by bands of rows, those of a single ring by columns.
+
+    Args:
+        anchors: N anchors.
+        height: of the image in pixels.
+        width: of the image in pixels.
+
+    Returns:
+        N int64 in [0, 4).
+    """
+    ring = anchors.ring
+    if bool((ring < 0).any()):
+        ring = (anchors.v * (32 / height)).long()
+    rings, rank = torch.unique(ring, return_inverse=True)
+    if len(rings) < 2:
+        rank = (anchors.u * (16 / width)).long()
+    fold: Tensor = rank % _FOLDS
+    return fold
+
+
+def _first_look(residual: Tensor) -> Tensor:
+    """Weigh anchors by the global fit alone, so that gross outliers do not spoil their neighbours.
+
+    A whole object that the network missed still wins: its anchors, however light, are unopposed.
+    """
+    wide = (4 * 1.4826 * (residual - residual.median()).abs().median()).clamp(min=0.3)
+    return torch.where(residual.abs() > wide, _DOUBTFUL, 1.0)
+
+
+def _unseen(
+    value: Tensor,
+    network: Tensor,
+    weight: Tensor,
+    left_out: Tensor,
+    anchors: Anchors,
+    grid: Grid,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Interpolate at each anchor from the other folds only.
+
+    Returns:
+        value, network (space x N) and the distance to the nearest anchor of another fold (N).
+    """
+    kept = weight * (1 - left_out)
+    data = torch.cat([value, network])  # 4 x N
+    splatted = grid.splat(
+        anchors.u, anchors.v, torch.cat([kept, (kept[:, None] * data).flatten(0, 1)])
+    )
+    counts, weighted = splatted[:_FOLDS], splatted[_FOLDS:]
+    here = _HEAT * (counts > 0).to(counts)
+    screening = weighted.new_zeros(len(weighted) + _FOLDS)
+    screening[-_FOLDS:] = _STIFFNESS * _DISTANCE_CELLS**-2
+    fields = solve_membrane(
+        torch.cat([counts.repeat_interleave(len(data), dim=0), here]),
+        torch.cat([weighted, here]),
+        _STIFFNESS,
+        screening,
+    )
+    sampled = grid.sample(fields, anchors.u, anchors.v)
+    unseen = (sampled[:-_FOLDS].view(_FOLDS, len(data), -1) * left_out[:, None]).sum(dim=0)
+    distance = (_distance_px(sampled[-_FOLDS:], grid) * left_out).sum(dim=0)
+    return unseen[:2], unseen[2:], distance
+
+
+def _distance_px(heat: Tensor, grid: Grid) -> Tensor:
+    """Return about the distance in pixels to the nearest cell that holds an anchor.
+
+    Args:
+        heat: a screened membrane held at 1 where anchors are, which decays from there as
+            exp(-distance / scale) (after Crane et al., Geodesics in Heat, 2013).
+        grid: that the membrane was solved on.
+    """
+    return -_DISTANCE_CELLS * grid.cell_px * torch.log(heat.clamp(1e-6, 1.0))
+
+
+def _growth(distance_px: Tensor, grid: Grid) -> Tensor:
+    """Return how an interpolation's error grows with distance: as a random walk's does."""
+    return (distance_px + grid.cell_px).sqrt()
+
+
+def _noise(
+    error: Tensor, distance_px: Tensor, left_out: Tensor, anchors: Anchors, grid: Grid
+) -> tuple[Tensor, Tensor]:
+    """Return the standard deviation of log depth, before growth, and typical errors at anchors.
+
+    The errors of left-out anchors are smoothed over the image, and scaled so that 1.645 sigma
+    covers 90 % of those.
+
+    Returns:
+        1 x rows x columns and N.
+    """
+    rough = torch.log((error + _MIN_ERROR) / _growth(distance_px, grid))
+    kept = torch.cat([1 - left_out, torch.ones_like(left_out[:1])])
+    splatted = grid.splat(anchors.u, anchors.v, torch.cat([kept, kept * rough]))
+    noise = solve_membrane(splatted[: len(kept)], splatted[len(kept) :], _NOISE_STIFFNESS)
+    expected = (grid.sample(noise[:-1], anchors.u, anchors.v) * left_out).sum(dim=0)
+    excess = torch.sort(rough - expected).values
+    scale = excess[int(0.9 * (len(excess) - 1))] - math.log(_Q90)
+    return torch.exp(noise[-1:] + scale), torch.exp(expected) * _growth(distance_px, grid)

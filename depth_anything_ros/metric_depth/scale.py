@@ -1,0 +1,276 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""From a prediction and what anchors it to (scale, shift), and how far that can be believed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+import torch
+from torch import Tensor
+import torch.nn.functional as F
+
+from depth_anything_ros.camera import Camera
+from depth_anything_ros.config import ScaleConfig
+from depth_anything_ros.metric_depth.anchors import Anchors
+from depth_anything_ros.metric_depth.fitting import failed, fit_line, LineFit, Prior
+from depth_anything_ros.metric_depth.ground import fit_ground
+from depth_anything_ros.metric_depth.ground import GroundPlane as GroundPlane
+from depth_anything_ros.metric_depth.temporal import AnchorWatch, ScaleFilter, SceneCutDetector
+from depth_anything_ros.network.spec import ModelSpec
+
+_FEW_INLIERS = 20  # below this a prior from another source joins the lidar
+# A metric checkpoint on images unlike its training data is off by this much (log depth, metres).
+_CHECKPOINT_SIGMA = (0.15, 0.3)
+
+
+class State(str, Enum):
+    """How far `depth` may be taken for metres."""
+
+    UNANCHORED = 'UNANCHORED'
+    HELD = 'HELD'
+    FITTED = 'FITTED'
+    METRIC = 'METRIC'
+
+
+@dataclass(frozen=True, eq=False)
+class ScaleFit:
+    """How a prediction becomes metres, and why.
+
+    Attributes:
+        state: FITTED from this frame's anchors, HELD from earlier ones, METRIC from the checkpoint
+            alone, UNANCHORED from nothing.
+        method: 'lidar', 'camera_height', 'checkpoint', 'assumed' or 'none'.
+        space: 'inverse_depth': 1/z = scale * p + shift; 'depth': z = scale * p + shift.
+        scale: NaN where there is none.
+        shift: in 1/m or m, NaN where there is none.
+        covariance: 2x2 of (scale, shift).
+        inliers: anchors within 3 sigma of the line.
+        residual: robust standard deviation of log depth of the anchors about the line.
+        stamp_ns: time of the image that the line was fitted on.
+        reason: one line saying why the state is what it is.
+        assumed: whether scale and shift are parameters, not measurements.
+    """
+
+    state: State
+    method: str
+    space: str
+    scale: float
+    shift: float
+    covariance: NDArray[np.float64]
+    inliers: int
+    residual: float
+    stamp_ns: int
+    reason: str
+    assumed: bool = False
+
+
+class ScaleEstimator:
+    """Follows scale and shift over time.
+
+    Attributes:
+        config: may be replaced between updates.
+        spec: what the network predicts.
+    """
+
+    def __init__(self, config: ScaleConfig, spec: ModelSpec) -> None:
+        """Start with no history."""
+        self.config = config
+        self.spec = spec
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all history."""
+        self._filter = ScaleFilter()
+        self._cuts = SceneCutDetector()
+        self._anchors = AnchorWatch()
+        self._accepted: ScaleFit | None = None
+        self._stamp_ns: int | None = None
+
+    def update(
+        self,
+        prediction: Tensor,
+        anchors: Anchors | None,
+        camera: Camera,
+        stamp_ns: int,
+        image: Tensor | None = None,
+        ground: GroundPlane | None = None,
+    ) -> ScaleFit:
+        """Fit one frame and say what it is worth.
+
+        Args:
+            prediction: HxW network output at depth-image size, in spec.space.
+            anchors: points of known depth, None without a sensor.
+            camera: pinhole camera of the prediction.
+            stamp_ns: time of the image in nanoseconds.
+            image: small gray image by which scene cuts are told; None never cuts.
+            ground: the ground plane where it is known.
+
+        Returns:
+            The fit to use for this frame.
+        """
+        note = self._restart_reason(stamp_ns, image)
+        fit, method = self._measure(prediction, anchors, camera, ground)
+        values = prediction[:: max(1, camera.height // 32), :: max(1, camera.width // 32)]
+        values = values[torch.isfinite(values) & (values > 0)]
+        elapsed_s = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) * 1e-9
+        self._stamp_ns = stamp_ns
+        change = self._cuts.change
+        moved = self._anchors.moved(anchors, elapsed_s, change) if method == 'lidar' else None
+        vouched = None if moved is None else moved == 0.0
+        rejection = fit.failure or self._filter.update(fit, values, elapsed_s, change, vouched)
+        if rejection and moved:
+            rejection = (
+                f'anchors moved by {math.expm1(abs(moved)):.0%} while the image did not: rejected '
+                '(check the extrinsic)'
+            )
+        if fit.failure:
+            self._filter.wait(elapsed_s, change)
+        if rejection:
+            return self._without_fit(stamp_ns, f'{note}{rejection}')
+        scale, shift, covariance = self._filter.line()
+        self._accepted = ScaleFit(
+            State.FITTED,
+            method,
+            self.spec.space,
+            scale,
+            shift,
+            covariance,
+            fit.inliers,
+            fit.residual,
+            stamp_ns,
+            f'{note}{fit.inliers} inliers from {method.replace("_", " ")}',
+        )
+        return self._accepted
+
+    def _restart_reason(self, stamp_ns: int, image: Tensor | None) -> str:
+        """Reset where the past says nothing about this frame; return a note of it."""
+        if self._stamp_ns is not None and stamp_ns < self._stamp_ns:
+            self.reset()
+            self._cuts.is_cut(image)
+            return 'time ran backwards, history dropped; '
+        if self._cuts.is_cut(image):
+            self._filter, self._anchors = ScaleFilter(), AnchorWatch()
+            self._accepted = None
+            return 'scene cut, history dropped; '
+        return ''
+
+    def _measure(
+        self,
+        prediction: Tensor,
+        anchors: Anchors | None,
+        camera: Camera,
+        ground: GroundPlane | None,
+    ) -> tuple[LineFit, str]:
+        """Return the best line that this frame alone offers, and where it comes from."""
+        config = self.config
+        if ground is None and config.camera_height > 0:
+            ground = GroundPlane.from_pitch(config.camera_height, config.camera_pitch)
+        use_ground = ground is not None and config.method in ('auto', 'camera_height')
+        lidar = failed('no anchors')
+        if config.method in ('auto', 'lidar') and anchors is not None:
+            value, target = self._at_anchors(prediction, anchors)
+            lidar = fit_line(value, target)
+            if not lidar.failure and lidar.inliers >= _FEW_INLIERS:
+                return lidar, 'lidar'
+            prior = self._few_anchors_prior(prediction, camera, ground if use_ground else None)
+            if prior is not None:
+                lidar = fit_line(value, target, prior)
+            if not lidar.failure:
+                return lidar, 'lidar'
+        if use_ground:
+            assert ground is not None
+            fit = fit_ground(prediction, self.spec.space, camera, ground)
+            if fit.failure and lidar.failure != 'no anchors':
+                fit = failed(f'{lidar.failure}; {fit.failure}')
+            return fit, 'camera_height'
+        if config.method == 'none':
+            return failed('scale.method is none'), 'none'
+        if config.method == 'camera_height':
+            return failed('neither scale.camera_height nor scale.ground_frame is known'), 'none'
+        return lidar, 'lidar'
+
+    def _at_anchors(self, prediction: Tensor, anchors: Anchors) -> tuple[Tensor, Tensor]:
+        value = sample(prediction, anchors)
+        inverse = self.spec.space == 'inverse_depth'
+        return value, 1.0 / anchors.z_m if inverse else anchors.z_m
+
+    def _few_anchors_prior(
+        self, prediction: Tensor, camera: Camera, ground: GroundPlane | None
+    ) -> Prior | None:
+        """Return what else is known of the line: the past, the ground, or the checkpoint."""
+        if self._filter.started:
+            return Prior(*self._filter.line())
+        if ground is not None:
+            fit = fit_ground(prediction, self.spec.space, camera, ground)
+            if not fit.failure:
+                return Prior(fit.scale, fit.shift, fit.covariance)
+        if self.spec.metric:
+            return Prior(1.0, 0.0, np.diag(np.square(_CHECKPOINT_SIGMA)))
+        return None
+
+    def _without_fit(self, stamp_ns: int, reason: str) -> ScaleFit:
+        """Hold the last fit while it is fresh, else say what is left."""
+        last = self._accepted
+        if last is not None:
+            age_s = (stamp_ns - last.stamp_ns) * 1e-9
+            if age_s <= self.config.max_hold:
+                _, _, covariance = self._filter.line()
+                return replace(
+                    last,
+                    state=State.HELD,
+                    covariance=covariance,
+                    reason=f'{reason}: holding a fit of {age_s:.1f} s ago',
+                )
+            reason = f'{reason}: last fit is {age_s:.1f} s old'
+        nothing = unanchored(self.spec.space, stamp_ns, reason)
+        if self.spec.metric:
+            return replace(
+                nothing,
+                state=State.METRIC,
+                method='checkpoint',
+                scale=1.0,
+                shift=0.0,
+                covariance=np.diag(np.square(_CHECKPOINT_SIGMA)),
+                residual=_CHECKPOINT_SIGMA[0],
+                reason=f'metric checkpoint; {reason}',
+            )
+        if self.config.unanchored == 'assume':
+            return replace(
+                nothing,
+                method='assumed',
+                scale=self.config.assumed_scale,
+                shift=self.config.assumed_shift,
+                assumed=True,
+                reason=f'assumed scale and shift; {reason}',
+            )
+        return nothing
+
+
+def unanchored(space: str, stamp_ns: int, reason: str) -> ScaleFit:
+    """Return the fit of an image of which no metres are known, with the reason why."""
+    return ScaleFit(
+        State.UNANCHORED,
+        'none',
+        space,
+        math.nan,
+        math.nan,
+        np.full((2, 2), math.nan),
+        0,
+        math.nan,
+        stamp_ns,
+        reason,
+    )
+
+
+def sample(plane: Tensor, anchors: Anchors) -> Tensor:
+    """Return an HxW plane's values at the anchors, N, bilinear between pixel centres."""
+    height, width = plane.shape
+    grid = torch.stack([(2 * anchors.u + 1) / width - 1, (2 * anchors.v + 1) / height - 1], dim=-1)
+    return F.grid_sample(
+        plane[None, None], grid[None, None], padding_mode='border', align_corners=False
+    )[0, 0, 0]

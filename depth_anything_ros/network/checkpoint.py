@@ -1,0 +1,328 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Find a checkpoint, however it is named, and load its network with every tensor in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+import hashlib
+import math
+from pathlib import Path
+import re
+import sys
+from typing import Any
+
+import torch
+from torch import nn, Tensor
+
+from depth_anything_ros.config import ModelConfig
+from depth_anything_ros.errors import CheckpointError
+from depth_anything_ros.network import official_weights
+from depth_anything_ros.network.spec import ModelSpec, read_spec
+
+_FILES = ('.pth', '.pt', '.onnx')
+_WEIGHTS = ('.safetensors', '.bin')
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was found and whose meaning is known; its weights are not read yet.
+
+    Attributes:
+        path: folder in Hugging Face format, or official .pth file.
+        spec: what the network wants and predicts.
+    """
+
+    path: Path
+    spec: ModelSpec
+    _model: ModelConfig
+
+    def load(self) -> nn.Module:
+        """Return the network with float32 weights on the CPU.
+
+        Raises:
+            CheckpointError: the weights cannot be read, or do not fit.
+        """
+        loader = _load_folder if self.path.is_dir() else _load_official
+        network: nn.Module = loader(self.path, self._model, self.spec)
+        return network
+
+    def fingerprint(self) -> str:
+        """Return a hash of the weights and of all that the network makes of them."""
+        files = [self.path]
+        if self.path.is_dir():
+            files = sorted(f for f in self.path.iterdir() if f.suffix in _WEIGHTS)
+            files.append(self.path / 'config.json')
+        meaning = (self.spec.space, self.spec.max_depth_m, self.spec.multiple, self._model.variant)
+        digest = hashlib.sha256(repr(meaning).encode())
+        for file in files:
+            with file.open('rb') as content:
+                while block := content.read(1 << 20):
+                    digest.update(block)
+        return digest.hexdigest()
+
+
+def open_checkpoint(path: Path, model: ModelConfig) -> Checkpoint:
+    """Understand what locate() found, unless it is an .onnx file.
+
+    Args:
+        path: a folder in Hugging Face format or an official .pth file.
+        model: what it predicts where the checkpoint does not say.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be understood.
+    """
+    if path.is_dir():
+        return Checkpoint(path, _folder_spec(path, model), model)
+    if path.suffix not in ('.pth', '.pt'):
+        raise CheckpointError(
+            f'{path} is a {path.suffix or "nameless"} file: give an official Depth Anything .pth, '
+            'an .onnx file, or the folder in Hugging Face format that holds config.json'
+        )
+    return Checkpoint(path, named_spec(path, model), model)
+
+
+def locate(checkpoint: str) -> Path:
+    """Find the folder or file that model.checkpoint names, downloading it where it is a hub id.
+
+    Raises:
+        CheckpointError: there is no such thing.
+    """
+    if checkpoint == 'bundled':
+        return _bundled()
+    if not checkpoint:
+        raise CheckpointError(
+            'model.checkpoint is empty: give a hub id, a folder, a .pth or .onnx file, or '
+            '"bundled"'
+        )
+    path = Path(checkpoint).expanduser()
+    if path.is_dir() or path.is_file():
+        return path
+    if re.fullmatch(r'\w[\w.-]*/\w[\w.-]*', checkpoint) and path.suffix not in _FILES:
+        return _download(checkpoint)
+    raise CheckpointError(
+        f'model.checkpoint "{checkpoint}" is no file or folder (from {Path.cwd()}) and no hub id: '
+        'give a path, an id such as depth-anything/Depth-Anything-V2-Small-hf, or "bundled"'
+    )
+
+
+def _bundled() -> Path:
+    """Find the demo's checkpoint, installed by colcon or pip, or in the source tree."""
+    package, inside = 'depth_anything_ros', Path('checkpoints/depth_anything_world_tiny')
+    shares = [Path(sys.prefix, 'share', package), Path(__file__).parents[2]]
+    try:
+        from ament_index_python.packages import get_package_share_path
+
+        shares.insert(0, get_package_share_path(package))
+    except (ImportError, LookupError, OSError):  # no ROS, or not sourced, or not in it
+        pass
+    for share in shares:
+        if (share / inside).is_dir():
+            return share / inside
+    raise CheckpointError(
+        'the bundled checkpoint is not installed (looked for '
+        f'{", ".join(str(share / inside) for share in shares)}): install the package, or name '
+        'another model.checkpoint'
+    )
+
+
+def _download(hub_id: str) -> Path:
+    """Return the local copy of a hub repository; the network is asked only when there is none."""
+    import huggingface_hub
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    for offline in (True, False):
+        for weights in ('*.safetensors', 'pytorch_model*.bin'):
+            try:
+                folder = Path(
+                    huggingface_hub.snapshot_download(
+                        hub_id, allow_patterns=['*.json', weights], local_files_only=offline
+                    )
+                )
+            except (RepositoryNotFoundError, GatedRepoError, HFValidationError) as error:
+                raise CheckpointError(
+                    f'model.checkpoint "{hub_id}" is no local folder, and the hub does not give '
+                    'it out: check the spelling, or log in with `hf auth login` if it is gated'
+                ) from error
+            except LocalEntryNotFoundError as error:
+                if offline:
+                    break
+                raise CheckpointError(
+                    f'model.checkpoint "{hub_id}" is no local folder, is not in the local cache, '
+                    'and the hub cannot be reached: connect to the network once, or copy the '
+                    'checkpoint here and give its path'
+                ) from error
+            except (HfHubHTTPError, OSError) as error:
+                reason = ' '.join(str(error).split())[:120]
+                raise CheckpointError(
+                    f'model.checkpoint "{hub_id}" cannot be downloaded ({reason}): try again, or '
+                    'copy the checkpoint here and give its path'
+                ) from error
+            if (folder / 'config.json').is_file() and any(folder.glob(weights)):
+                return folder
+    raise CheckpointError(
+        f'model.checkpoint "{hub_id}" exists on the hub but has no config.json with weights '
+        'beside it: choose a repository in transformers format (for Depth Anything its name '
+        'ends in -hf), or download the .pth and give its path'
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence transformers' progress bars and advice; what is wrong is raised here as an error."""
+    from transformers.utils import logging as transformers_logging
+
+    logging: Any = transformers_logging  # its functions carry no types
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _folder_spec(folder: Path, model: ModelConfig) -> ModelSpec:
+    if not (folder / 'config.json').is_file():
+        raise CheckpointError(
+            f'{folder} has no config.json: give a folder in Hugging Face format (config.json, '
+            'preprocessor_config.json, model.safetensors) or an official .pth file'
+        )
+    return read_spec(folder, model)
+
+
+def _load_folder(folder: Path, model: ModelConfig, spec: ModelSpec) -> Any:
+    """Load a folder in Hugging Face format."""
+    from safetensors.torch import load
+    from transformers import AutoConfig, AutoModelForDepthEstimation
+    from transformers import MODEL_FOR_DEPTH_ESTIMATION_MAPPING as CLASSES
+
+    if (weights := folder / 'model.safetensors').is_file():
+        # Read whole: tensor by tensor, as transformers does, safetensors 0.8 leaks about 30 bytes
+        # each, 14 KB every time the node is configured.
+        with _readable(folder):
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            network_class, state = CLASSES[type(config)], load(weights.read_bytes())
+        network = _from_pretrained(network_class, folder, config=config, state_dict=state)
+    else:
+        network = _from_pretrained(AutoModelForDepthEstimation, folder, local_files_only=True)
+    config = network.config
+    if config.model_type == 'dpt' and (config.backbone_config is None or config.is_hybrid):
+        return _Stretched(network, spec.input_size // spec.multiple * spec.multiple)
+    return network
+
+
+class _Stretched(nn.Module):
+    """A network that takes square images only, as MiDaS 3's DPTs in transformers do.
+
+    Their own preprocessing stretches the image in the same way.
+    """
+
+    def __init__(self, network: nn.Module, side: int) -> None:
+        super().__init__()
+        self.network = network
+        self.side = side
+
+    def forward(self, image: Tensor) -> Any:
+        """Return what the network says of the stretched image, at the stretched size."""
+        side = (self.side, self.side)
+        return self.network(nn.functional.interpolate(image, side, mode='bicubic'))
+
+
+def named_spec(path: Path, model: ModelConfig) -> ModelSpec:
+    """Return what a Depth Anything network predicts, by its file's name and model.variant.
+
+    Raises:
+        CheckpointError: neither tells.
+    """
+    family, max_depth_m = official_weights.family_of(path, model.variant, model.max_depth)
+    metric = family == 'v2-metric'
+    return ModelSpec(
+        name=path.stem,
+        space='depth' if metric else 'inverse_depth',
+        metric=metric,
+        max_depth_m=max_depth_m if metric else None,
+        canonical_focal_px=(model.canonical_focal or None) if metric else None,
+        input_size=model.input_size or 518,
+    )
+
+
+def _load_official(path: Path, model: ModelConfig, spec: ModelSpec) -> Any:
+    """Load one of the authors' .pth files."""
+    family, _ = official_weights.family_of(path, model.variant, model.max_depth)
+    state = official_weights.read(path)
+    architecture = official_weights.architecture_of(state, path)
+    converted = official_weights.convert(state, architecture, path)
+    _, positions, width = state['pretrained.pos_embed'].shape
+    image_size = math.isqrt(positions - 1) * official_weights.PATCH_SIZE
+    config = official_weights.transformers_config(width, architecture, family, image_size)
+
+    from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
+
+    network = _from_pretrained(
+        DepthAnythingForDepthEstimation,
+        path,
+        config=DepthAnythingConfig(**config),
+        state_dict=converted,
+    )
+    if spec.metric:
+        network.head.max_depth = spec.max_depth_m
+    return network
+
+
+@contextmanager
+def _readable(source: Path) -> Iterator[None]:
+    """Turn what libraries raise on broken files into one line."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        reason = ' '.join(str(error).split())[:200]
+        raise CheckpointError(
+            f'{source} cannot be loaded ({reason}): download or save it again'
+        ) from error
+
+
+def _from_pretrained(network_class: Any, source: Path, **arguments: Any) -> Any:
+    """Call transformers' loader, and hold it to every tensor being there in the right shape."""
+    with _readable(source), _quiet():
+        network, report = network_class.from_pretrained(
+            None if 'state_dict' in arguments else source,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below in one line instead of many
+            **arguments,
+        )
+    # The first fusion layer has nothing to add its residual to: published DPTs leave it out.
+    unused = '.fusion_stage.layers.0.residual_layer1.'
+    missing = [key for key in report['missing_keys'] if unused not in key]
+    wrong = [
+        f'{key} {tuple(found)} instead of {tuple(wanted)}'
+        for key, found, wanted in report['mismatched_keys']
+    ]
+    complaints = [
+        f'{len(keys)} tensors {what} ({", ".join(sorted(keys)[:3])}{", ..." * (len(keys) > 3)})'
+        for what, keys in (
+            ('are missing', missing),
+            ('are unknown', list(report['unexpected_keys'])),
+            ('have the wrong size', wrong),
+        )
+        if keys
+    ]
+    if complaints:
+        raise CheckpointError(
+            f'{source} does not fit its network: {" and ".join(complaints)}; its weights belong '
+            'to another configuration: download or save both again'
+        )
+    return network

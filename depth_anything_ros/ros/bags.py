@@ -1,0 +1,345 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Read any ROS 2 bag, and write one (mcap) that RViz, Foxglove and `ros2 bag play` open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+import struct
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.interfaces import (
+    Connection,
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from rosbags.rosbag2 import (
+    CompressionFormat,
+    CompressionMode,
+    Reader,
+    StoragePlugin,
+    Writer,
+)
+from rosbags.typesys import get_typestore, Stores
+
+from depth_anything_ros.errors import BadFrameError, DatasetError
+from depth_anything_ros.ros.messages import (
+    decode_image,
+    NANOSECONDS,
+    ns_to_stamp,
+    stamp_layout,
+    transform_to_matrix,
+)
+
+TYPES = get_typestore(Stores.ROS2_JAZZY)
+_FOREVER = QosTime(9223372036, 854775807)  # rclcpp's infinite duration
+
+DEPTH_ENCODINGS = {'32FC1': 'f4', '16UC1': 'u2'}  # -> sample type; metres and millimetres
+
+Matrix = NDArray[np.float64]
+
+
+def depth_plane(message: Any) -> NDArray[np.float32]:
+    """Return a depth image message as HxW float32 in metres.
+
+    Args:
+        message: 32FC1 in metres, returned as it is, or 16UC1 in millimetres, of which 0 becomes
+            NaN (REP 118).
+
+    Raises:
+        BadFrameError: it has another encoding, or the data do not fit the header.
+    """
+    if message.encoding not in DEPTH_ENCODINGS:
+        raise BadFrameError(
+            'unsupported_encoding',
+            f'image encoding "{message.encoding}" is no depth; supported are '
+            f'{", ".join(DEPTH_ENCODINGS)}',
+        )
+    order = '>' if message.is_bigendian else '<'
+    dtype = np.dtype(order + DEPTH_ENCODINGS[message.encoding])
+    height, width, step = int(message.height), int(message.width), int(message.step)
+    if not (0 < width * dtype.itemsize <= step and 0 < height * step <= len(message.data)):
+        raise BadFrameError(
+            'truncated_image',
+            f'depth image of {width}x{height} {message.encoding} with step {step} has only '
+            f'{len(message.data)} bytes of data',
+        )
+    stored: NDArray[Any] = np.ndarray(
+        (height, width), dtype, memoryview(message.data), strides=(step, dtype.itemsize)
+    )
+    values: NDArray[np.float32] = stored.astype(np.float32, copy=False)
+    return np.where(values > 0, values / 1000, np.nan) if dtype.kind == 'u' else values
+
+
+def restamped(data: bytes | memoryview, stamp_ns: int) -> bytes:
+    """Return a serialised message that begins with a header, with another stamp."""
+    changed = bytearray(data)
+    struct.pack_into(stamp_layout(data), changed, 4, *divmod(stamp_ns, NANOSECONDS))
+    return bytes(changed)
+
+
+@dataclass(frozen=True)
+class Sensors:
+    """The topics of a bag that the node can use.
+
+    Attributes:
+        image: colour image, by the name that its raw transport has or would have.
+        compressed: whether it is a CompressedImage.
+        camera_info: calibration of that image.
+        points: PointCloud2 or LaserScan, None where there is neither.
+        is_scan: whether points is a LaserScan.
+        T_camera_sensor: 4x4 pose of the points' frame in the image's, None where no static
+            transform says it.
+        frames: of the image and of the points.
+    """
+
+    image: str
+    compressed: bool
+    camera_info: str
+    points: str | None
+    is_scan: bool
+    T_camera_sensor: Matrix | None
+    frames: tuple[str, str]
+
+    @property
+    def image_topic(self) -> str:
+        """The topic on which the image is in the bag."""
+        return f'{self.image}/compressed' if self.compressed else self.image
+
+
+@contextmanager
+def open_bag(path: str | Path) -> Iterator[Reader]:
+    """Open a ROS 2 bag for reading.
+
+    Args:
+        path: its folder, or a single .mcap or .db3 file.
+
+    Raises:
+        DatasetError: there is no readable ROS 2 bag.
+    """
+    try:
+        reader = Reader(Path(path).expanduser())
+        reader.open()
+    except Exception as error:  # what rosbags stumbles over in broken bytes is of any kind
+        raise DatasetError(
+            f'{path} is no ROS 2 bag ({_reason(error)}): give the folder that holds '
+            'metadata.yaml, or a single .mcap or .db3 file'
+        ) from error
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def find_sensors(path: str | Path) -> Sensors:
+    """Find a bag's colour image, its calibration and the points that can anchor the scale.
+
+    Of several, an image with camera_info beside it comes first, then the shorter name: what is
+    computed from a driver's topic mostly stands in a deeper namespace.
+
+    Args:
+        path: of the bag.
+
+    Raises:
+        DatasetError: it is no bag, or holds no colour image or no calibration.
+    """
+    with open_bag(path) as bag:
+        infos = of_type(bag, 'CameraInfo')
+        if not infos:
+            raise DatasetError(
+                f'{path} has no sensor_msgs/CameraInfo, and without the calibration a depth is '
+                'no place: record camera_info too'
+            )
+        image, first = find_colour_image(bag)
+        compressed = image.msgtype.endswith('CompressedImage')
+        sensors = of_type(bag, 'PointCloud2') + of_type(bag, 'LaserScan')
+        points = sensors[0] if sensors else None
+        frame = first_message(bag, points).header.frame_id if points else ''
+        return Sensors(
+            image.topic.removesuffix('/compressed') if compressed else image.topic,
+            compressed,
+            _sibling(image.topic, infos) or infos[0].topic,
+            points.topic if points else None,
+            points is not None and points.msgtype.endswith('LaserScan'),
+            chain(_static_transforms(bag), first.header.frame_id, frame) if points else None,
+            (first.header.frame_id, frame),
+        )
+
+
+def of_type(bag: Reader, name: str) -> list[Connection]:
+    """Return the connections of a type of sensor_msgs that have messages, short names first."""
+    found = [c for c in bag.connections if c.msgtype == f'sensor_msgs/msg/{name}' and c.msgcount]
+    return sorted(found, key=lambda c: (len(c.topic), c.topic))
+
+
+def _sibling(image_topic: str, infos: list[Connection]) -> str | None:
+    """Return the camera_info topic of an image as image_transport looks for it."""
+    base = image_topic.removesuffix('/compressed')
+    wanted = base.rpartition('/')[0] + '/camera_info'
+    return next((c.topic for c in infos if c.topic == wanted), None)
+
+
+def read_messages(bag: Reader, connections: list[Connection]) -> Iterator[tuple[str, Any]]:
+    """Read messages as they were recorded.
+
+    Yields:
+        Topic and message.
+
+    Raises:
+        DatasetError: the bag or a message in it is corrupt.
+    """
+    topic = connections[0].topic
+    try:
+        for connection, _, data in bag.messages(connections):
+            topic = connection.topic
+            yield topic, TYPES.deserialize_cdr(data, connection.msgtype)
+    except Exception as error:  # see open_bag()
+        raise DatasetError(
+            f'{bag.path} is corrupt at {topic} ({_reason(error)}): cut that part out, or record it '
+            'again'
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return in one line what an error says, or its name where it says nothing."""
+    return ' '.join(str(error).split()) or type(error).__name__
+
+
+def first_message(bag: Reader, connection: Connection) -> Any:
+    """Return the first message of a topic.
+
+    Raises:
+        DatasetError: there is none, or it is corrupt.
+    """
+    for _, message in read_messages(bag, [connection]):
+        return message
+    raise DatasetError(
+        f'{bag.path} has no message of {connection.topic}, though its index counts '
+        f'{connection.msgcount}: ros2 bag reindex it'
+    )
+
+
+def find_colour_image(bag: Reader) -> tuple[Connection, Any]:
+    """Find a bag's colour image; see find_sensors() for which of several.
+
+    Returns:
+        Its connection, and its first message.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    infos = of_type(bag, 'CameraInfo')
+    images = of_type(bag, 'Image') + of_type(bag, 'CompressedImage')
+    images.sort(key=lambda c: _sibling(c.topic, infos) is None)  # stable: short names stay first
+    for connection in images:
+        message = first_message(bag, connection)
+        try:
+            decode_image(message)
+        except BadFrameError:  # a depth image, say
+            continue
+        return connection, message
+    raise DatasetError(f'{bag.path} has no colour or gray image: record the camera\'s image topic')
+
+
+def _static_transforms(bag: Reader) -> dict[tuple[str, str], Matrix]:
+    """Return (parent, child) -> pose of the child in the parent."""
+    connections = [c for c in bag.connections if c.topic.endswith('/tf_static')]
+    if not connections:
+        return {}
+    found = {}
+    for connection, _, data in bag.messages(connections):
+        message: Any = TYPES.deserialize_cdr(data, connection.msgtype)
+        for t in message.transforms:
+            found[t.header.frame_id, t.child_frame_id] = transform_to_matrix(t.transform)
+    return found
+
+
+def chain(
+    transforms: dict[tuple[str, str], Matrix], target: str, source: str
+) -> Matrix | None:
+    """Return the pose of one frame in another along a tree of transforms.
+
+    Args:
+        transforms: (parent, child) -> 4x4 pose of the child in the parent.
+        target: frame in which the pose is wanted.
+        source: frame whose pose is wanted.
+
+    Returns:
+        4x4 T_target_source, or None where the two are not connected.
+    """
+    edges = {**transforms, **{(c, p): np.linalg.inv(T) for (p, c), T in transforms.items()}}
+    reached, front = {target: np.eye(4)}, [target]
+    while front:
+        frame = front.pop()
+        for (parent, child), T in edges.items():
+            if parent == frame and child not in reached:
+                reached[child] = reached[frame] @ T
+                front.append(child)
+    return reached.get(source)
+
+
+class BagWriter:
+    """Writes serialised messages as they arrive; a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        """Prepare a new bag in a folder that does not exist yet.
+
+        The storage version is 8, which all of Humble to Lyrical read; mcap compresses by itself.
+        """
+        self._writer = Writer(path, version=8, storage_plugin=StoragePlugin.MCAP)
+        self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        self._connections: dict[str, Connection] = {}
+
+    def __enter__(self) -> BagWriter:
+        self._writer.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def add_topic(self, topic: str, msgtype: str, latched: bool = False) -> None:
+        """Announce a topic, reliable, and transient local where it is latched."""
+        qos = Qos(
+            QosHistory.KEEP_LAST,
+            1 if latched else 10,
+            QosReliability.RELIABLE,
+            QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
+            _FOREVER,
+            _FOREVER,
+            QosLiveliness.AUTOMATIC,
+            _FOREVER,
+            False,
+        )
+        self._connections[topic] = self._writer.add_connection(
+            topic, msgtype, typestore=TYPES, offered_qos_profiles=[qos]
+        )
+
+    def write(self, topic: str, time_ns: int, data: bytes) -> None:
+        """Write one message in CDR, as it came from the middleware."""
+        self._writer.write(self._connections[topic], time_ns, data)
+
+    def write_static_transform(
+        self, time_ns: int, parent: str, child: str, pose: list[float]
+    ) -> None:
+        """Write /tf_static with the pose x y z qx qy qz qw of one frame in another."""
+        kinds = TYPES.types
+        transform = kinds['geometry_msgs/msg/Transform'](
+            translation=kinds['geometry_msgs/msg/Vector3'](*pose[:3]),
+            rotation=kinds['geometry_msgs/msg/Quaternion'](*pose[3:]),
+        )
+        stamp = kinds['builtin_interfaces/msg/Time'](**ns_to_stamp(time_ns))
+        header = kinds['std_msgs/msg/Header'](stamp=stamp, frame_id=parent)
+        stamped = kinds['geometry_msgs/msg/TransformStamped'](header, child, transform)
+        msgtype = 'tf2_msgs/msg/TFMessage'
+        self.add_topic('/tf_static', msgtype, latched=True)
+        data = TYPES.serialize_cdr(kinds[msgtype](transforms=[stamped]), msgtype)
+        self.write('/tf_static', time_ns, bytes(data))

@@ -1,0 +1,33 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The latency benchmark runs anywhere and ends with the numbers it promises."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+import subprocess
+import sys
+
+
+def test_quick_run_ends_with_one_json_object() -> None:
+    script = Path(__file__).parents[2] / 'benchmarks' / 'latency.py'
+    done = subprocess.run(
+        [sys.executable, str(script), '--quick', '--json', '--device', 'cpu'],
+        capture_output=True, text=True, check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    (case,) = report['cases']
+    assert (case['model'], case['network_input'], case['rounds']) == ('ViT-S', '126x168', 2)
+    ours, users = (case['stages_ms'][row] for row in ('this pipeline', 'transformers'))
+    named = set(ours) - {'total', 'outside the network', 'refinement'}
+    assert {'preprocess', 'network', 'fit', 'metric', 'pack'} <= named
+    # With two rounds p50 is the mean, so the stages add up to no more than the total.
+    assert sum(ours[stage]['p50'] for stage in named) <= ours['total']['p50'] * 1.001
+    assert all(stage['p99'] >= stage['p50'] for stage in (*ours.values(), *users.values()))
+    assert report['non_network_ms_p50'] == ours['outside the network']['p50']
+    assert report['ratio_vs_transformers'] > 0
+    assert case['ratios_vs_transformers']['this pipeline'] == report['ratio_vs_transformers']
+    assert {'this pipeline, input 84', 'this pipeline, input 70'} <= set(case['stages_ms'])
+    assert set(report['load_s']['ViT-S']) == {'cold', 'warm'}

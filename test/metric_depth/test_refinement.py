@@ -1,0 +1,204 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Metric depth: validity, refinement, trust in the network, standard deviation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from depth_anything_ros.config import Config, with_values
+from depth_anything_ros.metric_depth.anchors import Anchors
+from depth_anything_ros.metric_depth.membrane import Grid, solve_membrane
+from depth_anything_ros.metric_depth.refinement import folds, metric_depth, refine
+from depth_anything_ros.metric_depth.scale import sample, ScaleFit, State
+
+HEIGHT, WIDTH = 120, 160
+V, U = torch.meshgrid(torch.arange(float(HEIGHT)), torch.arange(float(WIDTH)), indexing='ij')
+TRUE_INVERSE = 0.02 + 0.3 * V / HEIGHT  # a plane, 50 m to 3 m
+FIT = ScaleFit(
+    State.FITTED, 'lidar', 'inverse_depth', 0.5, 0.0, np.zeros((2, 2)), 100, 0.05, 0, 'test'
+)
+
+
+def ringed(inverse: torch.Tensor, rings: int, noise: float = 0.0, seed: int = 0) -> Anchors:
+    """Return every second pixel of evenly spaced rows as anchors."""
+    rows = torch.linspace(6, HEIGHT - 7, rings).round()
+    columns = torch.arange(0.0, WIDTH, 2)
+    v, u = (x.flatten() for x in torch.meshgrid(rows, columns, indexing='ij'))
+    ring = torch.arange(rings).repeat_interleave(len(columns))
+    z = 1 / inverse[v.long(), u.long()]
+    z = z * (1 + noise * torch.randn(len(z), generator=torch.Generator().manual_seed(seed)))
+    return Anchors(u, v, z, ring)
+
+
+def mean_error(inverse: torch.Tensor, truth: torch.Tensor = TRUE_INVERSE) -> float:
+    return float((truth / inverse - 1).abs().mean())
+
+
+def test_without_anchors_it_is_the_line_and_nothing_else():
+    prediction = 2 * TRUE_INVERSE
+    metric = metric_depth(prediction, FIT, None, Config())
+    torch.testing.assert_close(metric.depth_m, 1 / TRUE_INVERSE)
+    # No covariance: the standard deviation is the residual's 5 % of the depth.
+    torch.testing.assert_close(metric.stddev_m, 0.05 / TRUE_INVERSE)
+
+
+def test_the_lines_covariance_shows_in_the_standard_deviation():
+    # var(s p + t) = 0.01^2 p^2 + 0.02^2, relative to the line, beside a residual of zero.
+    fit = replace(FIT, covariance=np.diag([0.01**2, 0.02**2]), residual=0.0)
+    metric = metric_depth(torch.full((2, 2), 0.4), fit, None, Config())
+    assert float(metric.depth_m[0, 0]) == pytest.approx(5.0)
+    relative = math.sqrt(0.004**2 + 0.02**2) / 0.2
+    assert float(metric.stddev_m[0, 0]) == pytest.approx(5.0 * relative)
+
+
+def test_what_is_too_far_too_near_or_behind_infinity_is_nan_never_a_wall():
+    fit = replace(FIT, scale=1.0)
+    prediction = torch.tensor([[-0.1, 0.0, 1 / 100, 1 / 79, 1 / 2, 20.0, torch.nan]])
+    metric = metric_depth(prediction, fit, None, Config())
+    valid = [False, False, False, True, True, False, False]
+    assert metric.depth_m.isfinite()[0].tolist() == valid
+    assert metric.stddev_m.isfinite()[0].tolist() == valid
+
+
+def test_a_depth_network_uses_its_line_directly():
+    fit = replace(FIT, space='depth', scale=2.0, shift=0.5)
+    metric = metric_depth(torch.tensor([[3.0, -1.0]]), fit, None, Config())
+    assert float(metric.depth_m[0, 0]) == pytest.approx(6.5)
+    assert math.isnan(float(metric.depth_m[0, 1]))
+
+
+def test_doubtful_pixels_are_dropped_on_request():
+    config = with_values(Config(), {'scale.max_stddev': 0.5})
+    metric = metric_depth(torch.tensor([[0.1, 1.0]]), FIT, None, config)  # 20 m and 2 m, 5 % each
+    assert metric.depth_m.isfinite()[0].tolist() == [False, True]
+
+
+@pytest.mark.parametrize('state', [State.HELD, State.UNANCHORED])
+def test_anchors_that_the_fit_rejected_do_not_refine(state):
+    # A wrong extrinsic: the estimator holds, and the refinement must not follow the anchors.
+    fit = replace(FIT, state=state)
+    metric = metric_depth(2 * TRUE_INVERSE, fit, ringed(TRUE_INVERSE / 1.2, 16), Config())
+    torch.testing.assert_close(metric.depth_m, 1 / TRUE_INVERSE)
+
+
+def test_refinement_can_be_switched_off():
+    config = with_values(Config(), {'scale.refine': False})
+    metric = metric_depth(2 * TRUE_INVERSE, FIT, ringed(TRUE_INVERSE / 1.2, 16), config)
+    torch.testing.assert_close(metric.depth_m, 1 / TRUE_INVERSE)
+
+
+def test_a_smooth_error_of_the_network_is_corrected():
+    bias = torch.exp(0.3 * torch.sin(U / 30) * torch.cos(V / 40))
+    inverse, _ = refine(TRUE_INVERSE * bias, ringed(TRUE_INVERSE, 16))
+    assert mean_error(TRUE_INVERSE * bias) > 0.1
+    assert mean_error(inverse) < 0.015
+
+
+def test_a_right_network_is_trusted_between_few_rings():
+    # A box between the rings that only the network sees.
+    truth = TRUE_INVERSE.clone()
+    truth[44:62, 60:100] = 0.3
+    inverse, _ = refine(truth * 1.1, ringed(truth, 6))
+    box = (slice(48, 58), slice(66, 94))
+    assert float((truth / inverse - 1)[box].abs().mean()) < 0.1
+
+
+def test_a_wrong_network_is_not_trusted():
+    noise = torch.rand(HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+    inverse, _ = refine(TRUE_INVERSE * (0.3 + 1.4 * noise), ringed(TRUE_INVERSE, 16))
+    middle = slice(10, HEIGHT - 10)
+    assert mean_error(inverse[middle], TRUE_INVERSE[middle]) < 0.03
+
+
+def test_sky_stays_sky_over_a_corrected_scene():
+    prior = TRUE_INVERSE.clone()
+    prior[:30] = 0.0
+    anchors = ringed(TRUE_INVERSE * 0.9, 16)
+    metric = metric_depth(2 * prior, FIT, anchors[anchors.v > 40], Config())
+    assert not metric.depth_m[:24].isfinite().any()
+    assert metric.depth_m[45:].isfinite().all()
+
+
+def test_gross_outliers_hardly_move_it():
+    anchors = ringed(TRUE_INVERSE, 16)
+    generator = torch.Generator().manual_seed(1)
+    wrong = torch.rand(len(anchors), generator=generator) < 0.15
+    z = torch.where(wrong, 2 * 30 ** torch.rand(len(anchors), generator=generator), anchors.z_m)
+    inverse, _ = refine(TRUE_INVERSE * 1.05, replace(anchors, z_m=z))
+    assert mean_error(inverse) < 0.03
+
+
+def test_the_interval_covers_what_it_claims():
+    bias = torch.exp(0.1 * torch.sin(U / 9) * torch.sin(V / 7))
+    inverse, sigma = refine(TRUE_INVERSE * bias, ringed(TRUE_INVERSE, 24, noise=0.02))
+    test = ringed(TRUE_INVERSE, 23, noise=0.02, seed=5)
+    error = (1 / sample(inverse, test) - test.z_m).abs() * sample(inverse, test)
+    inside = float((error <= 1.645 * sample(sigma, test)).float().mean())
+    assert 0.85 <= inside <= 0.98
+
+
+def test_it_is_less_sure_far_from_anchors():
+    bias = torch.exp(0.1 * torch.sin(U / 9) * torch.sin(V / 7))
+    anchors = ringed(TRUE_INVERSE, 16, noise=0.01)
+    _, sigma = refine(TRUE_INVERSE * bias, anchors[anchors.u < 80])
+    assert float(sigma[:, 140:].mean()) > 1.5 * float(sigma[:, :80].mean())
+
+
+def test_too_few_anchors_are_not_judged():
+    anchors = ringed(TRUE_INVERSE, 2)
+    assert refine(TRUE_INVERSE, anchors[torch.arange(10)]) is None
+    one_spot = anchors[(anchors.ring == 0) & (anchors.u < 8)]
+    many = Anchors(*(x.repeat(10) for x in (one_spot.u, one_spot.v, one_spot.z_m, one_spot.ring)))
+    assert refine(TRUE_INVERSE, many) is None
+
+
+def test_the_same_input_gives_the_same_output():
+    anchors = ringed(TRUE_INVERSE, 8)
+    first, second = (refine(TRUE_INVERSE * 1.1, anchors) for _ in range(2))
+    assert torch.equal(first[0], second[0])
+    assert torch.equal(first[1], second[1])
+
+
+def test_whole_rings_share_a_fold():
+    anchors = ringed(TRUE_INVERSE, 8)
+    fold = folds(anchors, HEIGHT, WIDTH)
+    for ring in range(8):
+        assert fold[anchors.ring == ring].unique().numel() == 1
+    assert fold.unique().tolist() == [0, 1, 2, 3]
+
+
+def test_one_ring_and_unknown_rings_are_divided_by_place():
+    one = ringed(TRUE_INVERSE, 1)
+    by_column = folds(one, HEIGHT, WIDTH)
+    assert by_column.unique().tolist() == [0, 1, 2, 3]
+    assert by_column[one.u == 0].tolist() != by_column[one.u == 20].tolist()
+    unknown = ringed(TRUE_INVERSE, 16)
+    unknown = replace(unknown, ring=torch.full_like(unknown.ring, -1))
+    by_row = folds(unknown, HEIGHT, WIDTH)
+    assert by_row[unknown.v == 6].unique().numel() == 1
+    assert by_row.unique().numel() == 4
+
+
+def test_a_membrane_is_straight_between_two_lines_and_level_outside():
+    weight = torch.zeros(1, 64, 64)
+    weight[:, 16], weight[:, 48] = 1e4, 1e4
+    value = torch.zeros(1, 64, 64)
+    value[:, 16], value[:, 48] = 1.0, 3.0
+    field = solve_membrane(weight, weight * value, 1.0)[0]
+    expected = torch.lerp(torch.tensor(1.0), torch.tensor(3.0), (torch.arange(64) - 16) / 32)
+    torch.testing.assert_close(field[:, 30], expected.clamp(1, 3), atol=0.1, rtol=0)
+
+
+def test_splat_and_sample_are_at_the_same_place():
+    grid = Grid.over(96, 128, 96 * 128 // 16)
+    assert grid.cell_px == 4.0
+    cells = grid.splat(torch.tensor([5.5]), torch.tensor([9.5]), torch.tensor([[2.0]]))
+    assert float(cells[0, 2, 1]) == 2.0  # pixels 8..11 and 4..7
+    assert float(grid.sample(cells, torch.tensor([5.5]), torch.tensor([9.5]))[0]) == 2.0
+    assert grid.upsample(cells, 96, 128).shape == (1, 96, 128)

@@ -1,0 +1,85 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Network input: the paper's resize rule, normalisation, rectification in one sampling."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from depth_anything_ros.camera import Camera
+from depth_anything_ros.errors import BadFrameError
+from depth_anything_ros.network.preprocessing import network_size, Preprocessor
+from depth_anything_ros.network.spec import ModelSpec
+
+SPEC = ModelSpec('fake', 'inverse_depth', metric=False)
+CPU = torch.device('cpu')
+
+
+@pytest.mark.parametrize(
+    'image, input_size, expected',
+    [
+        ((480, 640), 518, (518, 686)),  # 690.7 -> 49.33 patches -> 49
+        ((375, 1242), 518, (518, 1722)),  # as the authors' code: 1715.6 -> 122.5 -> 123
+        ((640, 480), 518, (686, 518)),
+        ((720, 1280), 518, (518, 924)),  # 920.9 -> 65.8 -> 66
+        ((100, 101), 140, (140, 140)),
+    ],
+)
+def test_network_size(image, input_size, expected):
+    assert network_size(*image, input_size, 14) == expected
+
+
+def test_same_size_is_only_normalised():
+    image = np.arange(140 * 154 * 3, dtype=np.int64).astype(np.uint8).reshape(140, 154, 3)
+    camera = Camera.from_calibration(154, 140, np.diag([100.0, 100, 1]))
+    network_input = Preprocessor(camera, SPEC, 140, CPU)(image).network_input
+    expected = (image / 255.0 - SPEC.mean) / SPEC.std
+    np.testing.assert_allclose(
+        network_input[0].permute(1, 2, 0).numpy(), expected, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_resize_is_opencv_bicubic():
+    rng = np.random.default_rng(0)
+    image = cv2.GaussianBlur(rng.integers(0, 256, (120, 160, 3), np.uint8), (0, 0), 2)
+    camera = Camera.from_calibration(160, 120, np.diag([100.0, 100, 1]))
+    network_input = Preprocessor(camera, SPEC, 140, CPU)(image).network_input
+    assert network_input.shape == (1, 3, 140, 182)
+    resized = cv2.resize(image / 255.0, (182, 140), interpolation=cv2.INTER_CUBIC)
+    unnormalised = network_input[0].permute(1, 2, 0).numpy() * SPEC.std + SPEC.mean
+    assert np.abs(unnormalised - resized).max() < 2 / 255
+
+
+def test_rectified_view_shows_straight_ramp_and_black_border():
+    # The image's red value is the ray's x, as seen through the distortion: after rectification
+    # red must be affine in u.
+    K = np.array([[150.0, 0, 159.5], [0, 150, 119.5], [0, 0, 1]])
+    camera = Camera.from_calibration(320, 240, K, [-0.25, 0.05, 0, 0, 0])
+    pixels = np.stack(np.meshgrid(np.arange(320.0), np.arange(240.0)), axis=-1).reshape(-1, 1, 2)
+    x = cv2.undistortPoints(pixels, K, np.array([-0.25, 0.05, 0, 0, 0]))[:, 0, 0].reshape(240, 320)
+    image = np.zeros((240, 320, 3), np.uint8)
+    image[..., 0] = np.clip(128 + 80 * x, 0, 255).round()
+    image[..., 1] = 255
+    preprocessor = Preprocessor(camera, SPEC, 140, CPU)
+    prepared = preprocessor(image)
+    rectified = preprocessor.rectify(prepared.image).numpy()
+    inside = ~preprocessor.border.numpy()
+    u = np.broadcast_to(np.arange(320), (240, 320))
+    expected = 128 + 80 * (u - 159.5) / 150
+    assert np.abs(rectified[..., 0] - expected)[inside][::7].max() < 1.5
+    assert (rectified[~inside][:, 1] < 255).all()
+    assert inside[120, 160] and inside.mean() > 0.5
+    # The network's own sampling shows the same ramp at its resolution.
+    h, w = prepared.network_input.shape[-2:]
+    red = prepared.network_input[0, 0].numpy() * SPEC.std[0] * 255 + SPEC.mean[0] * 255
+    u_net = (np.arange(w) + 0.5) * 320 / w - 0.5
+    expected_net = 128 + 80 * (u_net - 159.5) / 150
+    middle = slice(w // 4, 3 * w // 4)
+    assert np.abs(red[h // 2, middle] - expected_net[middle]).max() < 1.5
+
+
+def test_image_of_another_size_is_refused():
+    camera = Camera.from_calibration(640, 480, np.diag([100.0, 100, 1]))
+    with pytest.raises(BadFrameError, match='240, 320'):
+        Preprocessor(camera, SPEC, 140, CPU)(np.zeros((240, 320, 3), np.uint8))

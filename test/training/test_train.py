@@ -1,0 +1,489 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Losses against hand-worked numbers; settings, scoring, resume and errors of the trainer."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from pathlib import Path
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForDepthEstimation, Dinov2Config, Dinov2Model
+import yaml
+
+from depth_anything_ros.errors import CheckpointError, DatasetError, DepthAnythingError
+from depth_anything_ros.training.augment import random_crop, strong_colours
+from depth_anything_ros.training.config import load_config, NetworkConfig, Phase, StudentConfig
+from depth_anything_ros.training.folder_data import read_folder
+from depth_anything_ros.training.losses import (
+    cutmix_loss,
+    feature_alignment_loss,
+    fit_affine,
+    gradient_loss,
+    normalise,
+    relative_loss,
+    silog_loss,
+    ssi_loss,
+)
+from depth_anything_ros.training.network import (
+    build_network,
+    save_network,
+    Trainee,
+    unit_output,
+)
+from depth_anything_ros.training.scoring import score_image, score_world
+from depth_anything_ros.training.student import cut_boxes
+from depth_anything_ros.training.train import main, train
+from depth_anything_ros.training.world_data import (
+    open_pictures,
+    open_world,
+    render_world,
+    VIEWS_PER_SCENE,
+    WorldImages,
+)
+from helpers import TINY, tiny_run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def row(*values):
+    return torch.tensor([[values]], dtype=torch.float32)
+
+
+ALL = torch.ones(1, 1, 5, dtype=torch.bool)
+
+
+def test_normalise_takes_median_over_valid_pixels_only():
+    # Valid are 2, 4, 9: median 4, mean |d - 4| = (2 + 0 + 5) / 3 = 7/3. Zeros under the mask must
+    # not pull the median to 0.
+    valid = torch.tensor([[[True, True, True, False, False]]])
+    result = normalise(row(2, 4, 9, 0, 0), valid)[0, 0, :3]
+    np.testing.assert_allclose(result, [-6 / 7, 0, 15 / 7], rtol=1e-6)
+
+
+def test_ssi_loss_by_hand():
+    # Prediction 1 3 5 6 10: median 5, mean deviation (4+2+0+1+5)/5 = 2.4.
+    # Target 0 1 2 3 4: median 2, mean deviation 6/5.
+    p = np.array([-4, -2, 0, 1, 5]) / 2.4
+    d = np.array([-2, -1, 0, 1, 2]) / 1.2
+    loss = ssi_loss(row(1, 3, 5, 6, 10), row(0, 1, 2, 3, 4), ALL)
+    assert float(loss) == pytest.approx(np.abs(p - d).mean(), rel=1e-6)
+
+
+def test_ssi_loss_knows_no_scale_and_no_shift():
+    d = torch.rand(2, 6, 7, generator=torch.Generator().manual_seed(0))
+    valid = d > 0.2
+    assert float(ssi_loss(7 * d - 3, d, valid)) == pytest.approx(0.0, abs=1e-5)
+    assert float(ssi_loss(-d, d, valid)) > 0.5
+
+
+def test_gradient_loss_by_hand():
+    # R = [0 1 0 0 0] - [0 ... ] once both are normalised is worked out on one scale: with the
+    # target 0 1 2 3 4 normalised to (-2 -1 0 1 2)/1.2 and the prediction 0 1 2 3 9, median 2 and
+    # mean deviation (2+1+0+1+7)/5 = 2.2, R = (-2 -1 0 1 7)/2.2 - (-2 -1 0 1 2)/1.2.
+    R = np.array([-2, -1, 0, 1, 7]) / 2.2 - np.array([-2, -1, 0, 1, 2]) / 1.2
+    loss = gradient_loss(row(0, 1, 2, 3, 9), row(0, 1, 2, 3, 4), ALL, scales=1)
+    assert float(loss) == pytest.approx(np.abs(np.diff(R)).mean(), rel=1e-5)
+    two = gradient_loss(row(0, 1, 2, 3, 9), row(0, 1, 2, 3, 4), ALL, scales=2)
+    coarse = np.abs(np.diff(R[::2])).mean()
+    assert float(two) == pytest.approx(np.abs(np.diff(R)).mean() + coarse, rel=1e-5)
+
+
+def test_fit_affine_and_relative_loss_by_hand():
+    # Truth 1/z = 1 2 3; the prediction is 2 (1/z) + 1, so s = 0.5, t = -0.5 and nothing is left.
+    valid = torch.ones(1, 1, 3, dtype=torch.bool)
+    scale, shift = fit_affine(row(3, 5, 7), row(1, 2, 3), valid)
+    assert (float(scale), float(shift)) == (pytest.approx(0.5), pytest.approx(-0.5))
+    assert float(relative_loss(row(3, 5, 7), row(1, 2, 3), valid)) == pytest.approx(0, abs=1e-5)
+    # Prediction 0 1 2 for 1/z = 1 4 1: the slope is 0, the fit 2 everywhere (scale is held
+    # at 1e-6): mean of |log 2|, |log 1/2|, |log 2|.
+    loss = relative_loss(row(0, 1, 2), row(1, 4, 1), valid)
+    assert float(loss) == pytest.approx(math.log(2), rel=1e-4)
+
+
+def test_relative_loss_pulls_a_far_pixel_that_ssi_hardly_sees():
+    target = row(1.0, 0.5, 0.25, 0.02, 0.01)
+    prediction = target.clone()
+    prediction[..., -1] += 0.01  # 100 m taken for 50 m
+    assert float(ssi_loss(prediction, target, ALL)) < 0.02
+    assert float(relative_loss(prediction, target, ALL)) > 0.1
+
+
+def test_cutmix_loss_by_hand():
+    # Inside: prediction 0 1 5 against a = 0 1 2; outside: 3 3 7 against b = 2 4 6.
+    prediction = row(0, 1, 5, 3, 3, 7)
+    a, b = row(0, 1, 2, 9, 9, 9), row(9, 9, 9, 2, 4, 6)
+    inside = torch.tensor([[[True, True, True, False, False, False]]])
+    # Inside: median 1, deviation 5/3 -> (-.6 0 2.4); a: median 1, deviation 2/3 -> (-1.5 0 1.5).
+    # Outside: median 3, deviation 4/3 -> (0 0 3); b: median 4, deviation 4/3 -> (-1.5 0 1.5).
+    expected = ((0.9 + 0 + 0.9) + (1.5 + 0 + 1.5)) / 6
+    assert float(cutmix_loss(prediction, a, b, inside)) == pytest.approx(expected, rel=1e-5)
+    whole = torch.ones_like(inside)
+    assert float(cutmix_loss(prediction, b, a, whole)) == pytest.approx(
+        float(ssi_loss(prediction, b, whole)), rel=1e-6)
+
+
+def test_feature_alignment_by_hand():
+    # Cosines 1, 0.6, 0 and -1; the first exceeds the margin: mean of 0.4, 1 and 2.
+    frozen = torch.tensor([[[1.0, 0], [1, 0], [1, 0], [1, 0]]])
+    features = torch.tensor([[[2.0, 0], [3, 4], [0, 1], [-5, 0]]])
+    assert float(feature_alignment_loss(features, frozen)) == pytest.approx(3.4 / 3, rel=1e-6)
+    assert float(feature_alignment_loss(features, frozen, 1.0)) == pytest.approx(3.4 / 4, rel=1e-6)
+    assert float(feature_alignment_loss(frozen, frozen)) == 0.0
+
+
+def test_silog_by_hand():
+    # g = log 2, 0, -log 2: mean 0, unbiased variance (log 2)^2; then g = log 2 four times.
+    valid = torch.tensor([[[True, True, True, False]]])
+    loss = silog_loss(row(2, 3, 2, 7), row(1, 3, 4, 1), valid)
+    assert float(loss) == pytest.approx(10 * math.log(2), rel=1e-5)
+    same = silog_loss(row(2, 4, 6, 8), row(1, 2, 3, 4), torch.ones_like(valid))
+    assert float(same) == pytest.approx(10 * math.sqrt(0.15) * math.log(2), rel=1e-5)
+
+
+def test_cut_boxes_have_the_stated_area():
+    masks = cut_boxes(torch.Size([400, 100, 120]), 0.5, torch.Generator().manual_seed(0))
+    cut = (~masks).flatten(1).float().mean(dim=1)
+    share = cut[cut > 0]
+    assert 0.4 < len(share) / 400 < 0.6
+    assert 0.018 < float(share.min()) and float(share.max()) < 0.41
+    rows = (~masks).any(dim=2).sum(dim=1) * (~masks).any(dim=1).sum(dim=1)
+    assert torch.equal(rows, (~masks).flatten(1).sum(dim=1))  # one full box each
+
+
+def test_losses_pass_gradients_and_survive_a_constant():
+    prediction = torch.full((1, 8, 8), 0.5, requires_grad=True)
+    target = torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(1))
+    valid = torch.ones(1, 8, 8, dtype=torch.bool)
+    total = ssi_loss(prediction, target, valid) + gradient_loss(prediction, target, valid)
+    (total + relative_loss(prediction, target, valid)).backward()
+    assert prediction.grad is not None and bool(prediction.grad.isfinite().all())
+
+
+def test_score_by_hand():
+    # 1/z = 1 and 0.5, and a sky pixel that must not count; p is affine in 1/z: no error.
+    depth_m = np.array([[1.0, 2.0, np.inf]])
+    assert score_image(np.array([[5.0, 3.0, 0.0]]), depth_m) == (pytest.approx(0, abs=1e-9), 1.0)
+    # A constant is fitted by the mean of 1/z, 0.75: depth 4/3, errors 1/3 and 1/3.
+    error, share = score_image(np.zeros((1, 3)), depth_m)
+    assert error == pytest.approx(1 / 3) and share == 0.0
+
+
+def test_score_world_averages_over_pictures():
+    inverse = np.tile(np.linspace(0.1, 1, 200, dtype=np.float16), (3, 2, 1))
+    pictures = WorldImages(np.zeros((3, 2, 200, 3), np.uint8), inverse, np.zeros((3, 2, 200)))
+    exact = score_world(lambda image: inverse[0].astype(np.float32), pictures, 3)
+    assert exact['abs_rel'] < 1e-3 and exact['delta1'] == 1.0
+    z = 1 / np.linspace(0.1, 1, 200)
+    constant = np.mean(np.abs(1 / 0.55 - z) / z)
+    assert exact['constant_abs_rel'] == pytest.approx(constant, abs=2e-3)
+
+
+def test_random_crop_moves_all_targets_alike():
+    generator = torch.Generator().manual_seed(3)
+    ramp = torch.linspace(0, 1, 64).expand(4, 48, 64)
+    image = ramp[:, None].expand(-1, 3, -1, -1)
+    classes = (ramp * 9).round().byte()
+    cut, inverse, semantic = random_crop(image, ramp, classes, (28, 42), generator)
+    assert cut.shape == (4, 3, 28, 42) and semantic.dtype == torch.int64
+    inner = (slice(None), slice(6, -6), slice(6, -6))
+    assert float((cut[:, 0] - inverse)[inner].abs().max()) < 0.02  # bilinear against nearest
+    assert float((inverse * 9 - semantic)[inner].abs().max()) < 0.6
+    colours = strong_colours(cut, generator)
+    assert torch.equal(strong_colours(cut, generator, 0.0), cut)
+    assert colours.shape == cut.shape and 0 <= float(colours.min()) <= float(colours.max()) <= 1
+
+
+def test_same_seed_renders_same_files(tmp_path):
+    for name in ('a', 'b'):
+        render_world(tmp_path / name, VIEWS_PER_SCENE + 1, 42, 56, 42)
+    render_world(tmp_path / 'c', 1, 43, 56, 42)
+    a, b, c = (open_world(tmp_path / name) for name in 'abc')
+    assert np.array_equal(a.image_rgb, b.image_rgb)
+    assert np.array_equal(a.inverse_depth, b.inverse_depth)
+    assert np.array_equal(a.image_rgb[VIEWS_PER_SCENE], c.image_rgb[0])  # the next seed's scene
+    assert len(open_pictures([tmp_path / 'a', tmp_path / 'c'])) == VIEWS_PER_SCENE + 2
+
+
+def test_unfinished_world_is_named(tmp_path):
+    with pytest.raises(DatasetError, match='holds no finished world images'):
+        open_world(tmp_path)
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('world') / 'pictures'
+    render_world(folder, 8, 7, 56, 42)
+    return folder
+
+
+def test_train_resume_and_load(data, tmp_path):
+    train(tiny_run(data, tmp_path / 'whole'))
+    # Killed after step 4: the state is that of step 3, and the run goes on from there.
+    cut = tiny_run(data, tmp_path / 'cut')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('depth_anything_ros.training.train.labelled_loss', _stop_at(5))
+        with pytest.raises(KeyboardInterrupt):
+            train(cut)
+    assert torch.load(tmp_path / 'cut/state.pt')['step'] == 3
+    train(cut)
+    whole, resumed = (
+        AutoModelForDepthEstimation.from_pretrained(tmp_path / name / 'checkpoint').state_dict()
+        for name in ('whole', 'cut'))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    log = [json.loads(line) for line in (tmp_path / 'whole/log.jsonl').read_text().splitlines()]
+    assert [entry['step'] for entry in log] == [3, 6]
+    assert set(log[-1]['held_out']) == {'abs_rel', 'delta1', 'constant_abs_rel',
+                                        'constant_delta1'}
+
+
+def test_tensorboard_shows_losses_and_the_learning_curve(data, tmp_path):
+    reason = 'tensorboard: true needs the package tensorboard'
+    reader = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator',
+                                 reason=reason)
+    train(tiny_run(data, tmp_path / 'run', tensorboard=True))
+    log = [json.loads(line) for line in (tmp_path / 'run/log.jsonl').read_text().splitlines()]
+    events = reader.EventAccumulator(str(tmp_path / 'run')).Reload()
+    scores = set(log[0].pop('held_out'))
+    losses = {'ssi', 'gradient', 'relative', 'coarse', 'semantic', 'negative'}
+    assert set(events.Tags()['scalars']) == losses | scores | {'lr', 'seconds', 'weights_differ'}
+    for name in losses:
+        shown = [(point.step, point.value) for point in events.Scalars(name)]
+        assert shown == [(entry['step'], pytest.approx(entry[name])) for entry in log], name
+    curve = [point.value for point in events.Scalars('abs_rel')]
+    assert curve[-1] == pytest.approx(log[-1]['held_out']['abs_rel']) and len(curve) == 2
+
+
+def test_tensorboard_that_is_not_installed_is_named(data, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', None)
+    with pytest.raises(DepthAnythingError, match='pip install tensorboard'):
+        train(tiny_run(data, tmp_path / 'run', tensorboard=True))
+
+
+def _stop_at(call):
+    from depth_anything_ros.training.train import labelled_loss
+    calls = []
+
+    def stopping(*args):
+        calls.append(args)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return labelled_loss(*args)
+
+    return stopping
+
+
+def test_loss_that_is_no_number_keeps_the_last_state(data, tmp_path):
+    config = tiny_run(data, tmp_path / 'run')
+    calls = []
+
+    def broken(trainee, *args):
+        calls.append(args)
+        loss = trainee(args[0])[0].mean()
+        return {'ssi': loss * torch.nan if len(calls) == 5 else loss}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('depth_anything_ros.training.train.labelled_loss', broken)
+        with pytest.raises(DepthAnythingError, match='the loss is nan at step 5: lower'):
+            train(config)
+    assert torch.load(tmp_path / 'run/state.pt')['step'] == 3
+
+
+@pytest.fixture(scope='module')
+def teacher(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp('teacher')
+    train(tiny_run(data, out))
+    return out / 'checkpoint'
+
+
+def save_encoder(folder, hidden_size):
+    config = Dinov2Config(hidden_size=hidden_size, num_hidden_layers=2, num_attention_heads=2,
+                          patch_size=14, image_size=28)
+    Dinov2Model(config).save_pretrained(folder)
+    return folder
+
+
+def test_student_learns_from_pseudo_labels_and_features(data, teacher, tmp_path):
+    student = StudentConfig(teacher, (data,), encoder=save_encoder(tmp_path / 'encoder', 24))
+    train(tiny_run(data, tmp_path / 'v1', student=student, eval_every=10))
+    terms = json.loads((tmp_path / 'v1/log.jsonl').read_text().splitlines()[-1])
+    assert {'ssi', 'unlabelled', 'alignment'} <= set(terms)
+    second = StudentConfig(teacher, (data,), labelled=False, gradient=True)
+    train(tiny_run(data, tmp_path / 'v2', student=second, eval_every=10))
+    terms = json.loads((tmp_path / 'v2/log.jsonl').read_text().splitlines()[-1])
+    assert {'unlabelled', 'pseudo_gradient'} <= set(terms) and 'ssi' not in terms
+
+
+def test_encoder_of_another_size_is_named(data, teacher, tmp_path):
+    student = StudentConfig(teacher, (data,), encoder=save_encoder(tmp_path / 'encoder', 32))
+    with pytest.raises(CheckpointError, match='32 channels and the student of 24'):
+        train(tiny_run(data, tmp_path / 'run', student=student))
+
+
+def test_missing_teacher_is_named(data, tmp_path):
+    student = StudentConfig(tmp_path / 'none', (data,))
+    with pytest.raises(CheckpointError, match='cannot load the frozen network .*none'):
+        train(tiny_run(data, tmp_path / 'run', student=student))
+
+
+def test_metric_fine_tuning_starts_from_a_relative_network(data, teacher, tmp_path):
+    network = dataclasses.replace(TINY, max_depth_m=20)
+    train(tiny_run(data, tmp_path / 'run', network=network, init=teacher, encoder_lr=0.1))
+    loaded = AutoModelForDepthEstimation.from_pretrained(tmp_path / 'run/checkpoint')
+    assert loaded.config.depth_estimation_type == 'metric' and loaded.config.max_depth == 20.0
+    assert 'silog' in json.loads((tmp_path / 'run/log.jsonl').read_text().splitlines()[-1])
+    with pytest.raises(CheckpointError, match='cannot start from'):
+        train(tiny_run(data, tmp_path / 'other', network=dataclasses.replace(
+            TINY, hidden_size=32), init=teacher))
+
+
+def test_two_processes_train_one_network(data, tmp_path):
+    values = dataclasses.asdict(tiny_run(data, tmp_path / 'run', student=None, init=None))
+    plain = json.loads(json.dumps(values, default=str))
+    (tmp_path / 'run.yaml').write_text(yaml.safe_dump(plain))
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node',
+               '2', '-m', 'depth_anything_ros.training.train', str(tmp_path / 'run.yaml')]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True,
+                          env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'run/checkpoint/model.safetensors').is_file()
+    last = json.loads((tmp_path / 'run/log.jsonl').read_text().splitlines()[-1])
+    assert last['step'] == 6 and last['weights_differ'] == 0.0
+
+
+def write_folder(folder, count=2):
+    for kind in ('images', 'depth', 'mask'):
+        (folder / kind).mkdir(parents=True)
+    for i in range(count):
+        picture = np.full((60, 100, 3), 40 * i, np.uint8)
+        picture[..., 2] = 200  # red, as OpenCV writes BGR
+        cv2.imwrite(str(folder / f'images/{i}.png'), picture)
+        np.save(folder / f'depth/{i}.npy', np.full((60, 100), 2.0 + i, np.float32))
+    mask = np.full((60, 100), 255, np.uint8)
+    mask[:30] = 0
+    cv2.imwrite(str(folder / 'mask/1.png'), mask)
+
+
+def test_folder_of_own_pictures(tmp_path, data):
+    write_folder(tmp_path)
+    (tmp_path / 'depth/0.npy').unlink()
+    cv2.imwrite(str(tmp_path / 'depth/0.png'), np.full((60, 100), 4000, np.uint16))
+    images, inverse, _ = read_folder(tmp_path, 40, 30, with_depth=True)
+    assert images.shape == (2, 30, 40, 3) and (images[..., 0] == 200).all()
+    np.testing.assert_allclose(inverse[0], 0.25, rtol=1e-3)  # 4000 mm
+    np.testing.assert_allclose(inverse[1, 15:], 1 / 3, rtol=1e-3)
+    assert np.isnan(inverse[1, :15]).all()  # masked
+    both = open_pictures([data, tmp_path])
+    assert both.image_rgb.shape == (10, 42, 56, 3)
+    out = tmp_path / 'run'
+    train(dataclasses.replace(tiny_run(data, out), data=(data, tmp_path)))
+    assert (out / 'checkpoint/model.safetensors').is_file()
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'message'),
+    [
+        (lambda f: (f / 'images/1.png').write_bytes(b'no picture'), '1.png is corrupt or no pict'),
+        (lambda f: (f / 'depth/1.npy').write_bytes(b'no array'), '1.npy is corrupt'),
+        (lambda f: (f / 'depth/0.npy').unlink(), 'depth of 0 is missing or corrupt'),
+        (lambda f: np.save(f / 'depth/0.npy', np.ones((3, 4))), r'depth of 0 is \(3, 4\)'),
+        (lambda f: (f / 'mask/1.png').write_bytes(b'?'), '1.png is corrupt or not of'),
+        (lambda f: [p.unlink() for p in (f / 'images').iterdir()], 'holds no images'),
+    ],
+)
+def test_broken_pictures_are_named(tmp_path, spoil, message):
+    write_folder(tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(DatasetError, match=message):
+        read_folder(tmp_path, 40, 30, with_depth=True)
+
+
+def test_fewer_pictures_than_a_batch_is_one_line(data, tmp_path):
+    few = tiny_run(data, tmp_path / 'run', phases=(Phase(1, 9, ((28, 42),), 0.0, 0.0),))
+    with pytest.raises(DatasetError, match='data hold 8 pictures and a batch_size is 9: add'):
+        train(few)
+
+
+def test_full_disk_keeps_the_last_checkpoint(data, tmp_path, monkeypatch):
+    config = tiny_run(data, tmp_path / 'run')
+    saved = []
+
+    def full(state, path, save=torch.save):
+        if saved:
+            raise OSError(28, 'No space left on device')
+        saved.append(path)
+        save(state, path)
+
+    monkeypatch.setattr('torch.save', full)
+    with pytest.raises(DepthAnythingError, match='No space left on device.*: make room'):
+        train(config)
+    assert torch.load(tmp_path / 'run/state.pt')['step'] == 3
+    AutoModelForDepthEstimation.from_pretrained(tmp_path / 'run/checkpoint')
+    assert cv2.imread(str(tmp_path / 'run/samples.png')).shape == (3 * 42, 6 * 56, 3)
+
+
+def test_saved_network_predicts_as_the_trained_one(tmp_path):
+    torch.manual_seed(0)
+    network = build_network(TINY).eval()
+    save_network(network, tmp_path, 28)
+    loaded = AutoModelForDepthEstimation.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    image = torch.rand(1, 3, 42, 56, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = Trainee(network)(image)[0].clamp(min=0)
+        from depth_anything_ros.training.augment import to_network
+        result = loaded(to_network(image)).predicted_depth
+    np.testing.assert_allclose(result, expected, rtol=5e-3, atol=5e-3)  # fp16 weights
+    size = json.loads((tmp_path / 'preprocessor_config.json').read_text())['size']
+    assert size == {'height': 28, 'width': 28}
+
+
+def test_trained_configuration_of_the_repository_is_valid():
+    config = load_config(ROOT / 'config/train_world.yaml')
+    assert config.network.hidden_size == 192 and config.phases[-1].lr_to == 0.0
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'lerning_rate': 1}, "unknown setting 'lerning_rate'"),
+        ({'phases': None}, 'phases: None is not of type'),
+        ({'seed': 1.5}, 'seed: 1.5 is not of type int'),
+        ({'network': {'layers': 'many'}}, "network: layers: 'many' is not of type int"),
+        ({'phases': [{'steps': 1, 'batch_size': 1, 'sizes': [[70, 99]], 'lr_from': 0,
+                      'lr_to': 0}]}, 'multiples of 14'),
+        ({'phases': [{'steps': 1}]}, "setting 'batch_size' is missing"),
+    ],
+)
+def test_wrong_settings_are_named(tmp_path, change, message):
+    values = yaml.safe_load((ROOT / 'config/train_world.yaml').read_text())
+    (tmp_path / 'run.yaml').write_text(yaml.safe_dump({**values, **change}))
+    with pytest.raises(DepthAnythingError, match=message.replace('(', r'\(')):
+        load_config(tmp_path / 'run.yaml')
+
+
+def test_command_says_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr('sys.argv', ['train', str(tmp_path / 'none.yaml')])
+    with pytest.raises(SystemExit, match='train: cannot read .*none.yaml: No such file'):
+        main()
+
+
+def test_output_is_brought_to_unit_size_and_nothing_else():
+    torch.manual_seed(0)
+    network = build_network(NetworkConfig(hidden_size=48, layers=4, heads=3, fusion_size=16))
+    image = torch.randn(1, 3, 70, 98)
+    with torch.no_grad():
+        network.head.conv3.weight.mul_(1e5)
+        network.head.conv3.bias.fill_(3e5)
+        before = network(image).predicted_depth
+        after = unit_output(network)(image).predicted_depth
+    assert before.max() > 65504  # beyond float16
+    assert 0.1 < after.max() < 10
+    torch.testing.assert_close(after / after.max(), before / before.max(), rtol=1e-4, atol=1e-6)
