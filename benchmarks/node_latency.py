@@ -43,6 +43,7 @@ from world_frames import world_frame
 from depth_anything_ros.evaluation.frames import Frame
 from depth_anything_ros.metric_depth.scale import unanchored
 from depth_anything_ros.pipeline import DepthFrame
+from depth_anything_ros.poses import matrix_to_pose
 from depth_anything_ros.ros.messages import (
     encode_cloud,
     encode_image,
@@ -51,7 +52,6 @@ from depth_anything_ros.ros.messages import (
 )
 from depth_anything_ros.ros.outputs import OutputPublishers
 from depth_anything_ros.ros.sensor_publisher import SensorPublisher
-from depth_anything_ros.tools.play_frames import matrix_to_pose
 
 SEED, FRAME_ID = 910_000, 'camera'
 QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)

@@ -1,9 +1,11 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What stands in the core works without ROS and knows nothing of what is built on it."""
+"""Imports point one way, without a circle, and the core works without ROS."""
 
 from __future__ import annotations
 
+import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 import subprocess
 import sys
@@ -42,6 +44,78 @@ def modules(folder):
 CORE = [f'depth_anything_ros.{path.stem}' for path in sorted(PACKAGE.glob('[!_]*.py'))]
 CORE += modules('network') + modules('metric_depth')
 ROOMS = ['depth_anything_ros.network', 'depth_anything_ros.metric_depth']
+
+
+# Room -> the rooms that it may import from, itself apart; a room is a folder or a module beside them.
+GROUND = {'errors', 'poses', 'stopwatch'}
+CAMERA = {*GROUND, 'config', 'camera'}
+MAY_IMPORT = {
+    'errors': set(),
+    'poses': {'errors'},
+    'stopwatch': set(),
+    'config': GROUND,
+    'camera': GROUND,
+    'pointcloud': CAMERA,
+    'network': CAMERA,
+    'metric_depth': {*CAMERA, 'network.spec'},  # they share what a prediction means, nothing else
+    'pipeline': {*CAMERA, 'pointcloud', 'network', 'metric_depth'},
+    'world': {'camera', 'errors'},
+    'ros': {*CAMERA, 'pointcloud', 'network', 'metric_depth', 'pipeline'},
+    'evaluation': {*CAMERA, 'network', 'metric_depth', 'pipeline', 'ros'},
+    'training': {*CAMERA, 'network', 'metric_depth', 'pipeline', 'ros', 'evaluation', 'world'},
+    'tools': {*CAMERA, 'network', 'metric_depth', 'pipeline', 'ros', 'evaluation', 'training',
+              'world'},
+}
+
+
+def imported_by(path):
+    """Return the modules of ours that a file imports, anywhere in it: `network.spec` and so on."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or '').startswith(PACKAGE.name):
+            inside = node.module.partition('.')[2]
+            for alias in node.names:
+                name = f'{inside}.{alias.name}'.strip('.')
+                is_module = (PACKAGE / (name.replace('.', '/') + '.py')).is_file()
+                found.add(name if is_module else inside)
+        elif isinstance(node, ast.Import):
+            ours = [a.name for a in node.names if a.name.startswith(PACKAGE.name + '.')]
+            found |= {name.partition('.')[2] for name in ours}
+    return found
+
+
+FILES = {
+    '.'.join(path.relative_to(PACKAGE).with_suffix('').parts): path
+    for path in sorted(PACKAGE.rglob('*.py'))
+    if path.name != '__init__.py'
+}
+
+
+@pytest.mark.parametrize('module', FILES)
+def test_imports_point_one_way(module):
+    room = module.partition('.')[0]
+    allowed = {room, *MAY_IMPORT[room]}
+    wrong = {
+        name for name in imported_by(FILES[module])
+        if name.partition('.')[0] not in allowed and name not in allowed
+    }
+    assert not wrong, f'{module} imports {wrong}'
+
+
+def test_no_circle():
+    TopologicalSorter({module: imported_by(path) for module, path in FILES.items()}).prepare()
+
+
+def test_imports_are_found_however_they_are_written(tmp_path):
+    file = tmp_path / 'x.py'
+    file.write_text(
+        'import depth_anything_ros.camera\n'
+        'def f():\n'
+        '    from depth_anything_ros.network import spec\n'
+        '    from depth_anything_ros.errors import CheckpointError\n'
+        'import numpy\n'
+    )
+    assert imported_by(file) == {'camera', 'network.spec', 'errors'}
 
 
 def import_without_ros(names):

@@ -83,32 +83,6 @@ def deskew(points: SensorPoints, T_image_sensor: NDArray[np.float64]) -> SensorP
     return replace(points, xyz_m=xyz_m.astype(np.float32), time_s=None)
 
 
-def interpolate_transforms(
-    T_start: NDArray[np.float64], T_end: NDArray[np.float64], fraction: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Interpolate between two poses at constant velocity and constant turn rate.
-
-    Args:
-        T_start: 4x4 pose at fraction 0.
-        T_end: 4x4 pose at fraction 1, less than half a turn from the first.
-        fraction: N positions between them; beyond [0, 1] extrapolates.
-
-    Returns:
-        Nx4x4 poses.
-    """
-    turn, _ = cv2.Rodrigues(T_start[:3, :3].T @ T_end[:3, :3])
-    angle = float(np.linalg.norm(turn))
-    x, y, z = turn[:, 0] / angle if angle > 0 else np.array([1.0, 0.0, 0.0])
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    sine, cosine = np.sin(fraction * angle), np.cos(fraction * angle)
-    # Rodrigues' formula for all fractions of the turn at once.
-    R = np.eye(3) + sine[:, None, None] * cross + (1 - cosine)[:, None, None] * (cross @ cross)
-    T = np.tile(np.eye(4), (len(fraction), 1, 1))
-    T[:, :3, :3] = T_start[:3, :3] @ R
-    T[:, :3, 3] = T_start[:3, 3] + fraction[:, None] * (T_end[:3, 3] - T_start[:3, 3])
-    return T
-
-
 def project_points(
     points: SensorPoints,
     T_camera_sensor: NDArray[np.float64],

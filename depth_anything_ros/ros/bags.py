@@ -32,6 +32,7 @@ from rosbags.rosbag2 import (
 from rosbags.typesys import get_typestore, Stores
 
 from depth_anything_ros.errors import BadFrameError, DatasetError
+from depth_anything_ros.poses import Matrix
 from depth_anything_ros.ros.messages import (
     decode_image,
     NANOSECONDS,
@@ -44,8 +45,6 @@ TYPES = get_typestore(Stores.ROS2_JAZZY)
 _FOREVER = QosTime(9223372036, 854775807)  # rclcpp's infinite duration
 
 DEPTH_ENCODINGS = {'32FC1': 'f4', '16UC1': 'u2'}  # -> sample type; metres and millimetres
-
-Matrix = NDArray[np.float64]
 
 
 def depth_plane(message: Any) -> NDArray[np.float32]:

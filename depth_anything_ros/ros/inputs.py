@@ -17,12 +17,12 @@ from rclpy.time import Time
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import ScaleConfig
 from depth_anything_ros.errors import BadFrameError
-from depth_anything_ros.metric_depth.anchors import deskew, interpolate_transforms, SensorPoints
+from depth_anything_ros.metric_depth.anchors import deskew, SensorPoints
 from depth_anything_ros.metric_depth.scale import GroundPlane
+from depth_anything_ros.poses import interpolate, Matrix, pose_to_matrix
 from depth_anything_ros.ros.messages import (
     decode_camera,
     NANOSECONDS,
-    pose_to_matrix,
     stamp_to_ns,
     transform_to_matrix,
 )
@@ -31,8 +31,6 @@ try:
     import tf2_ros
 except ImportError:
     tf2_ros = None
-
-Matrix = NDArray[np.float64]
 
 TF_WAIT = Duration(nanoseconds=50_000_000)  # TF of the image's time may be on its way
 
@@ -182,8 +180,8 @@ class Transforms:
         if not frame:
             return None
         T_ground_camera = self._lookup(frame, stamp_ns, camera_frame, stamp_ns)
-        normal_down = -(camera.rectified().R @ T_ground_camera[2, :3])
-        return GroundPlane(normal_down, float(T_ground_camera[2, 3]))
+        x, y, z = -(camera.rectified().R @ T_ground_camera[2, :3])
+        return GroundPlane((float(x), float(y), float(z)), float(T_ground_camera[2, 3]))
 
     def _carried(self, points: SensorPoints, stamp_ns: int, fixed_frame: str) -> SensorPoints:
         """Move each point to where the sensor would see it at the time of the image."""
@@ -197,7 +195,7 @@ class Transforms:
             for time_s in (start_s, end_s)
         )
         fraction = (times_s - start_s) / max(end_s - start_s, 1e-9)
-        return deskew(points, interpolate_transforms(T_start, T_end, fraction))
+        return deskew(points, interpolate(T_start, T_end, fraction))
 
     def _lookup(
         self, target: str, target_ns: int, source: str, source_ns: int, fixed: str = ''

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.errors import BadFrameError
 from depth_anything_ros.metric_depth.anchors import SensorPoints
+from depth_anything_ros.poses import pose_to_matrix
 
 try:
     from cv_bridge import CvBridge
@@ -128,8 +129,7 @@ def decode_with_opencv(message: Any) -> NDArray[np.uint8]:
     """Decode an Image anywhere; see decode_image()."""
     channels, sample, conversion = _check_size(message)
     height, width = int(message.height), int(message.width)
-    order = '>' if message.is_bigendian else '<'
-    dtype = np.dtype(sample).newbyteorder(order)
+    dtype = np.dtype(sample).newbyteorder('>' if message.is_bigendian else '<')
     rows = int(height * _PLANE_ROWS.get(message.encoding, 1.0))
     step = int(message.step)
     if message.encoding == 'nv24':
@@ -141,10 +141,11 @@ def decode_with_opencv(message: Any) -> NDArray[np.uint8]:
         strides=(step, channels * dtype.itemsize, dtype.itemsize),
     )
     pixels = np.ascontiguousarray(pixels, dtype=np.dtype(sample))
-    image = pixels if conversion is None else cv2.cvtColor(pixels, conversion)
+    image: Any = pixels if conversion is None else cv2.cvtColor(pixels, conversion)
     if sample == 'u2':
         image = cv2.convertScaleAbs(image, alpha=255 / 65535)  # as cv_bridge does
-    return image.reshape(height, width, 3)
+    rgb: NDArray[np.uint8] = image.reshape(height, width, 3)
+    return rgb
 
 
 def _check_size(message: Any) -> tuple[int, str, int | None]:
@@ -171,7 +172,8 @@ def _decode_nv24(message: Any, height: int, width: int) -> NDArray[np.uint8]:
     data = np.frombuffer(memoryview(message.data), np.uint8, height * width * 3)
     luma = data[: height * width].reshape(height, width)
     chroma = data[height * width :].reshape(height, width, 2)[::2, ::2]
-    return cv2.cvtColorTwoPlane(luma, np.ascontiguousarray(chroma), cv2.COLOR_YUV2RGB_NV12)
+    rgb = cv2.cvtColorTwoPlane(luma, np.ascontiguousarray(chroma), cv2.COLOR_YUV2RGB_NV12)
+    return np.asarray(rgb, np.uint8)
 
 
 def _decode_compressed(message: Any) -> NDArray[np.uint8]:
@@ -182,7 +184,7 @@ def _decode_compressed(message: Any) -> NDArray[np.uint8]:
         raise BadFrameError(
             'undecodable_image', f'compressed image of format "{message.format}" cannot be decoded'
         )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def decode_camera(message: Any, rectified: bool) -> Camera:
@@ -196,8 +198,8 @@ def decode_camera(message: Any, rectified: bool) -> Camera:
         BadFrameError: the camera is uncalibrated or of an unknown distortion model.
     """
     roi = message.roi
-    names = [('K', 'k'), ('D', 'd'), ('R', 'r'), ('P', 'p')]  # rosbags: upper case in ROS 1 bags
-    K, D, R, P = (getattr(message, lower, getattr(message, upper, None)) for upper, lower in names)
+    # Upper case in ROS 1 bags.
+    K, D, R, P = (getattr(message, n if hasattr(message, n) else n.upper()) for n in 'kdrp')
     return Camera.from_calibration(
         int(message.width),
         int(message.height),
@@ -364,7 +366,7 @@ def ns_to_stamp(stamp_ns: int) -> dict[str, int]:
 def _bytes(values: NDArray[Any]) -> array.array[int]:
     """Copy an array to the only type that rclpy takes for uint8[] without checking each element."""
     data = array.array('B')
-    data.frombytes(memoryview(np.ascontiguousarray(values)).cast('B') if values.size else b'')
+    data.frombytes(np.ascontiguousarray(values).data.cast('B') if values.size else b'')
     return data
 
 
@@ -372,16 +374,3 @@ def transform_to_matrix(transform: Any) -> NDArray[np.float64]:
     """Return a geometry_msgs/Transform as a 4x4 matrix."""
     t, q = transform.translation, transform.rotation
     return pose_to_matrix((t.x, t.y, t.z, q.x, q.y, q.z, q.w))
-
-
-def pose_to_matrix(pose: tuple[float, ...]) -> NDArray[np.float64]:
-    """Return x y z qx qy qz qw as a 4x4 matrix; the quaternion need not be normalised exactly."""
-    x, y, z, w = np.asarray(pose[3:], dtype=np.float64) / np.linalg.norm(pose[3:])
-    matrix = np.eye(4)
-    matrix[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    matrix[:3, 3] = pose[:3]
-    return matrix

@@ -9,25 +9,15 @@ from dataclasses import replace
 import itertools
 import sys
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 import rclpy
 from rclpy.utilities import remove_ros_args
 
 from depth_anything_ros.errors import DatasetError, DepthAnythingError
 from depth_anything_ros.evaluation.frames import Frame, load_frames
+from depth_anything_ros.poses import matrix_to_pose
 from depth_anything_ros.ros.running import running_node
 from depth_anything_ros.ros.sensor_publisher import SensorPublisher
-
-
-def matrix_to_pose(matrix: NDArray[np.float64]) -> list[float]:
-    """Return a 4x4 matrix as x y z qx qy qz qw, as scale.T_camera_sensor wants it."""
-    rotation = cv2.Rodrigues(matrix[:3, :3])[0].ravel()  # axis times angle
-    angle = float(np.linalg.norm(rotation))
-    axis = rotation / max(angle, 1e-12)
-    quaternion = [*(axis * np.sin(angle / 2)), np.cos(angle / 2)]
-    return [float(x) for x in (*matrix[:3, 3], *quaternion)]
 
 
 def choose(frames: list[Frame], names: list[str]) -> list[Frame]:

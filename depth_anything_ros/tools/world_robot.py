@@ -25,10 +25,10 @@ import torch
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.errors import DepthAnythingError
 from depth_anything_ros.metric_depth.anchors import SensorPoints
+from depth_anything_ros.poses import matrix_to_pose
 from depth_anything_ros.ros.messages import encode_image, ns_to_stamp
 from depth_anything_ros.ros.running import running_node, wait_for_listener
 from depth_anything_ros.ros.sensor_publisher import SensorPublisher
-from depth_anything_ros.tools.play_frames import matrix_to_pose
 from depth_anything_ros.world.lidar import spinning_lidar
 from depth_anything_ros.world.render import render
 from depth_anything_ros.world.scene import KINDS, random_scene
@@ -102,7 +102,7 @@ class WorldDrive:
             seed=self._seed + round(1000 * time_s),
             max_range_m=MAX_RANGE_M,
         )
-        points = SensorPoints(sweep.points_lidar, 0, LIDAR_FRAME, ring=sweep.ring)
+        points = SensorPoints(sweep.points_lidar, 0, LIDAR_FRAME, ring=sweep.ring.astype(np.int64))
         depth_m = np.where(np.isfinite(picture.depth_m), picture.depth_m, np.nan)
         return Moment(picture.image_rgb, depth_m.astype(np.float32), points)
 

@@ -10,12 +10,8 @@ import numpy as np
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import ScaleConfig
-from depth_anything_ros.metric_depth.anchors import (
-    deskew,
-    interpolate_transforms,
-    project_points,
-    SensorPoints,
-)
+from depth_anything_ros.metric_depth.anchors import deskew, project_points, SensorPoints
+from depth_anything_ros.poses import interpolate
 
 CAMERA = Camera(64, 48, np.array([[50.0, 0, 31.5], [0, 50.0, 23.5], [0, 0, 1]]))
 # Sensor x forward, y left, z up; the camera looks along x.
@@ -88,18 +84,6 @@ def test_flat_ground_does_not_hide_itself():
     assert len(project(scan(*ground), camera)) == len(ground)
 
 
-def test_interpolated_poses_turn_and_move_evenly():
-    end = np.eye(4)
-    end[:3, :3] = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]  # 90 degrees about z
-    end[:3, 3] = [2.0, 0.0, 0.0]
-    poses = interpolate_transforms(np.eye(4), end, np.array([0.0, 0.5, 1.0]))
-    np.testing.assert_allclose(poses[0], np.eye(4), atol=1e-12)
-    np.testing.assert_allclose(poses[2], end, atol=1e-12)
-    half = math.sqrt(0.5)
-    np.testing.assert_allclose(poses[1][:2, :2], [[half, -half], [half, half]], atol=1e-12)
-    np.testing.assert_allclose(poses[1][:3, 3], [1.0, 0.0, 0.0])
-
-
 def test_deskewing_straightens_a_wall_seen_while_driving():
     # The sensor drives at 10 m/s towards a wall 20 m ahead of where it is at the image's time.
     time_s = np.array([-0.1, -0.05, 0.0])
@@ -108,7 +92,7 @@ def test_deskewing_straightens_a_wall_seen_while_driving():
     )
     before = np.eye(4)
     before[0, 3] = -1.0  # where the sensor was 0.1 s earlier, in the sensor frame of the image
-    T_image_sensor = interpolate_transforms(before, np.eye(4), (time_s + 0.1) / 0.1)
+    T_image_sensor = interpolate(before, np.eye(4), (time_s + 0.1) / 0.1)
     straight = deskew(seen, T_image_sensor)
     np.testing.assert_allclose(straight.xyz_m, [[20, 1, 0], [20, 0, 0], [20, -1, 0]], atol=1e-5)
     assert straight.time_s is None

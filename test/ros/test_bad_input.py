@@ -12,6 +12,7 @@ import rclpy
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 
 from depth_anything_ros.metric_depth.anchors import SensorPoints
+from depth_anything_ros.poses import matrix_to_pose
 from depth_anything_ros.ros.messages import (
     encode_camera,
     encode_image,
@@ -19,7 +20,6 @@ from depth_anything_ros.ros.messages import (
     ns_to_stamp,
 )
 from depth_anything_ros.ros.sensor_publisher import SensorPublisher
-from depth_anything_ros.tools.play_frames import matrix_to_pose
 from helpers import (
     program,
     SCENE_CAMERA,

@@ -264,11 +264,3 @@ def test_scan_to_points_by_hand():
     points = messages.decode_scan(scan)
     np.testing.assert_allclose(points.xyz_m, [[0, -2, 0], [3, 0, 0], [0, 4, 0]], atol=1e-6)
     np.testing.assert_allclose(points.time_s, [0, 0.01, 0.02])
-
-
-def test_quaternion_by_hand():
-    # Half a turn about z, then moved by (1, 2, 3).
-    matrix = messages.pose_to_matrix((1.0, 2.0, 3.0, 0.0, 0.0, 1.0, 0.0))
-    np.testing.assert_allclose(
-        matrix, [[-1, 0, 0, 1], [0, -1, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]], atol=1e-12
-    )

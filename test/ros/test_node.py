@@ -14,8 +14,7 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from depth_anything_ros.evaluation.frames import load_frames
-from depth_anything_ros.ros.messages import pose_to_matrix
-from depth_anything_ros.tools.play_frames import matrix_to_pose
+from depth_anything_ros.poses import matrix_to_pose, pose_to_matrix
 from helpers import (
     edges,
     needs_real_data,
