@@ -46,7 +46,7 @@ CORE += modules('network') + modules('metric_depth')
 ROOMS = ['depth_anything_ros.network', 'depth_anything_ros.metric_depth']
 
 
-# Room -> the rooms that it may import from, itself apart; a room is a folder or a module beside them.
+# Room (a folder, or a module beside them) -> the rooms that it may import from, itself apart.
 GROUND = {'errors', 'poses', 'stopwatch'}
 CAMERA = {*GROUND, 'config', 'camera'}
 MAY_IMPORT = {
