@@ -85,6 +85,26 @@ def stamp_to_ns(stamp: Any) -> int:
     return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
 
 
+def deserialize(data: bytes, kind: Any) -> Any:
+    """Take a serialised message apart.
+
+    Args:
+        data: CDR, as it came from the middleware.
+        kind: its message class.
+
+    Raises:
+        BadFrameError: the bytes are no such message.
+    """
+    from rclpy.serialization import deserialize_message
+
+    try:
+        return deserialize_message(data, kind)
+    except Exception as error:  # of a base that rclpy does not hand out
+        raise BadFrameError(
+            'undecodable_message', f'bytes that are no {kind.__name__} arrived ({error}): drop'
+        ) from error
+
+
 def serialized_stamp_ns(data: bytes | memoryview) -> int:
     """Return the stamp in nanoseconds of a serialised message that begins with a header."""
     seconds, nanoseconds = struct.unpack_from(stamp_layout(data), data, 4)

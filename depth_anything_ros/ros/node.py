@@ -24,7 +24,6 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
@@ -51,6 +50,7 @@ from depth_anything_ros.ros.messages import (
     decode_image,
     decode_points,
     decode_scan,
+    deserialize,
     serialized_stamp_ns,
     stamp_to_ns,
 )
@@ -269,7 +269,7 @@ class DepthNode(LifecycleNode):
 
     def _on_points(self, kind: Any, decode: Callable[[Any], SensorPoints], data: bytes) -> None:
         self._points.add(
-            serialized_stamp_ns(data), data, lambda data: decode(deserialize_message(data, kind))
+            serialized_stamp_ns(data), data, lambda data: decode(deserialize(data, kind))
         )
 
     def _apply(self, config: Config) -> None:
@@ -288,8 +288,8 @@ class DepthNode(LifecycleNode):
         if 0 < config.max_age < (self._now_ns() - stamp_ns) / 1e9:
             self._drop('too_old')
             return
-        message = deserialize_message(data, self._image_kind)
         try:
+            message = deserialize(data, self._image_kind)
             image = decode_image(message)
         except BadFrameError as error:
             self._refuse(error)
