@@ -26,6 +26,12 @@ _COEFFICIENTS = {
     'rational_polynomial': (8, 12, 14),
     'equidistant': (4,),
 }
+# What a calibration can be: far outside of any lens, and well inside of float32.
+_LONGEST_SIDE_PX = 65535
+_FOCAL_TO_SIDE = (0.01, 1e4)
+_CENTRE_TO_SIDE = 100.0
+_LARGEST_COEFFICIENT = 1e6
+_ROTATION_TOLERANCE = 0.01  # of R R^T; some files hold three digits
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +88,9 @@ class Camera:
             The camera, region of interest first, then binning, as image_geometry does.
 
         Raises:
-            BadFrameError: K is empty, or the distortion model is unknown.
+            BadFrameError: what is used of it describes no camera (no size, no focal length,
+                numbers that are not finite or beyond any lens, R is no rotation), ROI or binning
+                leave no image, or the distortion model is unknown.
         """
         K_raw = np.asarray(K, dtype=np.float64).reshape(3, 3)
         P_full = np.zeros((3, 4)) if P is None else np.asarray(P, dtype=np.float64).reshape(3, 4)
@@ -91,32 +99,27 @@ class Camera:
         R_rect = R_rect if R_rect.any() else np.eye(3)
         coefficients = tuple(float(d) for d in np.asarray(D, dtype=np.float64).ravel())
 
-        x0, y0, roi_width, roi_height = roi
-        bin_x, bin_y = max(binning[0], 1), max(binning[1], 1)
-        to_delivered = np.array(
-            [[1 / bin_x, 0, -x0 / bin_x], [0, 1 / bin_y, -y0 / bin_y], [0, 0, 1]]
-        )
-        size = ((roi_width or width) // bin_x, (roi_height or height) // bin_y)
-        K_raw, K_rect = to_delivered @ K_raw, to_delivered @ K_rect
-
-        used = K_rect if rectified else K_raw
-        if not (np.isfinite(used).all() and used[0, 0] > 0 and used[1, 1] > 0):
-            raise BadFrameError(
-                'uncalibrated_camera',
-                'camera_info has no focal length (K is zero): calibrate the camera, or have its '
-                'driver load a calibration file',
-            )
+        size, to_delivered = _delivered(width, height, binning, roi)
         if rectified:
-            return Camera(*size, K_rect, R=R_rect)
+            _check_intrinsics(K_rect, width, height)
+            _check_rotation(R_rect)
+            return Camera(*size, to_delivered @ K_rect, R=R_rect)
+        _check_intrinsics(K_raw, width, height)
         if not any(coefficients):
-            return Camera(*size, K_raw)
+            return Camera(*size, to_delivered @ K_raw)
         if len(coefficients) not in _COEFFICIENTS.get(model, ()):
             raise BadFrameError(
                 'unknown_distortion',
-                f'camera_info has distortion model "{model}" with {len(coefficients)} '
+                f'camera_info has distortion model "{model[:40]}" with {len(coefficients)} '
                 f'coefficients; supported are {", ".join(_COEFFICIENTS)}: rectify the image first',
             )
-        return Camera(*size, K_raw, coefficients, model, R_rect, K_rect)
+        if not all(abs(d) <= _LARGEST_COEFFICIENT for d in coefficients):  # NaN fails too
+            raise _uncalibrated(f'has the distortion coefficients {coefficients}')
+        _check_intrinsics(K_rect, width, height)
+        _check_rotation(R_rect)
+        return Camera(
+            *size, to_delivered @ K_raw, coefficients, model, R_rect, to_delivered @ K_rect
+        )
 
     @staticmethod
     def uncalibrated(width: int, height: int) -> Camera:
@@ -205,7 +208,8 @@ class Camera:
         source = self.distort(xy).reshape(*target.size, 2)
         radius = np.linalg.norm(xy, axis=-1)
         u, v = source[..., 0], source[..., 1]
-        seen = (z > 0) & (radius < self._unfolded_radius(float(np.nanmax(radius))))
+        ahead = z > 0
+        seen = ahead & (radius < self._unfolded_radius(float(radius[ahead].max(initial=0.0))))
         seen &= (u >= -0.5) & (u <= self.width - 0.5) & (v >= -0.5) & (v <= self.height - 0.5)
         source[~seen] = np.nan
         return source
@@ -219,3 +223,52 @@ class Camera:
         u = self.distort(np.stack([radius, np.zeros_like(radius)], axis=1))[:, 0]
         folded = np.flatnonzero(np.diff(u) <= 0)
         return float(radius[folded[0]]) if len(folded) else math.inf
+
+
+def _delivered(
+    width: int, height: int, binning: tuple[int, int], roi: tuple[int, int, int, int]
+) -> tuple[tuple[int, int], Array]:
+    """Return the delivered image's (width, height), and the map from full resolution's pixels."""
+    if not (0 < width <= _LONGEST_SIDE_PX and 0 < height <= _LONGEST_SIDE_PX):
+        raise _uncalibrated(f'is of an image of {width}x{height}')
+    x0, y0, roi_width, roi_height = roi
+    roi_width, roi_height = roi_width or width, roi_height or height
+    bin_x, bin_y = max(binning[0], 1), max(binning[1], 1)
+    size = (roi_width // bin_x, roi_height // bin_y)
+    if x0 < 0 or y0 < 0 or x0 + roi_width > width or y0 + roi_height > height or not all(size):
+        raise BadFrameError(
+            'bad_region',
+            f'camera_info has a region of {roi_width}x{roi_height} at ({x0}, {y0}), binned '
+            f'{bin_x}x{bin_y}, of an image of {width}x{height}: roi and binning must leave a part '
+            'of width and height, which are those of the full resolution',
+        )
+    return size, np.array([[1 / bin_x, 0, -x0 / bin_x], [0, 1 / bin_y, -y0 / bin_y], [0, 0, 1]])
+
+
+def _check_intrinsics(K: Array, width: int, height: int) -> None:
+    focal, centre, side = K.diagonal()[:2], K[:2, 2], np.array([width, height])
+    low, high = _FOCAL_TO_SIDE
+    if not (
+        ((focal >= low * side) & (focal <= high * side)).all()  # NaN fails these
+        and (np.abs(centre) <= _CENTRE_TO_SIDE * side).all()
+        and abs(K[0, 1]) <= focal[0]
+        and tuple(K[1:, 0]) == (0, 0)
+        and tuple(K[2, 1:]) == (0, 1)
+    ):
+        numbers = ' '.join(f'{x:g}' for x in K.ravel())
+        raise _uncalibrated(f'of {width}x{height} has no possible focal length (K or P is {numbers})')
+
+
+def _check_rotation(R: Array) -> None:
+    with np.errstate(over='ignore', invalid='ignore'):
+        off = np.abs(R @ R.T - np.eye(3))
+        if not ((off <= _ROTATION_TOLERANCE).all() and np.linalg.det(R) > 0):
+            numbers = ' '.join(f'{x:g}' for x in R.ravel())
+            raise _uncalibrated(f'has an R that is no rotation ({numbers})')
+
+
+def _uncalibrated(what: str) -> BadFrameError:
+    return BadFrameError(
+        'uncalibrated_camera',
+        f'camera_info {what}: calibrate the camera, or have its driver load a calibration file',
+    )

@@ -226,6 +226,39 @@ class ScaleConfig:
 
 
 @dataclass(frozen=True)
+class LimitsConfig:
+    """What messages may cost at most; what would cost more is refused, with the reason."""
+
+    image_pixels: int = param(
+        36_000_000,
+        'Most pixels of an image (8K has 33 million).',
+        unit='px',
+        minimum=1,
+        maximum=1_000_000_000,
+    )
+    image_aspect: float = param(
+        8.0,
+        'Largest ratio of an image\'s longer side to its shorter one.',
+        minimum=1.0,
+        maximum=1000.0,
+    )
+    network_pixels: int = param(
+        2_500_000,
+        'Most pixels of the network input, whose shorter side is model.input_size; memory and '
+        'time grow faster than it.',
+        unit='px',
+        minimum=196,
+        maximum=1_000_000_000,
+    )
+    points: int = param(
+        5_000_000,
+        'Most points of a cloud or a scan.',
+        minimum=1,
+        maximum=1_000_000_000,
+    )
+
+
+@dataclass(frozen=True)
 class DepthConfig:
     """The depth image."""
 
@@ -300,6 +333,7 @@ class Config:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     depth: DepthConfig = field(default_factory=DepthConfig)
     cloud: CloudConfig = field(default_factory=CloudConfig)
 

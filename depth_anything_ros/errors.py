@@ -23,6 +23,20 @@ class BackendError(DepthAnythingError):
     """A runtime backend is not installed, cannot run the network, or computes something else."""
 
 
+LONGEST_MESSAGE = 500  # characters
+
+
+def one_line(text: str) -> str:
+    """Return a text on one line that can be printed, cut in the middle where it is too long.
+
+    What is quoted in it came from outside and may be of any length and hold any character.
+    """
+    if len(text) > LONGEST_MESSAGE:
+        half = (LONGEST_MESSAGE - 5) // 2
+        text = f'{text[:half]} ... {text[-half:]}'
+    return ''.join(c if c.isprintable() else ' ' for c in text)
+
+
 class BadFrameError(DepthAnythingError):
     """One image, camera model or point cloud cannot be used; the next one may be fine.
 
@@ -31,7 +45,7 @@ class BadFrameError(DepthAnythingError):
     """
 
     def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(one_line(message))
         self.reason = reason
 
 

@@ -149,7 +149,7 @@ class DepthPipeline:
             The wanted outputs on the host; metric ones only when they are metres.
 
         Raises:
-            BadFrameError: the image is not of the camera's size.
+            BadFrameError: the image is not of the camera's size, or too large for the network.
         """
         prediction = self.predict(image, camera)
         return self.measure(
@@ -248,7 +248,11 @@ class DepthPipeline:
     def _preprocessor_for(self, camera: Camera) -> Preprocessor:
         if self._preprocessor is None or camera is not self._camera:
             self._preprocessor = Preprocessor(
-                camera, self.predictor.spec, self.config.model.input_size, self.predictor.device
+                camera,
+                self.predictor.spec,
+                self.config.model.input_size,
+                self.predictor.device,
+                self.config.limits.network_pixels,
             )
             self._camera, self._rays = camera, None
             self._scale.reset()  # another zoom or size: the network's scale is another one

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForDepthEstimation
 
 from depth_anything_ros.camera import Camera
-from depth_anything_ros.ros.bags import depth_plane
+from depth_anything_ros.ros.images import depth_plane
 from depth_anything_ros.ros.messages import encode_camera, encode_image, ns_to_stamp
 from depth_anything_ros.training.augment import to_network
 from depth_anything_ros.training.config import Phase

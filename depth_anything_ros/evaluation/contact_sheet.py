@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depth_anything_ros.camera import Camera
+from depth_anything_ros.errors import BadFrameError, DatasetError
 from depth_anything_ros.evaluation.demo_score import score
-from depth_anything_ros.ros.bags import depth_plane, open_bag, TYPES
-from depth_anything_ros.ros.messages import decode_camera, decode_image, serialized_stamp_ns
+from depth_anything_ros.ros.bags import open_bag, read_serialized, TYPES
+from depth_anything_ros.ros.cdr import stamp_of
+from depth_anything_ros.ros.images import depth_plane
+from depth_anything_ros.ros.messages import decode_camera, decode_image
 
 Picture = NDArray[np.uint8]  # HxWx3 BGR
 Array = NDArray[Any]
@@ -22,6 +29,13 @@ PANEL_WIDTH = 308
 NEAR_M, FAR_M = 1.0, 80.0  # ends of the colour scale of depth, logarithmic
 LARGEST_ERROR = 0.3
 PLAN_RANGE_M = 40.0
+_TYPES = {
+    '/depth/image': 'Image',
+    '/depth/image_rect': 'Image',
+    '/depth/camera_info': 'CameraInfo',
+    '/depth/points': 'PointCloud2',
+    '/truth/depth': 'Image',
+}
 _GRAY, _PAPER, _INK, _ORANGE = (110, 110, 110), (255, 255, 255), (60, 60, 60), (0, 110, 255)
 
 
@@ -33,9 +47,12 @@ def draw_contact_sheet(bag: Path, path: Path, rows: int = 6) -> None:
             truth and error only where it has truth/depth.
         path: of the picture.
         rows: how many frames.
+
+    Raises:
+        DatasetError: the bag has no depth image, or is corrupt.
     """
-    frames = _read(bag, rows)
-    with_truth = any('/truth/depth' in frame for frame in frames)
+    frames = [_decoded(bag, frame) for frame in _read(bag, rows)]
+    with_truth = any(frame.truth_m is not None for frame in frames)
     titles = ['image', f'depth, {NEAR_M:g} (red) to {FAR_M:g} m (blue)']
     if with_truth:
         titles += ['truth', f'relative error, 0 (black) to {LARGEST_ERROR:.0%} (white)']
@@ -49,18 +66,20 @@ def draw_contact_sheet(bag: Path, path: Path, rows: int = 6) -> None:
 
 def _read(bag: Path, count: int) -> list[dict[str, Any]]:
     """Return count times topic -> message, of equal stamps."""
-    wanted = (
-        '/depth/image', '/depth/image_rect', '/depth/camera_info', '/depth/points', '/truth/depth'
-    )
     with open_bag(bag) as reader:
-        connections = [c for c in reader.connections if c.topic in wanted]
+        connections = [
+            c for c in reader.connections
+            if c.topic in _TYPES and c.msgtype == f'sensor_msgs/msg/{_TYPES[c.topic]}'
+        ]
         by_stamp: dict[int, dict[str, Any]] = {}
         # The recorded depth says which frames; the rest is read only for those.
         depth = [c for c in connections if c.topic == '/depth/image']
-        stamps = [serialized_stamp_ns(data) for _, _, data in reader.messages(depth)]
+        stamps = [stamp_of(data) for _, _, data in read_serialized(reader, depth)]
+        if not stamps:
+            raise DatasetError(f'{bag} has no /depth/image: record the outputs of the node')
         chosen = {stamps[i] for i in np.linspace(0, len(stamps) - 1, count).round().astype(int)}
-        for connection, _, data in reader.messages(connections):
-            stamp_ns = serialized_stamp_ns(data)
+        for connection, _, data in read_serialized(reader, connections):
+            stamp_ns = stamp_of(data)
             if stamp_ns in chosen:
                 message = TYPES.deserialize_cdr(data, connection.msgtype)
                 by_stamp.setdefault(stamp_ns, {})[connection.topic] = message
@@ -68,14 +87,52 @@ def _read(bag: Path, count: int) -> list[dict[str, Any]]:
     return [frame for _, frame in sorted(by_stamp.items()) if complete <= set(frame)]
 
 
-def _panels(frame: dict[str, Any], with_truth: bool) -> list[Picture]:
-    depth_m = depth_plane(frame['/depth/image'])
-    image = np.ascontiguousarray(decode_image(frame['/depth/image_rect'])[..., ::-1])
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """What a row shows; None where the bag has none."""
+
+    image: Picture
+    depth_m: Array
+    camera: Camera
+    truth_m: Array | None
+    cloud: Array | None
+
+
+def _decoded(bag: Path, frame: dict[str, Any]) -> _Frame:
+    """Take the messages of one stamp apart, all of them of one size."""
+    size: tuple[int, ...] | None = None
+
+    def decoded(topic: str, decode: Callable[[Any], Any], shape: Callable[[Any], Any]) -> Any:
+        nonlocal size
+        if topic not in frame:
+            return None
+        try:
+            found = decode(frame[topic])
+        except BadFrameError as error:
+            raise DatasetError(f'{bag} is corrupt at {topic}: {error}') from error
+        size = size or shape(found)
+        if shape(found) != size:
+            raise DatasetError(
+                f'{bag}: {topic} is {shape(found)}, but /depth/image is {size}: record it again'
+            )
+        return found
+
+    depth_m = decoded('/depth/image', depth_plane, np.shape)
+    image = decoded('/depth/image_rect', decode_image, lambda image: image.shape[:2])
+    return _Frame(
+        np.ascontiguousarray(image[..., ::-1]),
+        depth_m,
+        decoded('/depth/camera_info', partial(decode_camera, rectified=True), lambda c: c.size),
+        decoded('/truth/depth', depth_plane, np.shape),
+        decoded('/depth/points', _grid, lambda points: size),  # with a stride of its own
+    )
+
+
+def _panels(frame: _Frame, with_truth: bool) -> list[Picture]:
+    image, depth_m, truth_m = frame.image, frame.depth_m, frame.truth_m
     size = (PANEL_WIDTH, round(PANEL_WIDTH * image.shape[0] / image.shape[1]))
     panels = [image, colour_depth(depth_m)]
-    truth_m = None
-    if '/truth/depth' in frame:
-        truth_m = depth_plane(frame['/truth/depth'])
+    if truth_m is not None:
         panels += [colour_depth(truth_m), colour_error(depth_m, truth_m)]
     elif with_truth:
         panels += [np.full_like(image, 255)] * 2
@@ -83,10 +140,8 @@ def _panels(frame: dict[str, Any], with_truth: bool) -> list[Picture]:
     if truth_m is not None:
         found = score(depth_m, truth_m)
         _write(panels[3], f'AbsRel {found.abs_rel:.3f}  delta1 {found.delta1:.3f}', (6, 16))
-    camera = decode_camera(frame['/depth/camera_info'], rectified=True)
-    true_points = None if truth_m is None else camera.rays() * truth_m[..., None]
-    cloud = frame.get('/depth/points')
-    panels.append(plan(size, _grid(cloud) if cloud else None, true_points))
+    true_points = None if truth_m is None else frame.camera.rays() * truth_m[..., None]
+    panels.append(plan(size, frame.cloud, true_points))
     return [np.pad(p, ((2, 2), (2, 2), (0, 0)), constant_values=255) for p in panels]
 
 
@@ -160,9 +215,16 @@ def plan(size: tuple[int, int], cloud: Array | None, truth: Array | None) -> Pic
 
 
 def _grid(message: Any) -> Array:
-    """Return x y z of an organised float32 cloud."""
+    """Return x y z of an organised float32 cloud of ours, rows x columns x 3."""
+    step, size = int(message.point_step), int(message.height) * int(message.width)
+    if step % 4 or step < 12 or len(message.data) != size * step:
+        raise BadFrameError(
+            'truncated_points',
+            f'cloud of {message.height}x{message.width} points of {step} bytes has '
+            f'{len(message.data)}',
+        )
     values = np.frombuffer(message.data, '<f4')
-    return values.reshape(message.height, message.width, -1)[..., :3]
+    return values.reshape(message.height, message.width, step // 4)[..., :3]
 
 
 def _titles(titles: list[str]) -> Picture:

@@ -22,7 +22,9 @@ from depth_anything_ros.errors import BadFrameError
 from depth_anything_ros.network.spec import ModelSpec
 
 
-def network_size(height: int, width: int, input_size: int, multiple: int) -> tuple[int, int]:
+def network_size(
+    height: int, width: int, input_size: int, multiple: int, limit: float = math.inf
+) -> tuple[int, int]:
     """Return the network's (height, width) for an image, the "lower bound" rule.
 
     Args:
@@ -30,10 +32,14 @@ def network_size(height: int, width: int, input_size: int, multiple: int) -> tup
         width: image width in pixels.
         input_size: least length of the shorter side in pixels.
         multiple: patch size; both sides become multiples of it.
+        limit: most pixels.
 
     Returns:
         Both sides scaled by max(input_size / height, input_size / width), rounded to the nearest
         multiple, or up where the nearest would be shorter than input_size.
+
+    Raises:
+        BadFrameError: these are more pixels than the limit.
     """
     scale = max(input_size / height, input_size / width)
 
@@ -41,7 +47,15 @@ def network_size(height: int, width: int, input_size: int, multiple: int) -> tup
         rounded = round(scale * side / multiple) * multiple
         return rounded if rounded >= input_size else math.ceil(scale * side / multiple) * multiple
 
-    return fit(height), fit(width)
+    rows, columns = fit(height), fit(width)
+    if rows * columns > limit:
+        raise BadFrameError(
+            'image_too_large',
+            f'an image of {width}x{height} makes a network input of {columns}x{rows}, more pixels '
+            f'than limits.network_pixels ({limit}): lower model.input_size, cut the image, or '
+            'raise that',
+        )
+    return rows, columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +83,12 @@ class Preprocessor:
     """
 
     def __init__(
-        self, camera: Camera, spec: ModelSpec, input_size: int, device: torch.device
+        self,
+        camera: Camera,
+        spec: ModelSpec,
+        input_size: int,
+        device: torch.device,
+        limit: float = math.inf,
     ) -> None:
         """Compute the sampling grids.
 
@@ -78,11 +97,17 @@ class Preprocessor:
             spec: what the network expects (mean, std, size, multiple).
             input_size: shorter side of the network input in pixels; 0 takes the model's own.
             device: where images go.
+            limit: most pixels of the network input.
+
+        Raises:
+            BadFrameError: the network input would have more pixels.
         """
         self.camera = camera
         self.rectified = camera.rectified()
         self._device = device
-        self._size = network_size(*camera.size, input_size or spec.input_size, spec.multiple)
+        self._size = network_size(
+            *camera.size, input_size or spec.input_size, spec.multiple, limit
+        )
         self.network_camera = self.rectified.scaled(self._size[1], self._size[0])
         mean, std = (
             torch.tensor(x, device=device).view(1, 3, 1, 1) * 255 for x in (spec.mean, spec.std)

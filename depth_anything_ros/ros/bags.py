@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-import struct
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rosbags.interfaces import (
     Connection,
     Qos,
@@ -31,60 +29,13 @@ from rosbags.rosbag2 import (
 )
 from rosbags.typesys import get_typestore, Stores
 
-from depth_anything_ros.errors import BadFrameError, DatasetError
+from depth_anything_ros.errors import BadFrameError, DatasetError, one_line
 from depth_anything_ros.poses import Matrix
-from depth_anything_ros.ros.messages import (
-    decode_image,
-    NANOSECONDS,
-    ns_to_stamp,
-    stamp_layout,
-    transform_to_matrix,
-)
+from depth_anything_ros.ros.cdr import check_cdr, stamp_of
+from depth_anything_ros.ros.messages import decode_image, ns_to_stamp, transform_to_matrix
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 _FOREVER = QosTime(9223372036, 854775807)  # rclcpp's infinite duration
-
-DEPTH_ENCODINGS = {'32FC1': 'f4', '16UC1': 'u2'}  # -> sample type; metres and millimetres
-
-
-def depth_plane(message: Any) -> NDArray[np.float32]:
-    """Return a depth image message as HxW float32 in metres.
-
-    Args:
-        message: 32FC1 in metres, returned as it is, or 16UC1 in millimetres, of which 0 becomes
-            NaN (REP 118).
-
-    Raises:
-        BadFrameError: it has another encoding, or the data do not fit the header.
-    """
-    if message.encoding not in DEPTH_ENCODINGS:
-        raise BadFrameError(
-            'unsupported_encoding',
-            f'image encoding "{message.encoding}" is no depth; supported are '
-            f'{", ".join(DEPTH_ENCODINGS)}',
-        )
-    order = '>' if message.is_bigendian else '<'
-    dtype = np.dtype(order + DEPTH_ENCODINGS[message.encoding])
-    height, width, step = int(message.height), int(message.width), int(message.step)
-    if not (0 < width * dtype.itemsize <= step and 0 < height * step <= len(message.data)):
-        raise BadFrameError(
-            'truncated_image',
-            f'depth image of {width}x{height} {message.encoding} with step {step} has only '
-            f'{len(message.data)} bytes of data',
-        )
-    stored: NDArray[Any] = np.ndarray(
-        (height, width), dtype, memoryview(message.data), strides=(step, dtype.itemsize)
-    )
-    values: NDArray[np.float32] = stored.astype(np.float32, copy=False)
-    return np.where(values > 0, values / 1000, np.nan) if dtype.kind == 'u' else values
-
-
-def restamped(data: bytes | memoryview, stamp_ns: int) -> bytes:
-    """Return a serialised message that begins with a header, with another stamp."""
-    changed = bytearray(data)
-    struct.pack_into(stamp_layout(data), changed, 4, *divmod(stamp_ns, NANOSECONDS))
-    return bytes(changed)
-
 
 @dataclass(frozen=True)
 class Sensors:
@@ -187,6 +138,35 @@ def _sibling(image_topic: str, infos: list[Connection]) -> str | None:
     return next((c.topic for c in infos if c.topic == wanted), None)
 
 
+def read_serialized(
+    bag: Reader, connections: list[Connection]
+) -> Iterator[tuple[Connection, int, bytes]]:
+    """Read messages as they were recorded, checked but not taken apart.
+
+    Yields:
+        Connection, time of recording in nanoseconds, and the message in CDR.
+
+    Raises:
+        DatasetError: the bag or a message in it is corrupt.
+    """
+    if not connections:
+        return  # of none, rosbags reads all
+    topic = connections[0].topic
+    try:
+        for connection, time_ns, data in bag.messages(connections):
+            topic = connection.topic
+            name = _name(connection)
+            check_cdr(data, name)
+            if name != 'TFMessage':  # which has no stamp of its own
+                stamp_of(data)
+            yield connection, time_ns, data
+    except Exception as error:  # see open_bag()
+        raise DatasetError(
+            f'{bag.path} is corrupt at {topic} ({_reason(error)}): cut that part out, or record it '
+            'again'
+        ) from error
+
+
 def read_messages(bag: Reader, connections: list[Connection]) -> Iterator[tuple[str, Any]]:
     """Read messages as they were recorded.
 
@@ -196,21 +176,17 @@ def read_messages(bag: Reader, connections: list[Connection]) -> Iterator[tuple[
     Raises:
         DatasetError: the bag or a message in it is corrupt.
     """
-    topic = connections[0].topic
-    try:
-        for connection, _, data in bag.messages(connections):
-            topic = connection.topic
-            yield topic, TYPES.deserialize_cdr(data, connection.msgtype)
-    except Exception as error:  # see open_bag()
-        raise DatasetError(
-            f'{bag.path} is corrupt at {topic} ({_reason(error)}): cut that part out, or record it '
-            'again'
-        ) from error
+    for connection, _, data in read_serialized(bag, connections):
+        yield connection.topic, TYPES.deserialize_cdr(data, connection.msgtype)
+
+
+def _name(connection: Connection) -> str:
+    return connection.msgtype.rpartition('/')[2]
 
 
 def _reason(error: Exception) -> str:
     """Return in one line what an error says, or its name where it says nothing."""
-    return ' '.join(str(error).split()) or type(error).__name__
+    return one_line(' '.join(str(error).split())) or type(error).__name__
 
 
 def first_message(bag: Reader, connection: Connection) -> Any:
@@ -251,14 +227,18 @@ def find_colour_image(bag: Reader) -> tuple[Connection, Any]:
 
 def _static_transforms(bag: Reader) -> dict[tuple[str, str], Matrix]:
     """Return (parent, child) -> pose of the child in the parent."""
-    connections = [c for c in bag.connections if c.topic.endswith('/tf_static')]
-    if not connections:
-        return {}
+    connections = [
+        c for c in bag.connections
+        if c.topic.endswith('/tf_static') and c.msgtype == 'tf2_msgs/msg/TFMessage'
+    ]
     found = {}
-    for connection, _, data in bag.messages(connections):
-        message: Any = TYPES.deserialize_cdr(data, connection.msgtype)
+    for topic, message in read_messages(bag, connections):
         for t in message.transforms:
-            found[t.header.frame_id, t.child_frame_id] = transform_to_matrix(t.transform)
+            try:
+                pose = transform_to_matrix(t.transform)
+            except BadFrameError as error:
+                raise DatasetError(f'{bag.path}: {topic} is corrupt: {error}') from error
+            found[t.header.frame_id, t.child_frame_id] = pose
     return found
 
 

@@ -1,17 +1,17 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages <-> arrays, and nothing else.
+"""Messages <-> arrays, and nothing else: the boundary of everything that comes from outside.
 
-Decoders read attributes, so rclpy and rosbags messages take the same path; encoders return the
-values of a message's fields. This is the one seam behind which cv_bridge and sensor_msgs_py work
-where they are installed, and OpenCV and the pointcloud2 package elsewhere.
+What is decoded here, by the modules that it hands on, is either valid or refused with a
+BadFrameError that names cause and cure, whatever bytes came, in bounded time and memory. Decoders
+read attributes, so rclpy and rosbags messages take the same path; encoders return the values of a
+message's fields.
 """
 
 from __future__ import annotations
 
 import array
-from importlib import import_module
-import struct
+import math
 from typing import Any
 
 import cv2
@@ -22,67 +22,45 @@ from depth_anything_ros.camera import Camera
 from depth_anything_ros.errors import BadFrameError
 from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.poses import pose_to_matrix
+from depth_anything_ros.ros.bridge import decode_image
+from depth_anything_ros.ros.cdr import check_cdr, checked_stamp, NANOSECONDS, stamp_of
+from depth_anything_ros.ros.points import decode_points, decode_scan
 
-try:
-    from cv_bridge import CvBridge
-
-    import_module('cv_bridge.boost.cv_bridge_boost')  # its errors are swallowed by the line above
-except (ImportError, AttributeError, SystemError):  # its compiled half breaks under NumPy 2
-    CvBridge = None
-try:
-    from sensor_msgs_py.point_cloud2 import dtype_from_fields
-except ImportError:
-    from pointcloud2 import dtype_from_fields
-
-NANOSECONDS = 1_000_000_000
-
-# Encoding -> (channels as stored, sample type, OpenCV conversion to RGB or None when it is RGB).
-_ENCODINGS: dict[str, tuple[int, str, int | None]] = {
-    'rgb8': (3, 'u1', None),
-    'bgr8': (3, 'u1', cv2.COLOR_BGR2RGB),
-    'rgba8': (4, 'u1', cv2.COLOR_RGBA2RGB),
-    'bgra8': (4, 'u1', cv2.COLOR_BGRA2RGB),
-    'mono8': (1, 'u1', cv2.COLOR_GRAY2RGB),
-    '8UC1': (1, 'u1', cv2.COLOR_GRAY2RGB),
-    '8UC3': (3, 'u1', cv2.COLOR_BGR2RGB),
-    '8UC4': (4, 'u1', cv2.COLOR_BGRA2RGB),
-    'rgb16': (3, 'u2', None),
-    'bgr16': (3, 'u2', cv2.COLOR_BGR2RGB),
-    'rgba16': (4, 'u2', cv2.COLOR_RGBA2RGB),
-    'bgra16': (4, 'u2', cv2.COLOR_BGRA2RGB),
-    'mono16': (1, 'u2', cv2.COLOR_GRAY2RGB),
-    # ROS names a Bayer pattern by its first row, OpenCV by its second.
-    'bayer_rggb8': (1, 'u1', cv2.COLOR_BayerBG2RGB),
-    'bayer_bggr8': (1, 'u1', cv2.COLOR_BayerRG2RGB),
-    'bayer_gbrg8': (1, 'u1', cv2.COLOR_BayerGR2RGB),
-    'bayer_grbg8': (1, 'u1', cv2.COLOR_BayerGB2RGB),
-    'bayer_rggb16': (1, 'u2', cv2.COLOR_BayerBG2RGB),
-    'bayer_bggr16': (1, 'u2', cv2.COLOR_BayerRG2RGB),
-    'bayer_gbrg16': (1, 'u2', cv2.COLOR_BayerGR2RGB),
-    'bayer_grbg16': (1, 'u2', cv2.COLOR_BayerGB2RGB),
-    'yuv422': (2, 'u1', cv2.COLOR_YUV2RGB_UYVY),
-    'uyvy': (2, 'u1', cv2.COLOR_YUV2RGB_UYVY),
-    'yuv422_yuy2': (2, 'u1', cv2.COLOR_YUV2RGB_YUYV),
-    'yuyv': (2, 'u1', cv2.COLOR_YUV2RGB_YUYV),
-    'nv21': (1, 'u1', cv2.COLOR_YUV2RGB_NV21),
-    'nv24': (1, 'u1', cv2.COLOR_YUV2RGB_NV12),
-}
-_CV_BRIDGE_LACKS = ('nv21', 'nv24', 'uyvy', 'yuyv')
-# Semi-planar encodings: rows of samples stored per image row.
-_PLANE_ROWS = {'nv21': 1.5, 'nv24': 3.0}
-
-_TIME_FIELDS = {
-    't': 1e-9,  # Ouster: ns since the start of the scan
-    'offset_time': 1e-9,  # Livox: ns since the start of the scan
-    'time': 1.0,  # Velodyne: s relative to the stamp
-    'timestamp': 1.0,  # Hesai, RoboSense: absolute s
-}
-_RING_FIELDS = ('ring', 'channel', 'line')
+__all__ = [
+    'decode_camera',
+    'decode_image',
+    'decode_points',
+    'decode_scan',
+    'deserialize',
+    'encode_camera',
+    'encode_cloud',
+    'encode_image',
+    'encode_jpeg',
+    'encode_points',
+    'NANOSECONDS',
+    'ns_to_stamp',
+    'serialized_stamp_ns',
+    'stamp_to_ns',
+    'transform_to_matrix',
+]
 
 
 def stamp_to_ns(stamp: Any) -> int:
-    """Return a builtin_interfaces/Time as nanoseconds."""
-    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+    """Return a builtin_interfaces/Time as nanoseconds.
+
+    Raises:
+        BadFrameError: it is no time: before 1970, or with a second or more of nanoseconds.
+    """
+    return checked_stamp(int(stamp.sec), int(stamp.nanosec))
+
+
+def serialized_stamp_ns(data: bytes | memoryview) -> int:
+    """Return the stamp in nanoseconds of a serialised message that begins with a header.
+
+    Raises:
+        BadFrameError: the data are too short, or the stamp is no time.
+    """
+    return stamp_of(data)
 
 
 def deserialize(data: bytes, kind: Any) -> Any:
@@ -95,116 +73,18 @@ def deserialize(data: bytes, kind: Any) -> Any:
     Raises:
         BadFrameError: the bytes are no such message.
     """
+    from rclpy._rclpy_pybind11 import RMWError
     from rclpy.serialization import deserialize_message
 
+    check_cdr(data, kind.__name__)
     try:
         return deserialize_message(data, kind)
-    except Exception as error:  # of a base that rclpy does not hand out
+    except RMWError as error:
         raise BadFrameError(
-            'undecodable_message', f'bytes that are no {kind.__name__} arrived ({error}): drop'
+            'undecodable_message',
+            f'{len(data)} bytes arrived as {kind.__name__} that are none ({error}): see what '
+            'publishes there',
         ) from error
-
-
-def serialized_stamp_ns(data: bytes | memoryview) -> int:
-    """Return the stamp in nanoseconds of a serialised message that begins with a header."""
-    seconds, nanoseconds = struct.unpack_from(stamp_layout(data), data, 4)
-    return int(seconds * NANOSECONDS + nanoseconds)
-
-
-def stamp_layout(data: bytes | memoryview) -> str:
-    """Return how the stamp after CDR's four bytes is packed; the second of them says the order."""
-    return '<iI' if data[1] & 1 else '>iI'
-
-
-def decode_image(message: Any) -> NDArray[np.uint8]:
-    """Decode a sensor_msgs/Image or CompressedImage.
-
-    Args:
-        message: Image in any encoding of the table above, or CompressedImage (JPEG, PNG, ...).
-
-    Returns:
-        HxWx3 uint8 RGB.
-
-    Raises:
-        BadFrameError: the encoding is no colour or gray image, or the data do not fit the header.
-    """
-    if not hasattr(message, 'encoding'):
-        return _decode_compressed(message)
-    if CvBridge is not None and message.encoding not in _CV_BRIDGE_LACKS:
-        return decode_with_cv_bridge(message)
-    return decode_with_opencv(message)
-
-
-def decode_with_cv_bridge(message: Any) -> NDArray[np.uint8]:
-    """Decode an Image on a ROS machine; see decode_image()."""
-    _check_size(message)
-    if message.encoding == '8UC1':
-        message.encoding = 'mono8'  # cv_bridge has no conversion from untyped encodings
-    elif message.encoding in ('8UC3', '8UC4'):
-        message.encoding = 'bgr8' if message.encoding == '8UC3' else 'bgra8'
-    return np.ascontiguousarray(CvBridge().imgmsg_to_cv2(message, desired_encoding='rgb8'))
-
-
-def decode_with_opencv(message: Any) -> NDArray[np.uint8]:
-    """Decode an Image anywhere; see decode_image()."""
-    channels, sample, conversion = _check_size(message)
-    height, width = int(message.height), int(message.width)
-    dtype = np.dtype(sample).newbyteorder('>' if message.is_bigendian else '<')
-    rows = int(height * _PLANE_ROWS.get(message.encoding, 1.0))
-    step = int(message.step)
-    if message.encoding == 'nv24':
-        return _decode_nv24(message, height, width)
-    pixels = np.ndarray(
-        (rows, width, channels),
-        dtype,
-        buffer=memoryview(message.data),
-        strides=(step, channels * dtype.itemsize, dtype.itemsize),
-    )
-    pixels = np.ascontiguousarray(pixels, dtype=np.dtype(sample))
-    image: Any = pixels if conversion is None else cv2.cvtColor(pixels, conversion)
-    if sample == 'u2':
-        image = cv2.convertScaleAbs(image, alpha=255 / 65535)  # as cv_bridge does
-    rgb: NDArray[np.uint8] = image.reshape(height, width, 3)
-    return rgb
-
-
-def _check_size(message: Any) -> tuple[int, str, int | None]:
-    if message.encoding not in _ENCODINGS:
-        raise BadFrameError(
-            'unsupported_encoding',
-            f'image encoding "{message.encoding}" is not a colour or gray image; supported are '
-            f'{", ".join(_ENCODINGS)}',
-        )
-    channels, sample, _ = _ENCODINGS[message.encoding]
-    row = int(message.width) * channels * np.dtype(sample).itemsize
-    rows = int(int(message.height) * _PLANE_ROWS.get(message.encoding, 1.0))
-    if not (0 < row <= message.step and 0 < rows and len(message.data) >= rows * message.step):
-        raise BadFrameError(
-            'truncated_image',
-            f'image of {message.width}x{message.height} {message.encoding} with step '
-            f'{message.step} has only {len(message.data)} bytes of data',
-        )
-    return _ENCODINGS[message.encoding]
-
-
-def _decode_nv24(message: Any, height: int, width: int) -> NDArray[np.uint8]:
-    """Decode full-resolution chroma by the 4:2:0 conversion, so that all YUV agree in range."""
-    data = np.frombuffer(memoryview(message.data), np.uint8, height * width * 3)
-    luma = data[: height * width].reshape(height, width)
-    chroma = data[height * width :].reshape(height, width, 2)[::2, ::2]
-    rgb = cv2.cvtColorTwoPlane(luma, np.ascontiguousarray(chroma), cv2.COLOR_YUV2RGB_NV12)
-    return np.asarray(rgb, np.uint8)
-
-
-def _decode_compressed(message: Any) -> NDArray[np.uint8]:
-    data = np.frombuffer(memoryview(message.data), np.uint8)
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(data, flags) if len(data) else None
-    if image is None:
-        raise BadFrameError(
-            'undecodable_image', f'compressed image of format "{message.format}" cannot be decoded'
-        )
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def decode_camera(message: Any, rectified: bool) -> Camera:
@@ -215,7 +95,7 @@ def decode_camera(message: Any, rectified: bool) -> Camera:
         rectified: whether that image has been rectified already.
 
     Raises:
-        BadFrameError: the camera is uncalibrated or of an unknown distortion model.
+        BadFrameError: the numbers describe no camera, or one of an unknown distortion model.
     """
     roi = message.roi
     # Upper case in ROS 1 bags.
@@ -225,77 +105,12 @@ def decode_camera(message: Any, rectified: bool) -> Camera:
         int(message.height),
         K,
         D,
-        message.distortion_model,
+        str(message.distortion_model),
         R,
         P,
         (int(message.binning_x), int(message.binning_y)),
         (int(roi.x_offset), int(roi.y_offset), int(roi.width), int(roi.height)),
         rectified,
-    )
-
-
-def decode_points(message: Any) -> SensorPoints:
-    """Decode a sensor_msgs/PointCloud2 of any field layout that has x, y and z.
-
-    Returns:
-        The finite points in metres in the sensor frame, with ring and per-point time (seconds
-        after the stamp) where the cloud has them.
-
-    Raises:
-        BadFrameError: x, y or z is missing, or the data do not fit the header.
-    """
-    dtype = dtype_from_fields(message.fields, point_step=int(message.point_step))
-    height, width = int(message.height), int(message.width)
-    names = dtype.names or ()
-    if not {'x', 'y', 'z'} <= set(names):
-        raise BadFrameError('points_without_xyz', f'point cloud has no x, y, z but {names}')
-    needed = (height - 1) * int(message.row_step) + width * dtype.itemsize
-    if height * width and len(message.data) < needed:
-        raise BadFrameError(
-            'truncated_points', f'point cloud of {height}x{width} lacks data: {len(message.data)}'
-        )
-    if message.is_bigendian:
-        dtype = dtype.newbyteorder('>')
-    cloud = np.ndarray(
-        (height, width),
-        dtype,
-        buffer=memoryview(message.data) if height * width else None,
-        strides=(int(message.row_step), dtype.itemsize),
-    ).ravel()
-    xyz_m = np.stack([cloud[axis] for axis in 'xyz'], axis=-1).astype(np.float32)
-    finite = np.isfinite(xyz_m).all(axis=1)
-    stamp_ns = stamp_to_ns(message.header.stamp)
-    ring = next((cloud[name] for name in _RING_FIELDS if name in names), None)
-    time_s = next(
-        (cloud[name] * unit for name, unit in _TIME_FIELDS.items() if name in names), None
-    )
-    if time_s is not None:
-        time_s = time_s.astype(np.float64)
-        if 'timestamp' in names and len(time_s) and np.nanmin(time_s) > 1e6:  # absolute
-            time_s = time_s - stamp_ns / NANOSECONDS
-    return SensorPoints(
-        xyz_m[finite],
-        stamp_ns,
-        message.header.frame_id,
-        None if time_s is None else time_s[finite],
-        None if ring is None else ring[finite].astype(np.int64),
-    )
-
-
-def decode_scan(message: Any) -> SensorPoints:
-    """Decode a sensor_msgs/LaserScan into the points of one ring at z = 0 of its frame."""
-    ranges_m = np.asarray(message.ranges, dtype=np.float64)
-    angles = message.angle_min + message.angle_increment * np.arange(len(ranges_m))
-    hit = (ranges_m >= message.range_min) & (ranges_m <= message.range_max)
-    xyz_m = np.stack(
-        [ranges_m * np.cos(angles), ranges_m * np.sin(angles), np.zeros_like(angles)], axis=-1
-    )
-    return SensorPoints(
-        xyz_m[hit].astype(np.float32),
-        stamp_to_ns(message.header.stamp),
-        message.header.frame_id,
-        (np.arange(len(ranges_m)) * float(message.time_increment))[hit],
-        np.zeros(int(hit.sum()), dtype=np.int64),
     )
 
 
@@ -391,6 +206,17 @@ def _bytes(values: NDArray[Any]) -> array.array[int]:
 
 
 def transform_to_matrix(transform: Any) -> NDArray[np.float64]:
-    """Return a geometry_msgs/Transform as a 4x4 matrix."""
+    """Return a geometry_msgs/Transform as a 4x4 matrix.
+
+    Raises:
+        BadFrameError: its numbers are not finite, or the quaternion is no rotation.
+    """
     t, q = transform.translation, transform.rotation
-    return pose_to_matrix((t.x, t.y, t.z, q.x, q.y, q.z, q.w))
+    pose = (t.x, t.y, t.z, q.x, q.y, q.z, q.w)
+    if not (np.isfinite(pose).all() and 0.9 < math.hypot(*pose[3:]) < 1.1):
+        raise BadFrameError(
+            'bad_transform',
+            f'transform {pose} is none: its publisher must send finite numbers and a unit '
+            'quaternion',
+        )
+    return pose_to_matrix(pose)

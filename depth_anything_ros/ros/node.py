@@ -267,10 +267,14 @@ class DepthNode(LifecycleNode):
         if self._worker is not None:
             self._worker.submit(data)
 
-    def _on_points(self, kind: Any, decode: Callable[[Any], SensorPoints], data: bytes) -> None:
-        self._points.add(
-            serialized_stamp_ns(data), data, lambda data: decode(deserialize(data, kind))
-        )
+    def _on_points(self, kind: Any, decode: Callable[..., SensorPoints], data: bytes) -> None:
+        limits = self._config.limits
+        try:
+            self._points.add(
+                serialized_stamp_ns(data), data, lambda data: decode(deserialize(data, kind), limits)
+            )
+        except BadFrameError as error:
+            self._refuse(error)
 
     def _apply(self, config: Config) -> None:
         self._config = config
@@ -284,20 +288,21 @@ class DepthNode(LifecycleNode):
         wanted = self._outputs.wanted()
         if wanted is None:
             return
-        config, stamp_ns = self._config, serialized_stamp_ns(data)
-        if 0 < config.max_age < (self._now_ns() - stamp_ns) / 1e9:
-            self._drop('too_old')
-            return
+        config = self._config
+        # Whatever else is missing or broken, the picture and relative depth go on without metres.
+        missing: list[str] = []
         try:
+            stamp_ns = serialized_stamp_ns(data)
+            if 0 < config.max_age < (self._now_ns() - stamp_ns) / 1e9:
+                self._drop('too_old')
+                return
             message = deserialize(data, self._image_kind)
-            image = decode_image(message)
+            image = decode_image(message, config.limits)
+            camera = self._camera_of(image, stamp_ns, missing)
+            prediction = self._pipeline.predict(image, camera)
         except BadFrameError as error:
             self._refuse(error)
             return
-        # Whatever else is missing or broken, the picture and relative depth go on without metres.
-        missing: list[str] = []
-        camera = self._camera_of(image, stamp_ns, missing)
-        prediction = self._pipeline.predict(image, camera)
         points, T_camera_sensor = self._points_for(message.header.frame_id, stamp_ns, missing)
         ground = self._ground_for(camera, message.header.frame_id, stamp_ns, missing)
         frame = self._pipeline.measure(

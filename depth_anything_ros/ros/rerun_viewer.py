@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from depth_anything_ros.errors import DepthAnythingError
-from depth_anything_ros.ros.bags import depth_plane
+from depth_anything_ros.ros.images import depth_plane
 from depth_anything_ros.ros.messages import decode_camera, decode_image, stamp_to_ns
 
 

@@ -39,7 +39,8 @@ from depth_anything_ros.errors import DepthAnythingError
 from depth_anything_ros.evaluation.contact_sheet import draw_contact_sheet
 from depth_anything_ros.evaluation.demo_score import DemoScore
 from depth_anything_ros.poses import matrix_to_pose
-from depth_anything_ros.ros.bags import BagWriter, depth_plane, find_sensors
+from depth_anything_ros.ros.bags import BagWriter, find_sensors
+from depth_anything_ros.ros.images import depth_plane
 from depth_anything_ros.ros.messages import stamp_to_ns
 from depth_anything_ros.ros.running import running_node
 from depth_anything_ros.tools.play_bag import topic_types

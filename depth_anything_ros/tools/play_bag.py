@@ -16,10 +16,12 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
 
-from depth_anything_ros.errors import DepthAnythingError
-from depth_anything_ros.ros.bags import find_sensors, open_bag, restamped, Sensors
-from depth_anything_ros.ros.messages import NANOSECONDS, serialized_stamp_ns
+from depth_anything_ros.errors import DatasetError, DepthAnythingError
+from depth_anything_ros.ros.bags import find_sensors, open_bag, read_serialized, Sensors
+from depth_anything_ros.ros.cdr import NANOSECONDS, restamped, stamp_of
 from depth_anything_ros.ros.running import running_node, wait_for_listener
+
+LONGEST_LEAP_S = 10.0  # of a stamp against the time of recording, from one message to the next
 
 
 def topic_types(sensors: Sensors) -> dict[str, Any]:
@@ -44,14 +46,24 @@ def play(path: str, sensors: Sensors, node: Node, stop: threading.Event) -> None
     with open_bag(path) as bag:
         connections = [c for c in bag.connections if c.topic in publishers]
         images = [c for c in connections if c.topic == sensors.image_topic]
-        _, _, data = next(bag.messages(images))
-        shift_ns = time.time_ns() - serialized_stamp_ns(data)
-        for connection, _, data in bag.messages(connections):
-            stamp_ns = serialized_stamp_ns(data) + shift_ns
+        _, _, data = next(read_serialized(bag, images))
+        shift_ns = time.time_ns() - stamp_of(data)
+        last: dict[str, tuple[int, int]] = {}
+        for connection, recorded_ns, data in read_serialized(bag, connections):
+            topic, stamp_ns = connection.topic, stamp_of(data)
+            before = last.get(topic, (stamp_ns, recorded_ns))
+            last[topic] = stamp_ns, recorded_ns
+            leap_s = ((stamp_ns - before[0]) - (recorded_ns - before[1])) / NANOSECONDS
+            if leap_s > LONGEST_LEAP_S:
+                raise DatasetError(
+                    f'{path} is corrupt at {topic}: a stamp leaps {leap_s:.0f} s ahead of the '
+                    'recording: cut that part out, or record it again'
+                )
+            stamp_ns += shift_ns
             early_s = (stamp_ns - time.time_ns()) / NANOSECONDS if connection in images else 0.0
             if stop.wait(max(0.0, early_s)):
                 return
-            publishers[connection.topic].publish(restamped(data, stamp_ns))
+            publishers[topic].publish(restamped(data, stamp_ns))
 
 
 def main(args: list[str] | None = None) -> int:

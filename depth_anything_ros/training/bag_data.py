@@ -22,14 +22,13 @@ from rosbags.rosbag2 import Reader
 
 from depth_anything_ros.errors import BadFrameError, DatasetError
 from depth_anything_ros.ros.bags import (
-    DEPTH_ENCODINGS,
-    depth_plane,
     find_colour_image,
     first_message,
     of_type,
     open_bag,
     read_messages,
 )
+from depth_anything_ros.ros.images import DEPTH_ENCODINGS, depth_plane
 from depth_anything_ros.ros.messages import decode_image, stamp_to_ns
 from depth_anything_ros.training.folder_data import (
     small_image,

@@ -23,9 +23,9 @@ from depth_anything_ros.ros.bags import (
     chain,
     find_sensors,
     open_bag,
-    restamped,
     TYPES,
 )
+from depth_anything_ros.ros.cdr import restamped
 from depth_anything_ros.ros.messages import serialized_stamp_ns
 from depth_anything_ros.tools.demo import OUTPUTS
 from depth_anything_ros.tools.world_robot import CAMERA, DEMO_SEED, T_CAMERA_LIDAR, WorldDrive

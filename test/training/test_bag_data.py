@@ -12,7 +12,8 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from depth_anything_ros.errors import BadFrameError, DatasetError
-from depth_anything_ros.ros.bags import BagWriter, depth_plane, TYPES
+from depth_anything_ros.ros.bags import BagWriter, TYPES
+from depth_anything_ros.ros.images import depth_plane
 from depth_anything_ros.training.bag_data import is_bag, PAIR_TOLERANCE_NS, read_bag
 from depth_anything_ros.training.config import Phase, StudentConfig
 from depth_anything_ros.training.train import train
