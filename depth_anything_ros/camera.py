@@ -256,7 +256,7 @@ def _check_intrinsics(K: Array, width: int, height: int) -> None:
         and tuple(K[2, 1:]) == (0, 1)
     ):
         numbers = ' '.join(f'{x:g}' for x in K.ravel())
-        raise _uncalibrated(f'of {width}x{height} has no possible focal length (K or P is {numbers})')
+        raise _uncalibrated(f'of {width}x{height} has no focal length that can be ({numbers})')
 
 
 def _check_rotation(R: Array) -> None:

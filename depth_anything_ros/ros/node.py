@@ -268,11 +268,11 @@ class DepthNode(LifecycleNode):
             self._worker.submit(data)
 
     def _on_points(self, kind: Any, decode: Callable[..., SensorPoints], data: bytes) -> None:
-        limits = self._config.limits
+        def decoded(data: bytes) -> SensorPoints:
+            return decode(deserialize(data, kind), self._config.limits)
+
         try:
-            self._points.add(
-                serialized_stamp_ns(data), data, lambda data: decode(deserialize(data, kind), limits)
-            )
+            self._points.add(serialized_stamp_ns(data), data, decoded)
         except BadFrameError as error:
             self._refuse(error)
 
