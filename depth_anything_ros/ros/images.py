@@ -103,7 +103,7 @@ def check_image(message: Any, limits: LimitsConfig) -> NDArray[Any]:
     height, width = int(message.height), int(message.width)
     rows = int(height * _PLANE_ROWS.get(encoding, 1.0))
     stored = _rows(message, rows, channels, sample, limits)
-    if (channels == 2 and width % 2) or (rows != height and (width % 2 or height % 2)):
+    if (channels == 2 and width % 2) or (encoding in _PLANE_ROWS and (width % 2 or height % 2)):
         raise BadFrameError(
             'odd_size',
             f'image is {width}x{height}, but in {encoding} neighbours share their colour, so that '

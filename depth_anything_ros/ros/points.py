@@ -91,12 +91,15 @@ def decode_scan(message: Any, limits: LimitsConfig = LimitsConfig()) -> SensorPo
     xyz_m = np.stack(
         [ranges_m * np.cos(angles), ranges_m * np.sin(angles), np.zeros_like(angles)], axis=-1
     )
-    time_s: NDArray[np.float64] = index * np.float64(message.time_increment)
+    between_s = float(message.time_increment)
+    time_s = None
+    if 0 < abs(between_s) <= LONGEST_SWEEP_S:
+        time_s = _near_stamp(index * np.float64(between_s), stamp_ns)
     return SensorPoints(
         xyz_m.astype(np.float32),
         stamp_ns,
         str(message.header.frame_id),
-        _near_stamp(time_s, stamp_ns) if message.time_increment else None,
+        time_s,
         np.zeros(len(index), dtype=np.int64),
     )
 

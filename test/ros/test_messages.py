@@ -1,16 +1,19 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages to arrays: every encoding, byte order, padding; clouds of any layout."""
+"""Image messages to arrays: every encoding, byte order, padding; what is none is refused."""
 
 import array
+import struct
 from types import SimpleNamespace
+import zlib
 
 import cv2
 import numpy as np
 import pytest
 
+from depth_anything_ros.config import LimitsConfig
 from depth_anything_ros.errors import BadFrameError
-from depth_anything_ros.ros import messages
+from depth_anything_ros.ros import images, messages
 from helpers import header
 
 HEIGHT, WIDTH = 24, 32
@@ -89,10 +92,6 @@ for order in ('rggb', 'bggr', 'gbrg', 'grbg'):
     IMAGES[f'bayer_{order}8'] = (bayer(order), RGB, 6)
     IMAGES[f'bayer_{order}16'] = (wide(bayer(order)), RGB, 6)
 
-DECODERS = [messages.decode_with_opencv]
-if messages.CvBridge is not None:
-    DECODERS.append(messages.decode_with_cv_bridge)
-
 
 def image_message(encoding, stored, padding=0, big_endian=False):
     """Return a stand-in for sensor_msgs/Image with padded rows."""
@@ -110,11 +109,10 @@ def image_message(encoding, stored, padding=0, big_endian=False):
     )
 
 
-@pytest.mark.parametrize('decode', DECODERS)
+@pytest.mark.parametrize('decode', [images.decode_image, messages.decode_image])
 @pytest.mark.parametrize('encoding', IMAGES)
 def test_every_encoding_decodes_to_the_same_picture(encoding, decode):
-    if decode is not messages.decode_with_opencv and encoding in messages._CV_BRIDGE_LACKS:
-        pytest.skip(f'cv_bridge has no {encoding}')
+    """The second decoder is cv_bridge for the encodings in which a machine has a sound one."""
     stored, expected, tolerance = IMAGES[encoding]
     decoded = decode(image_message(encoding, stored))
     assert decoded.shape == (HEIGHT, WIDTH, 3) and decoded.dtype == np.uint8
@@ -124,14 +122,20 @@ def test_every_encoding_decodes_to_the_same_picture(encoding, decode):
 
 
 def test_table_tests_every_encoding():
-    assert set(IMAGES) == set(messages._ENCODINGS)
+    assert set(IMAGES) == set(images.ENCODINGS)
 
 
-@pytest.mark.parametrize('encoding', ['rgb8', 'mono16', 'yuyv', 'bgra8'])
+@pytest.mark.parametrize('encoding', IMAGES)
 def test_padded_rows(encoding):
-    stored, expected, tolerance = IMAGES[encoding]
-    decoded = messages.decode_image(image_message(encoding, stored, padding=6))
-    assert np.abs(decoded.astype(int) - expected).max() <= tolerance
+    """Of NV24, a row of chroma is as long as two of luma, padding too."""
+    stored, _, _ = IMAGES[encoding]
+    message, padded = (image_message(encoding, stored, padding=n) for n in (0, 6))
+    if encoding == 'nv24':
+        chroma = np.pad(stored[HEIGHT:].reshape(HEIGHT, 2 * WIDTH), ((0, 0), (0, 12)))
+        luma = np.pad(stored[:HEIGHT], ((0, 0), (0, 6)))
+        padded.data = array.array('B', luma.tobytes() + chroma.tobytes())
+    expected = messages.decode_image(message)
+    np.testing.assert_array_equal(messages.decode_image(padded), expected)
 
 
 def test_big_endian_samples():
@@ -162,105 +166,159 @@ def test_broken_compressed_image_is_a_bad_frame():
             messages.decode_image(SimpleNamespace(format='jpeg', data=data))
 
 
-FLOAT32, FLOAT64, UINT16, UINT32 = 7, 8, 4, 6
+def refused(message, reason, limits=LimitsConfig()):
+    with pytest.raises(BadFrameError) as caught:
+        messages.decode_image(message, limits)
+    assert caught.value.reason == reason and len(str(caught.value)) <= 500
+    return str(caught.value)
 
 
-def cloud_message(fields, rows, point_step, big_endian=False, row_padding=0):
-    """Return a stand-in for sensor_msgs/PointCloud2 of one point per row of values.
-
-    Args:
-        fields: (name, offset, datatype) of each.
-        rows: lists of points; a point is a dict of field name to value.
-        point_step: bytes per point.
-        big_endian: byte order of the data.
-        row_padding: unused bytes at the end of each row.
-    """
-    kinds = {FLOAT32: 'f4', FLOAT64: 'f8', UINT16: 'u2', UINT32: 'u4'}
-    data = b''
-    for row in rows:
-        for point in row:
-            packed = bytearray(point_step)
-            for name, offset, kind in fields:
-                order = '>' if big_endian else '<'
-                value = np.array(point[name], np.dtype(kinds[kind]).newbyteorder(order)).tobytes()
-                packed[offset : offset + len(value)] = value
-            data += bytes(packed)
-        data += bytes(row_padding)
-    return SimpleNamespace(
-        header=header(5_000_000_000, 'lidar'),
-        height=len(rows),
-        width=len(rows[0]) if rows else 0,
-        fields=[
-            SimpleNamespace(name=name, offset=offset, datatype=kind, count=1)
-            for name, offset, kind in fields
-        ],
-        is_bigendian=big_endian,
-        point_step=point_step,
-        row_step=point_step * (len(rows[0]) if rows else 0) + row_padding,
-        data=array.array('B', data),
-        is_dense=False,
-    )
+@pytest.mark.parametrize('encoding', IMAGES)
+def test_images_of_every_small_size_are_decoded_or_refused(encoding):
+    """Two neighbours share their colour in 4:2:2, four in the semi-planar encodings."""
+    channels, sample, _ = images.ENCODINGS[encoding]
+    message = image_message('rgb8', RGB)
+    message.encoding, message.data = encoding, bytes(1000)
+    even = {'yuv422': 1, 'uyvy': 1, 'yuv422_yuy2': 1, 'yuyv': 1, 'nv21': 2, 'nv24': 2}
+    for height, width in np.ndindex(7, 7):
+        message.height, message.width = height, width
+        message.step = width * channels * np.dtype(sample).itemsize
+        if not height * width:
+            refused(message, 'truncated_image')
+        elif (width % 2 and encoding in even) or (height % 2 and even.get(encoding) == 2):
+            assert f'{width}x{height}' in refused(message, 'odd_size')
+        else:
+            assert messages.decode_image(message).shape == (height, width, 3)
 
 
-XYZ = [('x', 4, FLOAT32), ('y', 12, FLOAT32), ('z', 8, FLOAT32)]
+def gray(height, width):
+    """Return an image whose data are there, though nobody has to look at them."""
+    message = image_message('mono8', GRAY)
+    message.height, message.width, message.step = height, width, width
+    message.data = bytes(height * width)
+    return message
 
 
-@pytest.mark.parametrize('big_endian', [False, True])
-def test_cloud_of_odd_layout_padded_rows_and_nan(big_endian):
-    rows = [
-        [{'x': 1, 'y': 2, 'z': 3}, {'x': np.nan, 'y': 0, 'z': 0}],
-        [{'x': 4, 'y': 5, 'z': 6}, {'x': 7, 'y': 8, 'z': 9}],
-    ]
-    points = messages.decode_points(cloud_message(XYZ, rows, 20, big_endian, row_padding=8))
-    np.testing.assert_array_equal(points.xyz_m, [[1, 2, 3], [4, 5, 6], [7, 8, 9]])
-    assert points.xyz_m.dtype == np.float32
-    assert (points.stamp_ns, points.frame_id) == (5_000_000_000, 'lidar')
-    assert points.ring is None and points.time_s is None
+def test_limits_of_images():
+    few = LimitsConfig(image_pixels=100, image_aspect=4.0)
+    assert messages.decode_image(gray(5, 20), few).shape == (5, 20, 3)
+    assert 'limits.image_pixels (100)' in refused(gray(10, 11), 'image_too_large', few)
+    assert 'limits.image_aspect (4)' in refused(gray(4, 17), 'image_too_long', few)
+    assert 'limits.image_aspect (4)' in refused(gray(17, 4), 'image_too_long', few)
+    for size in ((1, 20_000), (60_000, 1), (1, 2000)):
+        refused(gray(*size), 'image_too_long')
+    assert messages.decode_image(gray(1000, 8000)).shape == (1000, 8000, 3)
 
 
 @pytest.mark.parametrize(
-    'field, kind, value',
+    'field, value',
+    [('height', 2**32 - 1), ('width', 2**32 - 1), ('step', 2**32 - 1), ('step', 0), ('width', 0)],
+)
+def test_sizes_at_their_ends_are_refused(field, value):
+    message = image_message('rgb8', RGB)
+    setattr(message, field, value)
+    refused(message, 'truncated_image')
+
+
+def test_what_is_quoted_is_cut():
+    message = image_message('rgb8', RGB)
+    message.encoding = 'x\n' * 1_000_000
+    text = refused(message, 'unsupported_encoding')
+    assert text.isprintable() and '"x x x' in text
+    long = BadFrameError('reason', 'a' * 10_000 + 'the cure')
+    assert len(str(long)) <= 500 and str(long).endswith('the cure')
+
+
+def file(data, format='png'):
+    return SimpleNamespace(header=header(), format=format, data=array.array('B', data))
+
+
+def chunk(kind, data):
+    return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+
+
+def png(width, height, *extra, data=b''):
+    """Return a gray PNG file that claims a size, with chunks before the picture."""
+    head = chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0))
+    picture = chunk(b'IDAT', data or zlib.compress(bytes((1 + width) * height)))
+    return b'\x89PNG\r\n\x1a\n' + head + b''.join(extra) + picture + chunk(b'IEND', b'')
+
+
+def jpeg(width, height):
+    """Return a JPEG file of 8x8 that claims another size."""
+    data = bytearray(cv2.imencode('.jpg', np.zeros((8, 8, 3), np.uint8))[1])
+    at = data.index(b'\xff\xc0')
+    assert data[at + 5 : at + 9] == struct.pack('>HH', 8, 8)
+    data[at + 5 : at + 9] = struct.pack('>HH', height, width)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    'data, reason',
     [
-        ('t', UINT32, 25_000_000),
-        ('time', FLOAT32, 0.025),
-        ('timestamp', FLOAT64, 5.025),
-        ('offset_time', UINT32, 25_000_000),
+        (png(60_000, 60_000, data=b'x'), 'image_too_large'),
+        (png(25_000, 25_000, data=b'x'), 'image_too_large'),
+        (png(2**32 - 1, 2**32 - 1, data=b'x'), 'image_too_large'),
+        (png(1, 20_000), 'image_too_long'),
+        (png(0, 5, data=b'x'), 'undecodable_image'),
+        (png(5, 5, data=b'x'), 'undecodable_image'),
+        (jpeg(65_500, 16_000), 'image_too_large'),
+        (jpeg(8, 65_500), 'image_too_long'),
+        (jpeg(8, 0), 'undecodable_image'),
     ],
 )
-def test_point_times_of_common_drivers(field, kind, value):
-    # The stamp is 5 s. A "timestamp" beside it is absolute once it is no small number.
-    fields = [*XYZ, (field, 16, kind), ('ring', 24, UINT16)]
-    message = cloud_message(fields, [[{'x': 1, 'y': 1, 'z': 1, field: value, 'ring': 9}]], 28)
-    if field == 'timestamp':
-        message.header.stamp.sec = 1_700_000_000
-        message.data = cloud_message(
-            fields, [[{'x': 1, 'y': 1, 'z': 1, field: 1_700_000_000.025, 'ring': 9}]], 28
-        ).data
-    points = messages.decode_points(message)
-    np.testing.assert_allclose(points.time_s, [0.025], atol=1e-6)
-    np.testing.assert_array_equal(points.ring, [9])
+def test_files_that_claim_a_size_are_refused_before_they_are_decoded(data, reason, monkeypatch):
+    if 'too' in reason:
+        monkeypatch.setattr(cv2, 'imdecode', None)
+    refused(file(data), reason)
 
 
-def test_empty_and_truncated_clouds():
-    assert len(messages.decode_points(cloud_message(XYZ, [], 20))) == 0
-    message = cloud_message(XYZ, [[{'x': 1, 'y': 2, 'z': 3}]], 20)
-    message.data = message.data[:-1]
-    with pytest.raises(BadFrameError):
-        messages.decode_points(message)
-    with pytest.raises(BadFrameError, match='no x, y, z'):
-        messages.decode_points(cloud_message(XYZ[:2], [[{'x': 1, 'y': 2}]], 20))
+@pytest.mark.parametrize('suffix', ['.png', '.jpg'])
+def test_every_shorter_file_is_refused(suffix):
+    data = cv2.imencode(suffix, BGR)[1].tobytes()
+    for size in [*range(0, len(data), 7), len(data) - 1]:
+        refused(file(data[:size]), 'undecodable_image')
+    decoded = messages.decode_image(file(data + bytes(100)))  # a driver's buffer is larger
+    np.testing.assert_array_equal(decoded, messages.decode_image(file(data)))
 
 
-def test_scan_to_points_by_hand():
-    scan = SimpleNamespace(
-        header=header(1, 'laser'),
-        angle_min=-np.pi / 2,
-        angle_increment=np.pi / 2,
-        time_increment=0.01,
-        range_min=0.5,
-        range_max=10.0,
-        ranges=[2.0, 3.0, 4.0, np.inf],
-    )
-    points = messages.decode_scan(scan)
-    np.testing.assert_allclose(points.xyz_m, [[0, -2, 0], [3, 0, 0], [0, 4, 0]], atol=1e-6)
-    np.testing.assert_allclose(points.time_s, [0, 0.01, 0.02])
+def test_what_is_no_picture_in_a_file_costs_nothing(monkeypatch):
+    """1 kB of text in a PNG unpacks to a megabyte; OpenCV would unpack each."""
+    texts = [chunk(b'zTXt', b'%d\0\0' % i + zlib.compress(bytes(1_000_000))) for i in range(50)]
+    seen, decode = [], cv2.imdecode
+    monkeypatch.setattr(cv2, 'imdecode', lambda *args: seen.append(args[0]) or decode(*args))
+    assert messages.decode_image(file(png(8, 8, *texts))).shape == (8, 8, 3)
+    assert bytes(seen[0]) == png(8, 8)
+
+
+def test_a_file_of_countless_parts_is_refused():
+    progressive = cv2.imencode('.jpg', BGR, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    assert messages.decode_image(file(progressive)).shape == (HEIGHT, WIDTH, 3)
+    last = progressive.rindex(b'\xff\xda')
+    refused(file(progressive[:-2] + 30 * progressive[last:-2] + b'\xff\xd9'), 'undecodable_image')
+    refused(file(b'\xff\xd8' + 2000 * b'\xff\xe0\0\2' + jpeg(8, 8)[2:]), 'undecodable_image')
+
+
+@pytest.mark.parametrize(
+    'stored',
+    [GRAY, wide(GRAY), wide(BGR), BGRA, wide(BGRA)],
+    ids=['gray', 'gray16', 'colour16', 'alpha', 'alpha16'],
+)
+def test_png_of_any_depth_and_with_alpha(stored):
+    expected = GRAY_RGB if stored.ndim == 2 else RGB
+    decoded = messages.decode_image(file(cv2.imencode('.png', stored)[1]))
+    np.testing.assert_allclose(decoded, expected, atol=1)
+
+
+@pytest.mark.parametrize(
+    'format', ['16UC1; compressedDepth png', '32FC1; compressedDepth', '16UC1; png compressed ']
+)
+def test_depth_on_the_compressed_transport_is_no_picture(format):
+    text = refused(file(cv2.imencode('.png', wide(GRAY))[1], format), 'unsupported_encoding')
+    assert 'not a colour or gray image: remap' in text
+
+
+@pytest.mark.parametrize('suffix', ['.webp', '.tiff', '.bmp'])
+def test_other_files_are_refused(suffix):
+    data = cv2.imencode(suffix, BGR)[1]
+    assert 'neither JPEG nor PNG' in refused(file(data, suffix), 'undecodable_image')
