@@ -106,10 +106,141 @@ def test_folded_distortion_is_masked():
     'K_wrong, D, model, cause',
     [
         (np.zeros(9), [], 'plumb_bob', 'calibrate'),
-        (K, [0.1] * 5, 'mei', 'mei'),
+        (K, [0.1] * 5, 'mei', '"mei"'),
+        (K, [0.1] * 5, 'x' * 1000, '"x{40}"'),
         (K, [0.1] * 3, 'plumb_bob', '3 coefficients'),
     ],
 )
 def test_unusable_cameras_say_why(K_wrong, D, model, cause):
     with pytest.raises(BadFrameError, match=cause):
         Camera.from_calibration(640, 480, K_wrong, D, model)
+
+
+def P_of(**changes):
+    """Return a good P, with some entries (named by row and column) changed."""
+    P = np.array([[450.0, 0, 300, 0], [0, 450, 200, 0], [0, 0, 1, 0]])
+    for place, value in changes.items():
+        P[int(place[1]), int(place[2])] = value
+    return P
+
+
+NOT_FINITE = [np.nan, np.inf, -np.inf, 1e300]
+
+
+@pytest.mark.parametrize(
+    'P',
+    [
+        P_of(P22=0),
+        P_of(P11=0),
+        P_of(P00=-450),
+        P_of(P20=1),
+        P_of(P10=450),
+        P_of(P02=1e9),
+        P_of(P00=1e-300),
+        *(P_of(**{place: value}) for place in ('P00', 'P11', 'P02', 'P01') for value in NOT_FINITE),
+    ],
+)
+def test_singular_P_is_refused_where_it_is_used(P):
+    """It is used where there is distortion to remove, and of a rectified image."""
+    D = [0.1, 0, 0, 0, 0]
+    for rectified in (True, False):
+        with pytest.raises(BadFrameError, match='focal length') as caught:
+            Camera.from_calibration(640, 480, K, D, P=P, rectified=rectified)
+        assert caught.value.reason == 'uncalibrated_camera'
+    np.testing.assert_array_equal(Camera.from_calibration(640, 480, K, P=P).K, K)
+
+
+@pytest.mark.parametrize('value', NOT_FINITE)
+@pytest.mark.parametrize('place', range(9))
+def test_K_that_is_not_finite_is_refused(place, value):
+    K_wrong = np.array(K).ravel()
+    K_wrong[place] = value
+    with pytest.raises(BadFrameError, match='focal length'):
+        Camera.from_calibration(640, 480, K_wrong)
+    assert Camera.from_calibration(640, 480, K_wrong, P=P_of(), rectified=True).K[0, 0] == 450
+
+
+@pytest.mark.parametrize('value', NOT_FINITE)
+@pytest.mark.parametrize('model, count', [('plumb_bob', 5), ('equidistant', 4)])
+def test_coefficients_that_are_not_finite_are_refused(model, count, value):
+    D = [0.1] * (count - 1) + [value]
+    with pytest.raises(BadFrameError, match='coefficients'):
+        Camera.from_calibration(640, 480, K, D, model)
+    assert not Camera.from_calibration(640, 480, K, D, model, P=P_of(), rectified=True).D
+
+
+@pytest.mark.parametrize(
+    'R',
+    [
+        np.diag([1.0, 1, -1]),
+        np.diag([2.0, 2, 2]),
+        np.ones((3, 3)),
+        np.diag([1.0, 1, 0]),
+        *(np.diag([1.0, 1, value]) for value in NOT_FINITE),
+    ],
+)
+def test_an_R_that_is_no_rotation_is_refused_where_it_is_used(R):
+    for arguments in ({'rectified': True}, {'D': [0.1, 0, 0, 0, 0]}):
+        with pytest.raises(BadFrameError, match='no rotation'):
+            Camera.from_calibration(640, 480, K, R=R, **arguments)
+    assert Camera.from_calibration(640, 480, K, R=R).is_calibrated
+
+
+def test_an_R_of_three_digits_is_a_rotation():
+    R = cv2.Rodrigues(np.array([0.01, -0.02, 0.03]))[0].round(3)
+    assert Camera.from_calibration(640, 480, K, R=R, rectified=True).is_calibrated
+
+
+END = 2**32 - 1
+
+
+@pytest.mark.parametrize(
+    'roi, binning',
+    [
+        ((640, 0, 0, 0), (0, 0)),
+        ((0, 0, 641, 480), (1, 1)),
+        ((1, 0, 640, 480), (1, 1)),
+        ((0, 240, 640, 241), (0, 0)),
+        ((END, END, END, END), (0, 0)),
+        ((0, 0, 0, END), (0, 0)),
+        ((0, 0, 0, 0), (641, 1)),
+        ((0, 0, 0, 0), (1, END)),
+        ((100, 100, 4, 4), (5, 1)),
+    ],
+)
+def test_region_and_binning_must_leave_an_image(roi, binning):
+    with pytest.raises(BadFrameError, match='region') as caught:
+        Camera.from_calibration(640, 480, K, roi=roi, binning=binning)
+    assert caught.value.reason == 'bad_region'
+
+
+@pytest.mark.parametrize(
+    'roi, binning, size',
+    [
+        ((639, 479, 1, 1), (1, 1), (1, 1)),
+        ((0, 0, 640, 480), (640, 480), (1, 1)),
+        ((0, 0, 0, 0), (0, 0), (480, 640)),
+        ((0, 0, 639, 479), (2, 2), (239, 319)),
+    ],
+)
+def test_region_and_binning_at_their_ends(roi, binning, size):
+    camera = Camera.from_calibration(640, 480, K, roi=roi, binning=binning)
+    assert camera.size == size and np.isfinite(camera.rays()).all()
+
+
+@pytest.mark.parametrize('width, height', [(0, 480), (640, 0), (END, 480), (640, END), (65536, 1)])
+def test_sizes_that_no_image_has_are_refused(width, height):
+    with pytest.raises(BadFrameError, match='calibrate'):
+        Camera.from_calibration(width, height, K)
+
+
+@pytest.mark.parametrize('turn', [(0, np.pi / 2, 0), (0, np.pi, 0), (3, 0, 0), (0, 0, 3)])
+@pytest.mark.parametrize('model, D', [('plumb_bob', [1e6] * 5), ('equidistant', [-1e6] * 4)])
+def test_what_is_accepted_has_a_rectification_map(model, D, turn):
+    """However odd: nothing or little is seen, but nothing is raised, and nothing lies outside."""
+    R = cv2.Rodrigues(np.array(turn, np.float64))[0]
+    camera = Camera.from_calibration(64, 48, np.diag([60.0, 60, 1]), D, model, R)
+    source = camera.rectification_map(camera.rectified())
+    assert source.shape == (48, 64, 2)
+    seen = source[np.isfinite(source).all(axis=-1)]
+    assert ((seen >= -0.5) & (seen <= (63.5, 47.5))).all()

@@ -266,6 +266,7 @@ def jpeg(width, height):
         (jpeg(8, 65_500), 'image_too_long'),
         (jpeg(8, 0), 'undecodable_image'),
     ],
+    ids=lambda value: value if isinstance(value, str) else 'file',
 )
 def test_files_that_claim_a_size_are_refused_before_they_are_decoded(data, reason, monkeypatch):
     if 'too' in reason:
