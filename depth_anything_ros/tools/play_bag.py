@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 import sys
 import threading
 import time
@@ -43,12 +44,31 @@ def play(path: str, sensors: Sensors, node: Node, stop: threading.Event) -> None
         for topic, kind in topic_types(sensors).items()
     }
     wait_for_listener(node, sensors.points or sensors.image_topic, stop)
+    images = (stamp_ns for topic, stamp_ns, _ in recorded(path, sensors)
+              if topic == sensors.image_topic)
+    shift_ns = time.time_ns() - next(images)
+    for topic, stamp_ns, data in recorded(path, sensors):
+        moved_ns = stamp_ns + shift_ns
+        is_image = topic == sensors.image_topic
+        early_s = (moved_ns - time.time_ns()) / NANOSECONDS if is_image else 0.0
+        if stop.wait(max(0.0, early_s)):
+            return
+        publishers[topic].publish(restamped(data, moved_ns))
+
+
+def recorded(path: str, sensors: Sensors) -> Iterator[tuple[str, int, bytes]]:
+    """Read the sensors' messages in recorded order.
+
+    Yields:
+        Topic, stamp in nanoseconds, and the message in CDR.
+
+    Raises:
+        DatasetError: the bag is corrupt, or a stamp runs away from the time of recording: nobody
+            would wait for its turn.
+    """
+    last: dict[str, tuple[int, int]] = {}
     with open_bag(path) as bag:
-        connections = [c for c in bag.connections if c.topic in publishers]
-        images = [c for c in connections if c.topic == sensors.image_topic]
-        _, _, data = next(read_serialized(bag, images))
-        shift_ns = time.time_ns() - stamp_of(data)
-        last: dict[str, tuple[int, int]] = {}
+        connections = [c for c in bag.connections if c.topic in topic_types(sensors)]
         for connection, recorded_ns, data in read_serialized(bag, connections):
             topic, stamp_ns = connection.topic, stamp_of(data)
             before = last.get(topic, (stamp_ns, recorded_ns))
@@ -59,11 +79,7 @@ def play(path: str, sensors: Sensors, node: Node, stop: threading.Event) -> None
                     f'{path} is corrupt at {topic}: a stamp leaps {leap_s:.0f} s ahead of the '
                     'recording: cut that part out, or record it again'
                 )
-            stamp_ns += shift_ns
-            early_s = (stamp_ns - time.time_ns()) / NANOSECONDS if connection in images else 0.0
-            if stop.wait(max(0.0, early_s)):
-                return
-            publishers[topic].publish(restamped(data, stamp_ns))
+            yield topic, stamp_ns, data
 
 
 def main(args: list[str] | None = None) -> int:
