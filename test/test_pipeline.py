@@ -11,6 +11,7 @@ import torch
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, with_values
+from depth_anything_ros.errors import BadFrameError
 from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.metric_depth.scale import State
 from depth_anything_ros.network.spec import ModelSpec
@@ -18,6 +19,7 @@ from depth_anything_ros.pipeline import DepthPipeline, Outputs
 from helpers import (
     edges,
     ExactPredictor,
+    RowPredictor,
     SCENE_CAMERA,
     scene_depth_image,
     scene_image,
@@ -223,3 +225,17 @@ def test_nothing_leaks_into_autograd():
     pipeline = DepthPipeline(ExactPredictor())
     prediction = pipeline.predict(scene_image(), SCENE_CAMERA)
     assert not prediction.values.requires_grad and isinstance(prediction.values, torch.Tensor)
+
+
+def test_the_limit_of_the_network_input_is_a_parameter():
+    """140 x 182 of 140 pixels' shorter side, and one pixel less."""
+    camera = SCENE_CAMERA.scaled(640, 480)
+    image = np.zeros((480, 640, 3), np.uint8)
+    for limit, fits in ((140 * 182, True), (140 * 182 - 1, False)):
+        config = with_values(Config(), {'limits.network_pixels': limit})
+        pipeline = DepthPipeline(RowPredictor(input_size=140), config)
+        if fits:
+            assert pipeline.predict(image, camera).values.shape == (480, 640)
+        else:
+            with pytest.raises(BadFrameError, match='input of 182x140'):
+                pipeline.predict(image, camera)

@@ -50,12 +50,12 @@ def decode_points(message: Any, limits: LimitsConfig = LimitsConfig()) -> Sensor
     with np.errstate(over='ignore', invalid='ignore'):  # float64 beyond float32, signalling NaN
         xyz_m = np.stack([cloud[axis] for axis in _AXES], axis=-1).astype(np.float32)
         good = (np.abs(xyz_m) <= FARTHEST_M).all(axis=1)  # false where NaN
-    time_s = ring = None
-    for name in used:
-        if name in _TIME_FIELDS:
-            time_s = _seconds_after(cloud[name][good], stamp_ns)
-        elif name in _RING_FIELDS:
-            ring = _rings(cloud[name][good])
+        time_s = ring = None
+        for name in used:
+            if name in _TIME_FIELDS:
+                time_s = _seconds_after(cloud[name][good], stamp_ns)
+            elif name in _RING_FIELDS:
+                ring = _rings(cloud[name][good])
     return SensorPoints(xyz_m[good], stamp_ns, str(message.header.frame_id), time_s, ring)
 
 

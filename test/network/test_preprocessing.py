@@ -28,6 +28,14 @@ CPU = torch.device('cpu')
 )
 def test_network_size(image, input_size, expected):
     assert network_size(*image, input_size, 14) == expected
+    assert network_size(*image, input_size, 14, expected[0] * expected[1]) == expected
+
+
+@pytest.mark.parametrize('image', [(480, 640), (1, 2000), (60_000, 1)])
+def test_a_network_input_beyond_the_limit_is_refused(image):
+    with pytest.raises(BadFrameError, match=r'limits.network_pixels \(355347\)') as caught:
+        network_size(*image, 518, 14, 518 * 686 - 1)
+    assert caught.value.reason == 'image_too_large'
 
 
 def test_same_size_is_only_normalised():

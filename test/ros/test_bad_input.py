@@ -9,6 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import numpy as np
 import pytest
 import rclpy
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 
 from depth_anything_ros.metric_depth.anchors import SensorPoints
@@ -39,15 +40,27 @@ class Robot:
         self.node = rclpy.create_node('robot')
         self.sensors = SensorPublisher(self.node, 'camera')
         self.status, self.relative, self.drops = [], [], {}
-        self.node.create_subscription(DiagnosticStatus, 'depth/scale', self.status.append, 10)
-        self.node.create_subscription(Image, 'depth/relative', self.relative.append, 10)
-        self.node.create_subscription(Image, 'depth/image', lambda message: None, 10)
-        self.node.create_subscription(DiagnosticArray, '/diagnostics', self._count, 10)
+        self.subscriptions = [
+            self.node.create_subscription(kind, topic, callback, 10)
+            for kind, topic, callback in (
+                (DiagnosticStatus, 'depth/scale', self.status.append),
+                (Image, 'depth/relative', self.relative.append),
+                (Image, 'depth/image', lambda message: None),
+                (DiagnosticArray, '/diagnostics', self._count),
+            )
+        ]
         self.stamp_ns = 1_000_000_000_000
 
     def _count(self, message):
         values = {pair.key: pair.value for pair in message.status[0].values}
         self.drops = {k[8:]: int(v) for k, v in values.items() if k.startswith('dropped_')}
+
+    def sees_the_node(self):
+        """Tell whether everything sent arrives at the node, and everything that it sends here."""
+        publishers = (self.sensors._image, self.sensors._camera_info, self.sensors._points)
+        return all(p.get_subscription_count() for p in publishers) and all(
+            self.node.count_publishers(s.topic_name) for s in self.subscriptions
+        )
 
     def header(self, message):
         """Give a message the stamp of the current frame."""
@@ -128,7 +141,7 @@ def robot():
     with program(node, *arguments, ready='predicts') as process:
         made = Robot()
         made.process = process
-        made.spin_until(lambda: made.sensors._image.get_subscription_count())
+        made.spin_until(made.sees_the_node)
         yield made
         made.node.destroy_node()
     rclpy.shutdown()
@@ -160,6 +173,8 @@ def changed(message, **fields):
         ('truncated_image', {'height': 0, 'width': 0, 'step': 0, 'data': []}),
         ('unsupported_encoding', {'encoding': 'rgb9'}),
         ('unsupported_encoding', {'encoding': '32FC1'}),
+        ('odd_size', {'encoding': 'yuyv', 'width': 639, 'step': 1278}),
+        ('image_too_long', {'height': 1, 'width': 20_000, 'step': 60_000}),
     ],
 )
 def test_bad_images_are_dropped_and_counted(robot, reason, fields):
@@ -174,6 +189,8 @@ def test_bad_images_are_dropped_and_counted(robot, reason, fields):
         ('calibrate', {'k': np.diag([-500.0, -500, 1]).ravel(), 'p': np.zeros(12)}),
         ('"mei"', {'distortion_model': 'mei', 'd': [0.1] * 5}),
         ('640x480 but camera_info describes 320x240', {'width': 320, 'height': 240}),
+        ('calibrate', {'p': np.diag([500.0, 500, 0, 0])[:3].ravel(), 'd': [0.1] * 5}),
+        ('roi and binning', {'binning_x': 2**32 - 1}),
     ],
 )
 def test_bad_cameras_withhold_metres_and_nothing_else(robot, cause, fields):
@@ -189,12 +206,29 @@ def test_bad_cameras_withhold_metres_and_nothing_else(robot, cause, fields):
     [
         ('no x, y, z', lambda cloud: changed(cloud, fields=cloud.fields[:2])),
         ('lacks data', lambda cloud: changed(cloud, data=cloud.data[:-16])),
+        ('must be one float each', lambda cloud: changed(cloud, point_step=1)),
+        ('limits.points', lambda cloud: changed(cloud, width=2**32 - 1)),
         ('0 usable anchors', lambda cloud: changed(cloud, width=0, row_step=0, data=[])),
     ],
 )
 def test_bad_clouds_withhold_metres_and_nothing_else(robot, cause, change):
     name, reason = state(robot.play(cloud=change(robot.cloud())))
     assert name == 'UNANCHORED' and cause in reason
+    assert state(robot.play())[0] == 'FITTED'
+
+
+@pytest.mark.parametrize('size', [1, 4, 11, 12, 100])
+def test_parts_of_messages_are_dropped_and_counted(robot, size):
+    """Nothing that is cut short in serialisation reaches a decoder."""
+    cut = serialize_message(robot.image())[:size]
+    before = robot.drops.get('undecodable_message', 0)
+    robot.spin_until(
+        lambda: robot.drops.get('undecodable_message', 0) > before,
+        lambda: robot.sensors._image.publish(cut),
+    )
+    cloud = serialize_message(robot.cloud())[:size]
+    for _ in range(20):
+        robot.sensors._points.publish(cloud)
     assert state(robot.play())[0] == 'FITTED'
 
 
