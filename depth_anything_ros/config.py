@@ -168,7 +168,9 @@ class ScaleConfig:
     )
     max_time_offset: float = param(
         0.1,
-        'Largest difference between the stamps of an image and of the points that anchor it.',
+        'Largest time between an image and the sweep that anchors it. A sweep lasts from its first '
+        'to its last point where points carry times; else the period of the sweeps, up to 0.2 s, '
+        'is granted on top, since the stamp may mark either end.',
         unit='s',
         minimum=0.0,
         maximum=10.0,
@@ -222,6 +224,20 @@ class ScaleConfig:
         '',
         'TF frame that does not move (odom), to carry points from their stamp to the image\'s; '
         'empty is off.',
+    )
+
+
+@dataclass(frozen=True)
+class LimitsConfig:
+    """What messages may cost at most; what would cost more is refused, with the reason."""
+
+    sensor_memory: int = param(
+        256,
+        'Memory for the messages of points, and as much again for scan, that wait for an image: the '
+        'newest, 20 at most.',
+        unit='MiB',
+        minimum=1,
+        maximum=65536,
     )
 
 
@@ -300,6 +316,7 @@ class Config:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     depth: DepthConfig = field(default_factory=DepthConfig)
     cloud: CloudConfig = field(default_factory=CloudConfig)
 
