@@ -233,8 +233,8 @@ class LimitsConfig:
 
     sensor_memory: int = param(
         256,
-        'Memory for the messages of points, and as much again for scan, that wait for an image: the '
-        'newest, 20 at most.',
+        'Memory for the messages of points, and as much again for scan, that wait for an image; '
+        'the newest 20 are kept within it.',
         unit='MiB',
         minimum=1,
         maximum=65536,

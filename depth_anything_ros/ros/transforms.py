@@ -53,7 +53,7 @@ class TransformBuffer:
         self._left_s = 0.0
 
     def add(self, transforms: list[Any], static: bool) -> None:
-        """Keep geometry_msgs/TransformStamped messages; tf2 itself refuses impossible ones."""
+        """Keep geometry_msgs/TransformStamped messages; tf2 itself refuses NaN."""
         put = self._core.set_transform_static if static else self._core.set_transform
         with self._changed:
             for transform in transforms:
@@ -112,7 +112,8 @@ class TransformBuffer:
                 self._frame_stamp_ns, self._left_s = stamp_ns, WAIT_S
             while True:
                 try:
-                    return transform_to_matrix(find().transform)
+                    matrix = transform_to_matrix(find().transform)
+                    break
                 except tf2_py.TransformException as error:
                     coming = isinstance(error, tf2_py.ExtrapolationException) and (
                         0 < max(self._behind_s(*link) for link in needed) < ON_ITS_WAY_S
@@ -123,6 +124,9 @@ class TransformBuffer:
                 started = time.monotonic()
                 self._changed.wait(self._left_s)
                 self._left_s -= time.monotonic() - started
+        if not np.isfinite(matrix).all():
+            raise TransformUnavailable(f'{what}: not finite, mend the node that publishes it')
+        return matrix
 
     def _behind_s(self, target: str, source: str, stamp_ns: int) -> float:
         try:
