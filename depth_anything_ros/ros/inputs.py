@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 import re
 from statistics import median
 import threading
@@ -14,16 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.exceptions import ParameterException
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config
-from depth_anything_ros.errors import BadFrameError, ConfigError
+from depth_anything_ros.errors import BadFrameError
 from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.ros.messages import (
     decode_camera,
@@ -33,16 +32,9 @@ from depth_anything_ros.ros.messages import (
     NANOSECONDS,
     serialized_stamp_ns,
 )
+from depth_anything_ros.ros.parameters import qos_overridden, QOS_OVERRIDES
 from depth_anything_ros.ros.transforms import Transforms
 
-QOS_OVERRIDES = QoSOverridingOptions(  # rclpy's own default leaves out durability
-    (
-        QoSPolicyKind.HISTORY,
-        QoSPolicyKind.DEPTH,
-        QoSPolicyKind.RELIABILITY,
-        QoSPolicyKind.DURABILITY,
-    )
-)
 CAMERA_WAIT_S = 0.02  # for the camera_info of an image that has overtaken it
 CAMERA_BYTES = 1 << 16  # a hundred times what a camera_info needs
 LONGEST_SWEEP_S = 0.2  # of a lidar that turns five times a second; messages farther apart are shots
@@ -241,8 +233,8 @@ def _out_of_time(frame_id: str, offset_s: float, max_offset_s: float) -> str:
     if abs(offset_s) > 10.0:
         return f'{what}: their sensor has stopped, or has another clock than the camera'
     return (
-        f'{what}: raise scale.max_time_offset ({max_offset_s:g} s), and set scale.fixed_frame to '
-        'carry them to its time where the robot moves'
+        f'{what}: raise scale.max_time_offset ({max_offset_s:g} s), with scale.fixed_frame set '
+        'where the robot moves'
     )
 
 
@@ -278,6 +270,7 @@ class Inputs:
         self._node, self._refuse = node, refuse
         self._subscriptions: list[Subscription] = []
         self._named: dict[str, Subscription] = {}
+        self._points: list[PointStore] = []
         raw, image_topic = config.image_transport == 'raw', node.resolve_topic_name('image')
         self.image_kind = Image if raw else CompressedImage
         rectified = config.camera.rectified == 'true' or (
@@ -286,26 +279,12 @@ class Inputs:
         )
         self.cameras = CameraStore(rectified)
         self.transforms = Transforms(node, config.scale, refuse)
-        self._points: list[PointStore] = []
-        topic = 'image' if raw else f'{image_topic}/compressed'
-        self._subscribe('image', self.image_kind, topic, 1, on_image)
-        self._subscribe('camera_info', CameraInfo, 'camera_info', 5, self._kept_by(self.cameras))
-        # One more for what was published before this node came: best effort gets nothing of that,
-        # and a transient local subscription nothing from a volatile publisher.
-        self._create(
-            CameraInfo,
-            'camera_info',
-            QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL),
-            self._kept_by(self.cameras),
-            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
-        )
-        if config.scale.method in ('auto', 'lidar'):
-            for name, kind, decode in (
-                ('points', PointCloud2, decode_points), ('scan', LaserScan, decode_scan)
-            ):
-                store = PointStore(_decoder(kind, decode), config.limits.sensor_memory)
-                self._points.append(store)
-                self._subscribe(name, kind, name, 10, self._kept_by(store))
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            self._subscribe_to_images(on_image, 'image' if raw else f'{image_topic}/compressed')
+            if config.scale.method in ('auto', 'lidar'):
+                self._subscribe_to_points(config.limits.sensor_memory)
+            undo.pop_all()
 
     def close(self) -> None:
         """Stop listening; what has arrived is still there."""
@@ -348,6 +327,28 @@ class Inputs:
             raise out_of_time
         return None
 
+    def _subscribe_to_images(self, on_image: Callable[[bytes], None], topic: str) -> None:
+        keep = self._kept_by(self.cameras)
+        self._subscribe('image', self.image_kind, topic, 1, on_image)
+        self._subscribe('camera_info', CameraInfo, 'camera_info', 5, keep)
+        # One more for what was published before this node came: best effort gets nothing of that,
+        # and a transient local subscription nothing from a volatile publisher.
+        self._create(
+            CameraInfo,
+            'camera_info',
+            QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+            keep,
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+        )
+
+    def _subscribe_to_points(self, memory_mib: int) -> None:
+        for name, kind, decode in (
+            ('points', PointCloud2, decode_points), ('scan', LaserScan, decode_scan)
+        ):
+            store = PointStore(_decoder(kind, decode), memory_mib)
+            self._points.append(store)
+            self._subscribe(name, kind, name, 10, self._kept_by(store))
+
     def _kept_by(self, store: CameraStore | PointStore) -> Callable[[bytes], None]:
         def keep(data: bytes) -> None:
             try:
@@ -361,13 +362,10 @@ class Inputs:
         self, name: str, kind: Any, topic: str, depth: int, callback: Callable[[bytes], None]
     ) -> None:
         qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
-        try:
+        with qos_overridden(topic):
             self._named[name] = self._create(
                 kind, topic, qos, callback, qos_overriding_options=QOS_OVERRIDES
             )
-        except (ParameterException, RuntimeError) as error:
-            self.close()
-            raise ConfigError(f'cannot subscribe to {topic}, see qos_overrides: {error}') from error
 
     def _create(
         self,

@@ -3,6 +3,7 @@
 """Where sensor and ground are, on the real tf2 where it is installed and on a fake everywhere."""
 
 import gc
+import threading
 from types import SimpleNamespace
 import weakref
 
@@ -170,6 +171,18 @@ def test_what_is_about_to_come_is_waited_for(robot, monkeypatch):
 
     monkeypatch.setattr('threading.Condition.wait', wait)
     assert one.ground(SCENE_CAMERA, 'camera', at(2.1)).height_m == pytest.approx(2.5)
+
+
+def test_a_transform_that_comes_ends_the_wait(robot, monkeypatch):
+    monkeypatch.setattr(transforms, 'WAIT_S', 60.0)
+    one, found = robot(ground_frame='odom'), []
+    image = threading.Thread(
+        target=lambda: found.append(one.ground(SCENE_CAMERA, 'camera', at(2.1))), daemon=True
+    )
+    image.start()
+    one._buffer.add([moved('odom', 'base', 2.2, 22, 0, 1)], static=False)
+    image.join(10)
+    assert found[0].height_m == pytest.approx(2.5)
 
 
 def test_all_lookups_of_a_frame_wait_50_ms_together(robot, monkeypatch):
