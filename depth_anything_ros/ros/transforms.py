@@ -112,7 +112,7 @@ class TransformBuffer:
                 self._frame_stamp_ns, self._left_s = stamp_ns, WAIT_S
             while True:
                 try:
-                    matrix = transform_to_matrix(find().transform)
+                    found = find().transform
                     break
                 except tf2_py.TransformException as error:
                     coming = isinstance(error, tf2_py.ExtrapolationException) and (
@@ -124,9 +124,10 @@ class TransformBuffer:
                 started = time.monotonic()
                 self._changed.wait(self._left_s)
                 self._left_s -= time.monotonic() - started
-        if not np.isfinite(matrix).all():
-            raise TransformUnavailable(f'{what}: not finite, mend the node that publishes it')
-        return matrix
+        try:
+            return transform_to_matrix(found)
+        except BadFrameError as error:  # tf2 lets infinite numbers pass
+            raise TransformUnavailable(f'{what}: {error}') from error
 
     def _behind_s(self, target: str, source: str, stamp_ns: int) -> float:
         try:

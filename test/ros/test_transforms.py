@@ -230,7 +230,7 @@ def test_impossible_transforms_and_other_bytes_change_nothing(robot, no_wait):
 def test_an_infinite_transform_is_none(robot, no_wait):
     one = robot(ground_frame='odom')
     one._buffer.add([moved('base', 'camera', 0, 0, 0, np.inf)], static=True)
-    with pytest.raises(TransformUnavailable, match='TF from camera to odom: not finite'):
+    with pytest.raises(TransformUnavailable, match='TF from camera to odom: .*finite'):
         one.ground(SCENE_CAMERA, 'camera', at(1))
 
 
