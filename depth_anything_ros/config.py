@@ -168,7 +168,9 @@ class ScaleConfig:
     )
     max_time_offset: float = param(
         0.1,
-        'Largest difference between the stamps of an image and of the points that anchor it.',
+        'Largest time between an image and the sweep that anchors it. A sweep lasts from its first '
+        'to its last point where points carry times; else the period of the sweeps, up to 0.2 s, '
+        'is granted on top, since the stamp may mark either end.',
         unit='s',
         minimum=0.0,
         maximum=10.0,
@@ -255,6 +257,14 @@ class LimitsConfig:
         'Most points of a cloud or a scan.',
         minimum=1,
         maximum=1_000_000_000,
+    )
+    sensor_memory: int = param(
+        256,
+        'Memory for the messages of points, and as much again for scan, that wait for an image; '
+        'the newest 20 are kept within it.',
+        unit='MiB',
+        minimum=1,
+        maximum=65536,
     )
 
 

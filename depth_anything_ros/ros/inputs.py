@@ -1,38 +1,50 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What has arrived beside the image: camera models, sensor points, transforms."""
+"""What the node subscribes to, and what has arrived beside the image: camera models and points."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
+import re
+from statistics import median
+import threading
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.duration import Duration
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
-from rclpy.time import Time
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
 
 from depth_anything_ros.camera import Camera
-from depth_anything_ros.config import ScaleConfig
+from depth_anything_ros.config import Config, LimitsConfig
 from depth_anything_ros.errors import BadFrameError
-from depth_anything_ros.metric_depth.anchors import deskew, SensorPoints
-from depth_anything_ros.metric_depth.scale import GroundPlane
-from depth_anything_ros.poses import interpolate, Matrix, pose_to_matrix
+from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.ros.messages import (
     decode_camera,
+    decode_points,
+    decode_scan,
+    deserialize,
     NANOSECONDS,
-    stamp_to_ns,
-    transform_to_matrix,
+    serialized_stamp_ns,
 )
+from depth_anything_ros.ros.parameters import qos_overridden, QOS_OVERRIDES
+from depth_anything_ros.ros.transforms import Transforms
 
-try:
-    import tf2_ros
-except ImportError:
-    tf2_ros = None
+CAMERA_WAIT_S = 0.02  # for the camera_info of an image that has overtaken it
+CAMERA_BYTES = 1 << 16  # a hundred times what a camera_info needs
+LONGEST_SWEEP_S = 0.2  # of a lidar that turns five times a second; messages farther apart are shots
 
-TF_WAIT = Duration(nanoseconds=50_000_000)  # TF of the image's time may be on its way
+
+class PointsOutOfTime(BadFrameError):
+    """Points have come, but none near enough in time to the image."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__('points_out_of_time', message)
 
 
 class CameraStore:
@@ -41,16 +53,37 @@ class CameraStore:
     def __init__(self, rectified: bool) -> None:
         """Remember whether the images have been rectified already."""
         self._rectified = rectified
-        self._messages: deque[Any] = deque(maxlen=5)
+        self._changed = threading.Condition()
+        self._messages: dict[int, bytes] = {}  # by stamp, in the order of arrival
+        self._asked_ns: int | None = None
+        self._in_step = False  # whether an info of exactly the image's stamp can be expected
         self._key: bytes = b''
         self._camera: Camera | None = None
 
-    def add(self, message: Any) -> None:
-        """Keep a CameraInfo."""
-        self._messages.append(message)
+    def add(self, data: bytes) -> None:
+        """Keep a serialised CameraInfo.
+
+        Raises:
+            BadFrameError: the message has no stamp, or is far too long.
+        """
+        stamp_ns = serialized_stamp_ns(data)
+        if len(data) > CAMERA_BYTES:
+            raise BadFrameError(
+                'camera_info_too_large', f'a camera_info of {len(data)} bytes describes no camera'
+            )
+        with self._changed:
+            self._messages.pop(stamp_ns, None)
+            self._messages[stamp_ns] = data
+            if len(self._messages) > 5:
+                del self._messages[next(iter(self._messages))]
+            self._in_step |= stamp_ns == self._asked_ns
+            self._changed.notify()
 
     def for_image(self, image: NDArray[np.uint8], stamp_ns: int) -> Camera:
         """Return the camera; the same object as long as nothing in the messages changes.
+
+        Where infos come with exactly the stamps of the images, an info that the image has overtaken
+        is waited for: the latest one may be of another zoom.
 
         Args:
             image: HxWx3, the image that it is to describe.
@@ -58,18 +91,15 @@ class CameraStore:
 
         Raises:
             BadFrameError: there is no message yet, or it describes no usable camera, or another
-                image.
+                image; one that cannot be decoded is forgotten.
         """
-        messages = list(self._messages)
-        if not messages:
-            raise BadFrameError(
-                'no_camera_info',
-                'images arrive but no camera_info: remap camera_info to the topic beside the image',
-            )
-        message = next(
-            (m for m in reversed(messages) if stamp_to_ns(m.header.stamp) == stamp_ns),
-            messages[-1],
-        )
+        data = self._message_for(stamp_ns)
+        try:
+            message = deserialize(data, CameraInfo)
+        except BadFrameError:
+            with self._changed:
+                self._messages = {s: d for s, d in self._messages.items() if d is not data}
+            raise
         roi = message.roi
         sizes = (message.height, message.width, message.binning_x, message.binning_y)
         window = (roi.x_offset, roi.y_offset, roi.height, roi.width)
@@ -86,133 +116,273 @@ class CameraStore:
             )
         return self._camera
 
+    def _message_for(self, stamp_ns: int) -> bytes:
+        with self._changed:
+            if self._in_step and max(self._messages, default=0) < stamp_ns:
+                self._changed.wait_for(lambda: stamp_ns in self._messages, CAMERA_WAIT_S)
+            # Once in vain is enough, until the one that was missed comes after all.
+            self._in_step = stamp_ns in self._messages
+            self._asked_ns = stamp_ns
+            if not self._messages:
+                raise BadFrameError(
+                    'no_camera_info',
+                    'images arrive but no camera_info: remap camera_info to the topic beside the '
+                    'image',
+                )
+            return self._messages.get(stamp_ns, list(self._messages.values())[-1])
+
 
 class PointStore:
-    """The last few sensor messages, decoded when an image asks for them."""
+    """The last few messages of one sensor, decoded when an image asks for them."""
 
-    def __init__(self) -> None:
-        self._entries: deque[tuple[int, Any, Callable[[Any], SensorPoints]]] = deque(maxlen=20)
-        self._decoded: tuple[Any, SensorPoints] | None = None
-
-    def add(self, stamp_ns: int, message: Any, decode: Callable[[Any], SensorPoints]) -> None:
-        """Keep a message, serialised or not, with its time and how it is decoded."""
-        self._entries.append((stamp_ns, message, decode))
-
-    def nearest(self, stamp_ns: int, max_offset_s: float) -> SensorPoints | None:
-        """Return the points closest in time to an image, or None where none are close enough.
-
-        Raises:
-            BadFrameError: the message cannot be decoded; it is forgotten.
-        """
-        entries = list(self._entries)
-        if not entries:
-            return None
-        entry = min(entries, key=lambda entry: abs(entry[0] - stamp_ns))
-        when_ns, message, decode = entry
-        if abs(when_ns - stamp_ns) > max_offset_s * NANOSECONDS:
-            return None
-        if self._decoded is None or self._decoded[0] is not message:
-            try:
-                self._decoded = (message, decode(message))
-            except BadFrameError:
-                self._entries.remove(entry)
-                raise
-        return self._decoded[1]
-
-
-class TransformUnavailable(Exception):
-    """There is no transform, for the reason given; never replaced by identity."""
-
-    reason = 'no_transform'
-
-
-class Transforms:
-    """Where the sensor and the ground are as seen from the camera, from a parameter or from TF."""
-
-    def __init__(self, node: Node, config: ScaleConfig) -> None:
-        """Listen to TF when something is to come from it and tf2_ros is installed."""
-        self._config = config
-        self._fixed_pose = any(config.T_camera_sensor)
-        self._buffer = self._listener = None
-        if tf2_ros is not None and (
-            not self._fixed_pose or config.fixed_frame or config.ground_frame
-        ):
-            self._buffer = tf2_ros.Buffer(node=node)
-            self._listener = tf2_ros.TransformListener(self._buffer, node)
-
-    def close(self) -> None:
-        """Stop listening."""
-        if self._listener is not None:
-            self._listener.unregister()
-        self._buffer = self._listener = None
-
-    def sensor(
-        self, points: SensorPoints, camera_frame: str, stamp_ns: int
-    ) -> tuple[SensorPoints, Matrix]:
-        """Return points and their pose as they were at the time of the image.
+    def __init__(self, decode: Callable[[bytes], SensorPoints], memory_mib: int) -> None:
+        """Keep nothing yet.
 
         Args:
-            points: one sweep in its sensor frame.
-            camera_frame: frame of the image, the camera's optical frame.
-            stamp_ns: time of the image.
+            decode: takes a serialised message apart.
+            memory_mib: what the messages may take together.
+        """
+        self._decode, self._memory_mib = decode, memory_mib
+        self._lock = threading.Lock()
+        self._entries: deque[tuple[int, bytes]] = deque()
+        self._decoded: tuple[bytes, SensorPoints] | None = None
+        self._sweep_s: tuple[float, float] | None = None
+
+    def add(self, data: bytes) -> None:
+        """Keep a serialised message, and drop the oldest of what is too much with it.
+
+        Raises:
+            BadFrameError: the message has no stamp, or is too large by itself.
+        """
+        stamp_ns, most = serialized_stamp_ns(data), self._memory_mib << 20
+        if len(data) > most:
+            raise BadFrameError(
+                'points_too_large',
+                f'points of {len(data) / (1 << 20):.0f} MiB exceed limits.sensor_memory '
+                f'({self._memory_mib} MiB): raise it, or thin the cloud',
+            )
+        with self._lock:
+            self._entries.append((stamp_ns, data))
+            while len(self._entries) > 20 or sum(len(d) for _, d in self._entries) > most:
+                self._entries.popleft()
+
+    def nearest(self, stamp_ns: int, max_offset_s: float) -> SensorPoints | None:
+        """Return the points closest in time to an image, or None where none have come.
+
+        The time between a sweep and an image is zero where the image was taken during the sweep.
+        How long a sweep lasts is told by the times of its points. Without those it lasts about as
+        long as the next one takes to come, before or after its stamp: drivers differ.
+
+        Raises:
+            PointsOutOfTime: the closest are too far away.
+            BadFrameError: the message cannot be decoded; it is forgotten.
+        """
+        with self._lock:
+            entries = list(self._entries)
+        if not entries:
+            return None
+        period_s = _period_s([when_ns for when_ns, _ in entries])
+        sweep_s = self._sweep_s or (-period_s, period_s)
+
+        def distance_s(entry: tuple[int, bytes]) -> tuple[float, float]:
+            since_s = (stamp_ns - entry[0]) / NANOSECONDS
+            return abs(_outside(since_s, sweep_s)), abs(since_s - sum(sweep_s) / 2)
+
+        when_ns, data = entry = min(entries, key=distance_s)
+        if self._decoded is None or self._decoded[0] is not data:
+            try:
+                self._decoded = (data, self._decode(data))
+            except BadFrameError:
+                with self._lock:
+                    if entry in self._entries:
+                        self._entries.remove(entry)
+                raise
+        points = self._decoded[1]
+        self._sweep_s = _sweep_s(points)
+        offset_s = _outside(
+            (stamp_ns - when_ns) / NANOSECONDS, self._sweep_s or (-period_s, period_s)
+        )
+        if abs(offset_s) > max_offset_s:
+            raise PointsOutOfTime(_out_of_time(points.frame_id, offset_s, max_offset_s))
+        return points
+
+
+def _period_s(stamps_ns: list[int]) -> float:
+    """Return the usual time between messages; 0 where it is too long for sweep after sweep."""
+    steps_ns = [b - a for a, b in zip(stamps_ns, stamps_ns[1:]) if b > a]
+    period_s = median(steps_ns) / NANOSECONDS if steps_ns else 0.0
+    return period_s if period_s <= LONGEST_SWEEP_S else 0.0
+
+
+def _sweep_s(points: SensorPoints) -> tuple[float, float] | None:
+    """Return when the first and the last point were taken, after the stamp; None where unknown."""
+    if points.time_s is None or len(points) == 0:
+        return None
+    first_s, last_s = float(points.time_s.min()), float(points.time_s.max())
+    return (first_s, last_s) if last_s > first_s else None
+
+
+def _outside(time_s: float, interval_s: tuple[float, float]) -> float:
+    """Return how far a time lies behind (positive) or before (negative) an interval, 0 within."""
+    return time_s - min(max(time_s, interval_s[0]), interval_s[1])
+
+
+def _out_of_time(frame_id: str, offset_s: float, max_offset_s: float) -> str:
+    side = 'older' if offset_s > 0 else 'newer'
+    what = f'the nearest points ({frame_id}) are {abs(offset_s):.2f} s {side} than the image'
+    if abs(offset_s) > 10.0:
+        return f'{what}: their sensor has stopped, or has another clock than the camera'
+    return (
+        f'{what}: raise scale.max_time_offset ({max_offset_s:g} s), with scale.fixed_frame set '
+        'where the robot moves'
+    )
+
+
+class Inputs:
+    """All subscriptions of the active node, and what has arrived on them beside the image.
+
+    Attributes:
+        image_kind: message class of the images.
+        cameras: the camera models.
+        transforms: where sensor and ground are.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        config: Config,
+        on_image: Callable[[bytes], None],
+        refuse: Callable[[BadFrameError], Any],
+    ) -> None:
+        """Subscribe.
+
+        What arrives stays serialised: only what is used is taken apart, off the executor.
+
+        Args:
+            node: the node that subscribes.
+            config: its parameters.
+            on_image: called with each serialised image.
+            refuse: called with what is wrong with any other message that cannot be kept.
+
+        Raises:
+            ConfigError: a qos_overrides parameter is wrong.
+        """
+        self._node, self._refuse = node, refuse
+        self._subscriptions: list[Subscription] = []
+        self._named: dict[str, Subscription] = {}
+        self._points: list[PointStore] = []
+        raw, image_topic = config.image_transport == 'raw', node.resolve_topic_name('image')
+        self.image_kind = Image if raw else CompressedImage
+        rectified = config.camera.rectified == 'true' or (
+            config.camera.rectified == 'auto'
+            and re.search(r'(^|[/_])rect([/_]|$)', image_topic) is not None
+        )
+        self.cameras = CameraStore(rectified)
+        self.transforms = Transforms(node, config.scale, refuse)
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            self._subscribe_to_images(on_image, 'image' if raw else f'{image_topic}/compressed')
+            if config.scale.method in ('auto', 'lidar'):
+                self._subscribe_to_points(config.limits)
+            undo.pop_all()
+
+    def close(self) -> None:
+        """Stop listening; what has arrived is still there."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+        self._named = {}
+        self.transforms.close()
+
+    def matched(self) -> dict[str, int]:
+        """Return the number of publishers that each input is connected to, by the input's name."""
+        return {
+            name: (
+                subscription.get_publisher_count()
+                if hasattr(subscription, 'get_publisher_count')  # from Jazzy on
+                else self._node.count_publishers(subscription.topic_name)
+            )
+            for name, subscription in self._named.items()
+        }
+
+    def nearest_points(self, stamp_ns: int, max_offset_s: float) -> SensorPoints | None:
+        """Return the points closest in time to an image; scan is asked where points has none.
 
         Returns:
-            The points, de-skewed where they carry times and scale.fixed_frame is set, and the 4x4
-            pose of the sensor frame in the camera's optical frame.
+            None where no points have come at all.
 
         Raises:
-            TransformUnavailable: neither the parameter nor TF says where the sensor is.
+            PointsOutOfTime: none are near enough.
+            BadFrameError: the message cannot be decoded; it is forgotten.
         """
-        fixed_frame = self._config.fixed_frame
-        if fixed_frame:
-            points = self._carried(points, stamp_ns, fixed_frame)
-        if self._fixed_pose:
-            return points, pose_to_matrix(self._config.T_camera_sensor)
-        return points, self._lookup(camera_frame, stamp_ns, points.frame_id, stamp_ns)
+        out_of_time = None
+        for store in self._points:
+            try:
+                points = store.nearest(stamp_ns, max_offset_s)
+                if points is not None:
+                    return points
+            except PointsOutOfTime as error:
+                out_of_time = out_of_time or error
+        if out_of_time is not None:
+            raise out_of_time
+        return None
 
-    def ground(self, camera: Camera, camera_frame: str, stamp_ns: int) -> GroundPlane | None:
-        """Return the plane z = 0 of scale.ground_frame, or None where that is not set.
-
-        Raises:
-            TransformUnavailable: TF does not know the ground frame.
-        """
-        frame = self._config.ground_frame
-        if not frame:
-            return None
-        T_ground_camera = self._lookup(frame, stamp_ns, camera_frame, stamp_ns)
-        x, y, z = -(camera.rectified().R @ T_ground_camera[2, :3])
-        return GroundPlane((float(x), float(y), float(z)), float(T_ground_camera[2, 3]))
-
-    def _carried(self, points: SensorPoints, stamp_ns: int, fixed_frame: str) -> SensorPoints:
-        """Move each point to where the sensor would see it at the time of the image."""
-        times_s = np.zeros(len(points)) if points.time_s is None else points.time_s
-        start_s, end_s = (times_s.min(), times_s.max()) if len(times_s) else (0.0, 0.0)
-        frame = points.frame_id
-        T_start, T_end = (
-            self._lookup(
-                frame, stamp_ns, frame, points.stamp_ns + int(time_s * NANOSECONDS), fixed_frame
-            )
-            for time_s in (start_s, end_s)
+    def _subscribe_to_images(self, on_image: Callable[[bytes], None], topic: str) -> None:
+        keep = self._kept_by(self.cameras)
+        self._subscribe('image', self.image_kind, topic, 1, on_image)
+        self._subscribe('camera_info', CameraInfo, 'camera_info', 5, keep)
+        # One more for what was published before this node came: best effort gets nothing of that,
+        # and a transient local subscription nothing from a volatile publisher.
+        self._create(
+            CameraInfo,
+            'camera_info',
+            QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+            keep,
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
         )
-        fraction = (times_s - start_s) / max(end_s - start_s, 1e-9)
-        return deskew(points, interpolate(T_start, T_end, fraction))
 
-    def _lookup(
-        self, target: str, target_ns: int, source: str, source_ns: int, fixed: str = ''
-    ) -> Matrix:
-        if self._buffer is None:
-            raise TransformUnavailable(
-                f'where {source} is as seen from {target} is not known: tf2_ros is not installed '
-                'here, so set scale.T_camera_sensor (x y z qx qy qz qw)'
+    def _subscribe_to_points(self, limits: LimitsConfig) -> None:
+        for name, kind, decode in (
+            ('points', PointCloud2, decode_points), ('scan', LaserScan, decode_scan)
+        ):
+            store = PointStore(_decoder(kind, decode, limits), limits.sensor_memory)
+            self._points.append(store)
+            self._subscribe(name, kind, name, 10, self._kept_by(store))
+
+    def _kept_by(self, store: CameraStore | PointStore) -> Callable[[bytes], None]:
+        def keep(data: bytes) -> None:
+            try:
+                store.add(data)
+            except BadFrameError as error:
+                self._refuse(error)
+
+        return keep
+
+    def _subscribe(
+        self, name: str, kind: Any, topic: str, depth: int, callback: Callable[[bytes], None]
+    ) -> None:
+        qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
+        with qos_overridden(topic):
+            self._named[name] = self._create(
+                kind, topic, qos, callback, qos_overriding_options=QOS_OVERRIDES
             )
-        target_time, source_time = Time(nanoseconds=target_ns), Time(nanoseconds=source_ns)
-        try:
-            if fixed:
-                found = self._buffer.lookup_transform_full(
-                    target, target_time, source, source_time, fixed, TF_WAIT
-                )
-            else:
-                found = self._buffer.lookup_transform(target, source, target_time, TF_WAIT)
-        except tf2_ros.TransformException as error:
-            raise TransformUnavailable(f'TF from {source} to {target}: {error}') from error
-        return transform_to_matrix(found.transform)
+
+    def _create(
+        self,
+        kind: Any,
+        topic: str,
+        qos: QoSProfile,
+        callback: Callable[[bytes], None],
+        **options: Any,
+    ) -> Subscription:
+        subscription = self._node.create_subscription(
+            kind, topic, callback, qos, raw=True, **options
+        )
+        self._subscriptions.append(subscription)
+        return subscription
+
+
+def _decoder(
+    kind: Any, decode: Callable[[Any, LimitsConfig], SensorPoints], limits: LimitsConfig
+) -> Callable[[bytes], SensorPoints]:
+    return lambda data: decode(deserialize(data, kind), limits)

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial, wraps
+from functools import wraps
 import gc
-import re
 import signal
 import sys
 import threading
@@ -22,34 +21,22 @@ import rclpy
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.signals import SignalHandlerOptions
-from rclpy.subscription import Subscription
 from rclpy.timer import Timer
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
 from std_msgs.msg import Header
 import torch
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
 from depth_anything_ros.errors import BadFrameError, DepthAnythingError
-from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.metric_depth.scale import GroundPlane, ScaleFit, State
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.pipeline import DepthFrame, DepthPipeline
 from depth_anything_ros.ros import parameters
 from depth_anything_ros.ros.diagnostics import Statistics
-from depth_anything_ros.ros.inputs import (
-    CameraStore,
-    PointStore,
-    Transforms,
-    TransformUnavailable,
-)
+from depth_anything_ros.ros.inputs import Inputs, PointsOutOfTime
 from depth_anything_ros.ros.messages import (
     decode_image,
-    decode_points,
-    decode_scan,
     deserialize,
     serialized_stamp_ns,
     stamp_to_ns,
@@ -109,7 +96,7 @@ class DepthNode(LifecycleNode):
         self._pipeline: DepthPipeline | None = None
         self._outputs: OutputPublishers | None = None
         self._worker: NewestItemWorker[Any] | None = None
-        self._inputs: list[Subscription] = []
+        self._inputs: Inputs | None = None
         self._timers: list[Timer] = []
         self._fit_state: State | None = None
         self._uncalibrated: Camera | None = None
@@ -146,33 +133,10 @@ class DepthNode(LifecycleNode):
     @_transition
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the inputs and start the worker."""
-        config = self._config
-        image_topic = self.resolve_topic_name('image')
-        rectified = config.camera.rectified == 'true' or (
-            config.camera.rectified == 'auto'
-            and re.search(r'(^|[/_])rect([/_]|$)', image_topic) is not None
-        )
-        self._cameras, self._points = CameraStore(rectified), PointStore()
-        self._transforms = Transforms(self, config.scale)
+        self._inputs = Inputs(self, self._config, self._on_image, self._refuse)
         self._fit_state = None
         self._publication = OneAhead(self._publish)
         self._worker = NewestItemWorker(self._process, lambda: self._drop('superseded'))
-        raw = config.image_transport == 'raw'
-        self._image_kind = Image if raw else CompressedImage
-        # What is large arrives serialised: only what is used is taken apart, off the executor.
-        self._subscribe(
-            self._image_kind,
-            'image' if raw else f'{image_topic}/compressed',
-            1,
-            self._on_image,
-            raw=True,
-        )
-        self._subscribe(CameraInfo, 'camera_info', 5, self._cameras.add)
-        if config.scale.method in ('auto', 'lidar'):
-            for kind, topic, decode in (
-                (PointCloud2, 'points', decode_points), (LaserScan, 'scan', decode_scan)
-            ):
-                self._subscribe(kind, topic, 10, partial(self._on_points, kind, decode), raw=True)
         self._timers.append(self.create_timer(1.0, self._tell_diagnostics))
         return super().on_activate(state)
 
@@ -222,13 +186,12 @@ class DepthNode(LifecycleNode):
     def _stop(self) -> None:
         for timer in self._timers:
             self.destroy_timer(timer)
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
-        self._timers, self._inputs = [], []
+        self._timers = []
+        if self._inputs is not None:
+            self._inputs.close()
         if self._worker is not None:
             self._worker.stop()
             self._publication.stop()
-            self._transforms.close()
             self._worker = None
 
     def _release(self) -> None:
@@ -242,39 +205,10 @@ class DepthNode(LifecycleNode):
 
     # Inputs ------------------------------------------------------------------------------------
 
-    def _subscribe(
-        self,
-        kind: Any,
-        topic: str,
-        depth: int,
-        callback: Callable[..., None],
-        *,
-        raw: bool = False,
-    ) -> None:
-        self._inputs.append(
-            self.create_subscription(
-                kind,
-                topic,
-                callback,
-                QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-                raw=raw,
-            )
-        )
-
     def _on_image(self, data: bytes) -> None:
         self._statistics.received()
         if self._worker is not None:
             self._worker.submit(data)
-
-    def _on_points(self, kind: Any, decode: Callable[..., SensorPoints], data: bytes) -> None:
-        def decoded(data: bytes) -> SensorPoints:
-            return decode(deserialize(data, kind), self._config.limits)
-
-        try:
-            self._points.add(serialized_stamp_ns(data), data, decoded)
-        except BadFrameError as error:
-            self._refuse(error)
 
     def _apply(self, config: Config) -> None:
         self._config = config
@@ -285,6 +219,7 @@ class DepthNode(LifecycleNode):
 
     def _process(self, data: bytes) -> None:
         assert self._pipeline is not None and self._outputs is not None
+        assert self._inputs is not None
         wanted = self._outputs.wanted()
         if wanted is None:
             return
@@ -296,7 +231,7 @@ class DepthNode(LifecycleNode):
             if 0 < config.max_age < (self._now_ns() - stamp_ns) / 1e9:
                 self._drop('too_old')
                 return
-            message = deserialize(data, self._image_kind)
+            message = deserialize(data, self._inputs.image_kind)
             image = decode_image(message, config.limits)
             camera = self._camera_of(image, stamp_ns, missing)
             prediction = self._pipeline.predict(image, camera)
@@ -323,8 +258,9 @@ class DepthNode(LifecycleNode):
         self._tell_state(frame.fit)
 
     def _camera_of(self, image: Any, stamp_ns: int, missing: list[str]) -> Camera:
+        assert self._inputs is not None
         try:
-            return self._cameras.for_image(image, stamp_ns)
+            return self._inputs.cameras.for_image(image, stamp_ns)
         except BadFrameError as error:
             missing.append(self._refuse(error))
             height, width = image.shape[:2]
@@ -333,20 +269,24 @@ class DepthNode(LifecycleNode):
             return self._uncalibrated
 
     def _points_for(self, camera_frame: str, stamp_ns: int, missing: list[str]) -> tuple[Any, Any]:
+        assert self._inputs is not None
         try:
-            points = self._points.nearest(stamp_ns, self._config.scale.max_time_offset)
+            points = self._inputs.nearest_points(stamp_ns, self._config.scale.max_time_offset)
             if points is not None:
-                return self._transforms.sensor(points, camera_frame, stamp_ns)
-        except (BadFrameError, TransformUnavailable) as error:
+                return self._inputs.transforms.sensor(points, camera_frame, stamp_ns)
+        except PointsOutOfTime as error:  # of a slow sensor this is true of most images
+            missing.append(str(error))
+        except BadFrameError as error:
             missing.append(self._refuse(error))
         return None, None
 
     def _ground_for(
         self, camera: Camera, camera_frame: str, stamp_ns: int, missing: list[str]
     ) -> GroundPlane | None:
+        assert self._inputs is not None
         try:
-            return self._transforms.ground(camera, camera_frame, stamp_ns)
-        except TransformUnavailable as error:
+            return self._inputs.transforms.ground(camera, camera_frame, stamp_ns)
+        except BadFrameError as error:
             missing.append(self._refuse(error))
             return None
 
@@ -367,7 +307,7 @@ class DepthNode(LifecycleNode):
     def _drop(self, reason: str) -> None:
         self._statistics.dropped(reason)
 
-    def _refuse(self, error: BadFrameError | TransformUnavailable) -> str:
+    def _refuse(self, error: BadFrameError) -> str:
         """Count a message that cannot be used, say why now and then, and return the reason."""
         self._drop(error.reason)
         now = time.monotonic()

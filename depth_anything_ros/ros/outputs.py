@@ -9,13 +9,13 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from depth_anything_ros.metric_depth.scale import ScaleFit, State
 from depth_anything_ros.pipeline import DepthFrame, Outputs
 from depth_anything_ros.ros.messages import encode_camera, encode_cloud, encode_image
+from depth_anything_ros.ros.parameters import qos_overridden, QOS_OVERRIDES
 
 _TOPICS: dict[str, Any] = {
     'depth/image': Image,
@@ -35,17 +35,21 @@ class OutputPublishers:
     """Publishers of all outputs of the contract."""
 
     def __init__(self, node: LifecycleNode) -> None:
-        """Create the publishers; they are silent until the node is active."""
+        """Create the publishers; they are silent until the node is active.
+
+        Raises:
+            ConfigError: a qos_overrides parameter is wrong.
+        """
         self._node = node
-        self._publishers: dict[str, LifecyclePublisher] = {
-            topic: node.create_lifecycle_publisher(
-                kind,
-                topic,
-                QoSProfile(depth=_QOS.depth, reliability=_QOS.reliability),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            )
-            for topic, kind in _TOPICS.items()
-        }
+        self._publishers: dict[str, LifecyclePublisher] = {}
+        for topic, kind in _TOPICS.items():
+            with qos_overridden(topic):
+                self._publishers[topic] = node.create_lifecycle_publisher(
+                    kind,
+                    topic,
+                    QoSProfile(depth=_QOS.depth, reliability=_QOS.reliability),
+                    qos_overriding_options=QOS_OVERRIDES,
+                )
 
     def destroy(self) -> None:
         """Remove all publishers."""

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -13,13 +14,27 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.exceptions import (
+    InvalidParameterTypeException,
+    InvalidParameterValueException,
+    ParameterException,
+)
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
+from rclpy.qos import QoSPolicyKind
+from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from depth_anything_ros.config import Config, Parameter, parameters, with_values
 from depth_anything_ros.errors import ConfigError
 
+QOS_OVERRIDES = QoSOverridingOptions(  # rclpy's own default leaves out durability
+    (
+        QoSPolicyKind.HISTORY,
+        QoSPolicyKind.DEPTH,
+        QoSPolicyKind.RELIABILITY,
+        QoSPolicyKind.DURABILITY,
+    )
+)
 _UNBOUNDED = 1e308
 _INT_UNBOUNDED = 2**31 - 1
 
@@ -60,6 +75,19 @@ def on_change(node: Node, read: Callable[[], Config], apply: Callable[[Config], 
         return SetParametersResult(successful=True)
 
     node.add_on_set_parameters_callback(check)
+
+
+@contextmanager
+def qos_overridden(topic: str) -> Iterator[None]:
+    """Create a publisher or subscription with QOS_OVERRIDES inside this.
+
+    Raises:
+        ConfigError: one of its qos_overrides is wrong.
+    """
+    try:
+        yield
+    except (ParameterException, RuntimeError) as error:
+        raise ConfigError(f'{topic} cannot be had as its qos_overrides say: {error}') from error
 
 
 def _value(node: Node, name: str) -> Any:

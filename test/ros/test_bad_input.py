@@ -3,6 +3,7 @@
 """Every kind of bad input over real DDS: it is counted and explained, and the node lives on."""
 
 import copy
+import re
 import time
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -229,6 +230,24 @@ def test_parts_of_messages_are_dropped_and_counted(robot, size):
     cloud = serialize_message(robot.cloud())[:size]
     for _ in range(20):
         robot.sensors._points.publish(cloud)
+    assert state(robot.play())[0] == 'FITTED'
+
+
+def test_clouds_too_far_in_time_say_so_and_what_to_do(robot, monkeypatch):
+    robot.stamp_ns += 100_000_000_000
+    header = robot.header
+
+    def stamped(message):
+        message = header(message)
+        message.header.stamp.sec -= 3 * isinstance(message, PointCloud2)
+        return message
+
+    with monkeypatch.context() as patch:
+        patch.setattr(robot, 'header', stamped)
+        name, reason = state(robot.play())
+    assert name == 'UNANCHORED'
+    says = r'no anchors.* are [23]\.\d\d s older than the image: raise scale.max_time_offset'
+    assert re.search(says, reason)
     assert state(robot.play())[0] == 'FITTED'
 
 

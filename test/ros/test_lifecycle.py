@@ -81,6 +81,13 @@ def test_compressed_transport_is_a_topic_beside_the_image(make_node):
     assert '/image/compressed' in topics_of(node, node.get_subscriber_names_and_types_by_node)
 
 
+@pytest.mark.parametrize('name', ['image.subscription', 'depth/image.publisher'])
+def test_wrong_qos_overrides_fail_a_transition(make_node, name):
+    node = make_node(**{f'qos_overrides./{name}.durability': 'forever'})
+    result = node.trigger_configure()
+    assert (node.trigger_activate() if result is SUCCESS else result) is FAILURE
+
+
 def test_missing_checkpoint_fails_and_a_bug_is_an_error(make_node):
     def missing(model, runtime):
         raise CheckpointError('no such file')
