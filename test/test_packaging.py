@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import configparser
-import importlib.util
+import importlib
 import os
 from pathlib import Path
 import re
@@ -162,52 +162,3 @@ def test_rviz_shows_what_the_node_publishes():
         '/depth/points': 'rviz_default_plugins/PointCloud2',
     }
     assert 'rviz_default_plugins/TF' in {item['Class'] for item in displays}
-
-
-@pytest.fixture(scope='module')
-def launch_file():
-    """Return the launch file as a module."""
-    pytest.importorskip('launch_ros', reason='launch and launch_ros come with a ROS installation')
-    spec = importlib.util.spec_from_file_location(
-        'depth_anything_launch', ROOT / 'launch' / 'depth_anything.launch.py'
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def started(launch_file, **arguments):
-    """Return the remaps of the node, and all actions, that the launch file leads to."""
-    from launch import LaunchContext
-    from launch.utilities import perform_substitutions
-
-    context = LaunchContext()
-    context.launch_configurations.update(arguments)
-    *declared, start = launch_file.generate_launch_description().entities
-    for argument in declared:
-        argument.visit(context)
-    actions = start.visit(context)
-    node = next(action for action in actions if type(action).__name__ == 'LifecycleNode')
-    remaps = {
-        perform_substitutions(context, a): perform_substitutions(context, b)
-        for a, b in node._Node__remappings
-    }
-    return remaps, actions
-
-
-def test_launch_pairs_camera_info_with_the_image(launch_file):
-    remaps, actions = started(launch_file, image='/cam/image_raw', points='/lidar/points')
-    assert remaps['image'] == '/cam/image_raw'
-    assert remaps['camera_info'] == '/cam/camera_info'
-    assert remaps['points'] == '/lidar/points'
-    assert len(actions) == 1
-    assert started(launch_file)[0]['camera_info'] == 'camera_info'
-    assert started(launch_file, image='/top')[0]['camera_info'] == '/camera_info'
-    named, _ = started(launch_file, image='/cam/image_raw', camera_info='/calibration')
-    assert named['camera_info'] == '/calibration'
-
-
-def test_launch_adds_rviz_and_shared_memory_on_request(launch_file):
-    _, actions = started(launch_file, rviz='true', shm='true')
-    kinds = [type(action).__name__ for action in actions]
-    assert kinds == ['SetEnvironmentVariable', 'SetEnvironmentVariable', 'LifecycleNode', 'Node']
