@@ -10,6 +10,9 @@ from setuptools import find_packages, setup
 
 NAME = 'depth_anything_ros'
 SHARE = f'share/{NAME}'
+EXECUTABLES = (
+    'depth_node', 'play_frames', 'world_robot', 'evaluate', 'train', 'demo', 'export_onnx',
+)
 
 
 def required(name):
@@ -49,13 +52,7 @@ setup(
     extras_require={name: required(name) for name in ('standalone', 'ros', 'test')},
     entry_points={
         'console_scripts': [
-            f'depth_node = {NAME}.ros.node:main',
-            f'play_frames = {NAME}.tools.play_frames:main',
-            f'world_robot = {NAME}.tools.world_robot:main',
-            f'evaluate = {NAME}.tools.evaluate:main',
-            f'train = {NAME}.training.train:main',
-            f'demo = {NAME}.tools.demo:main',
-            f'export_onnx = {NAME}.tools.export_onnx:main',
+            f'{name} = {NAME}.tools.programs:{name}' for name in EXECUTABLES
         ],
     },
 )

@@ -20,6 +20,8 @@ from packaging.requirements import Requirement
 import pytest
 import yaml
 
+from depth_anything_ros.tools import programs
+
 ROOT = Path(__file__).resolve().parents[1]
 NAME = 'depth_anything_ros'
 PACKAGED = (
@@ -123,10 +125,23 @@ def test_the_wheel_holds_every_module_and_no_test(wheel):
     assert modules == {name for name in names if name.endswith('.py') and '.data/' not in name}
 
 
-def test_every_executable_has_a_function_behind_it(wheel):
-    for target in entry_points(wheel).values():
-        module, function = target.split(':')
-        assert callable(getattr(importlib.import_module(module), function)), target
+def test_every_executable_has_a_function_behind_it(wheel, monkeypatch):
+    started = []
+    monkeypatch.setattr(programs, 'import_module', lambda name: started.append(name) or Program)
+    for name, target in entry_points(wheel).items():
+        assert target == f'{NAME}.tools.programs:{name}'
+        assert getattr(programs, name)() == 0
+        assert callable(importlib.import_module(started[-1]).main), target
+    assert len(set(started)) == len(EXECUTABLES)
+
+
+class Program:
+    """A module with a main()."""
+
+    @staticmethod
+    def main():
+        """Do nothing, well."""
+        return 0
 
 
 def lines_of(name):
