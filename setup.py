@@ -5,23 +5,20 @@
 from glob import glob
 import os
 from pathlib import Path
-import re
 
 from setuptools import find_packages, setup
 
 NAME = 'depth_anything_ros'
 SHARE = f'share/{NAME}'
+EXECUTABLES = (
+    'depth_node', 'play_frames', 'world_robot', 'evaluate', 'train', 'demo', 'export_onnx',
+)
 
 
-def requirements():
-    """Return section -> requirements of requirements.txt, where `# word` alone starts a section."""
-    sections, current = {}, []
-    for line in Path(__file__).with_name('requirements.txt').read_text().splitlines():
-        if heading := re.fullmatch(r'# (\w+)', line):
-            current = sections.setdefault(heading[1], [])
-        elif line and not line.startswith('#'):
-            current.append(line)
-    return sections
+def required(name):
+    """Return the requirements of one of the lists in requirements/."""
+    lines = (Path(__file__).parent / 'requirements' / f'{name}.txt').read_text().splitlines()
+    return [line for line in lines if line and not line.startswith('#')]
 
 
 def installed(pattern):
@@ -31,8 +28,6 @@ def installed(pattern):
         folders.setdefault(f'{SHARE}/{os.path.dirname(path)}', []).append(path)
     return list(folders.items())
 
-
-needed = requirements()
 
 setup(
     name=NAME,
@@ -52,17 +47,12 @@ setup(
     ],
     zip_safe=False,
     python_requires='>=3.10',
-    install_requires=needed['network'] + needed['ros'],
-    extras_require={'test': needed['test']},
+    # Nothing that apt brings on a ROS machine: pip would put another NumPy or OpenCV over it.
+    install_requires=required('network'),
+    extras_require={name: required(name) for name in ('standalone', 'ros', 'test')},
     entry_points={
         'console_scripts': [
-            f'depth_node = {NAME}.ros.node:main',
-            f'play_frames = {NAME}.tools.play_frames:main',
-            f'world_robot = {NAME}.tools.world_robot:main',
-            f'evaluate = {NAME}.tools.evaluate:main',
-            f'train = {NAME}.training.train:main',
-            f'demo = {NAME}.tools.demo:main',
-            f'export_onnx = {NAME}.tools.export_onnx:main',
+            f'{name} = {NAME}.tools.programs:{name}' for name in EXECUTABLES
         ],
     },
 )

@@ -18,7 +18,7 @@ from torch import Tensor
 import torch.nn.functional as F
 
 from depth_anything_ros.camera import Camera
-from depth_anything_ros.config import Config
+from depth_anything_ros.config import Config, with_values
 from depth_anything_ros.metric_depth.anchors import Anchors, project_points, SensorPoints
 from depth_anything_ros.metric_depth.refinement import metric_depth
 from depth_anything_ros.metric_depth.scale import (
@@ -28,7 +28,7 @@ from depth_anything_ros.metric_depth.scale import (
     State,
     unanchored,
 )
-from depth_anything_ros.network.predictor import Predictor
+from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.network.preprocessing import Preprocessed, Preprocessor
 from depth_anything_ros.pointcloud import pack_cloud, PackedCloud, ray_tensor
 from depth_anything_ros.stopwatch import Stopwatch
@@ -277,6 +277,25 @@ class DepthPipeline:
     @staticmethod
     def _masked(plane: Tensor, geometry: Preprocessor) -> Tensor:
         return plane if geometry.border is None else plane.masked_fill(geometry.border, torch.nan)
+
+
+def load(
+    checkpoint: str, device: str = 'auto', parameters: dict[str, Any] | None = None
+) -> DepthPipeline:
+    """Load a network into a pipeline, for programs without ROS.
+
+    Args:
+        checkpoint: hub id, folder, .pth or .onnx file, or 'bundled'.
+        device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
+        parameters: other parameters of the node by their dotted names, such as
+            {'scale.camera_height': 1.2}; config/depth_anything.yaml lists them.
+
+    Raises:
+        DepthAnythingError: the checkpoint, the device or a parameter is wrong; it says what to do.
+    """
+    given = {'model.checkpoint': checkpoint, 'runtime.device': device, **(parameters or {})}
+    config = with_values(Config(), given)
+    return DepthPipeline(load_predictor(config.model, config.runtime), config)
 
 
 def _thumbnail(prepared: Preprocessed) -> Tensor:

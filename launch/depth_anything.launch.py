@@ -4,8 +4,10 @@
 
 from pathlib import Path
 
+from ament_index_python.packages import get_package_prefix, PackageNotFoundError
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.logging import get_logger
 from launch_ros.actions import LifecycleNode, Node
 
 CONFIG = Path(__file__).resolve().parent.parent / 'config'
@@ -45,6 +47,9 @@ def _start(context):
     if given['image_transport']:
         parameters['image_transport'] = given['image_transport']
     camera_info = given['camera_info'] or _sibling(given['image'], 'camera_info')
+    params_file = Path(given['params_file']).expanduser()
+    if not params_file.is_file():  # launch_ros would start the node with its defaults
+        raise FileNotFoundError(f'params_file {params_file} is not a file: correct the path')
 
     actions = []
     if given['shm'] == 'true':
@@ -58,7 +63,7 @@ def _start(context):
             executable='depth_node',
             name='depth_anything',
             namespace=given['namespace'],
-            parameters=[given['params_file'], parameters],
+            parameters=[str(params_file), parameters],
             remappings=[
                 ('image', given['image']),
                 ('camera_info', camera_info),
@@ -69,7 +74,7 @@ def _start(context):
             output='screen',
         )
     )
-    if given['rviz'] == 'true':
+    if given['rviz'] == 'true' and _has_rviz():
         fixed_frame = ['-f', given['fixed_frame']] if given['fixed_frame'] else []
         outputs = ('depth/image', 'depth/image_color', 'depth/points')
         actions.append(
@@ -83,6 +88,19 @@ def _start(context):
             )
         )
     return actions
+
+
+def _has_rviz():
+    """Say whether RViz is installed; a ros-base installation comes without."""
+    try:
+        get_package_prefix('rviz2')
+    except PackageNotFoundError:
+        get_logger('depth_anything.launch').warning(
+            'rviz2 is not installed: going on without RViz (rviz:=false, or apt install '
+            'ros-$ROS_DISTRO-rviz2)'
+        )
+        return False
+    return True
 
 
 def _sibling(topic, name):

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import configparser
-import importlib.util
+import importlib
 import os
 from pathlib import Path
 import re
@@ -16,14 +16,17 @@ import xml.etree.ElementTree as ET
 import zipfile
 
 from catkin_pkg.package import parse_package
+from packaging.requirements import Requirement
 import pytest
 import yaml
+
+from depth_anything_ros.tools import programs
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = 'depth_anything_ros'
 PACKAGED = (
-    *('LICENSE', 'package.xml', 'pyproject.toml', 'requirements.txt', 'setup.cfg', 'setup.py'),
-    *('resource', 'launch', 'config', 'checkpoints', NAME),
+    *('LICENSE', 'package.xml', 'pyproject.toml', 'setup.cfg', 'setup.py'),
+    *('requirements', 'resource', 'launch', 'config', 'checkpoints', NAME),
 )
 EXECUTABLES = {
     'depth_node', 'play_frames', 'evaluate', 'train', 'demo', 'world_robot', 'export_onnx',
@@ -122,20 +125,88 @@ def test_the_wheel_holds_every_module_and_no_test(wheel):
     assert modules == {name for name in names if name.endswith('.py') and '.data/' not in name}
 
 
-def test_every_executable_has_a_function_behind_it(wheel):
-    for target in entry_points(wheel).values():
-        module, function = target.split(':')
-        assert callable(getattr(importlib.import_module(module), function)), target
+def test_every_executable_has_a_function_behind_it(wheel, monkeypatch):
+    started = []
+    monkeypatch.setattr(programs, 'import_module', lambda name: started.append(name) or Program)
+    for name, target in entry_points(wheel).items():
+        assert target == f'{NAME}.tools.programs:{name}'
+        assert getattr(programs, name)() == 0
+        assert callable(importlib.import_module(started[-1]).main), target
+    assert len(set(started)) == len(EXECUTABLES)
 
 
-def test_every_requirement_is_pinned_in_the_one_list(wheel):
-    lines = (ROOT / 'requirements.txt').read_text().splitlines()
-    listed = [line for line in lines if line and not line.startswith('#')]
-    unpinned = [line for line in listed if not re.match(r'[\w-]+==[\w.]+(;|$)', line)]
-    assert not unpinned
+class Program:
+    """A module with a main()."""
+
+    @staticmethod
+    def main():
+        """Do nothing, well."""
+        return 0
+
+
+def lines_of(name):
+    """Return the lines of a list in requirements/, comments and options (-r) left out."""
+    lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
+    stripped = [line.partition('#')[0].strip() for line in lines]
+    return [line for line in stripped if line and not line.startswith('-')]
+
+
+LISTS = ('network', 'standalone', 'ros', 'test')
+LISTED = {name: [Requirement(line) for line in lines_of(name)] for name in LISTS}
+PINS = [Requirement(line) for line in lines_of('constraints')]
+
+
+def test_pip_is_told_ranges_and_nothing_that_apt_brings_on_a_robot(wheel):
     metadata = wheel.read(next(n for n in wheel.namelist() if n.endswith('METADATA'))).decode()
-    required = re.findall(r'^Requires-Dist: ([\w-]+)==', metadata, re.MULTILINE)
-    assert sorted(required) == sorted(re.split('==', line)[0] for line in listed)
+    told = [Requirement(x) for x in re.findall(r'^Requires-Dist: (.*)$', metadata, re.MULTILINE)]
+    assert not [str(x) for x in told if '==' in str(x.specifier)]
+    always = {x.name for x in told if x.marker is None or 'extra' not in str(x.marker)}
+    assert always == {x.name for x in LISTED['network']}
+    assert not [name for name in always if name.startswith(('ros-', 'opencv'))]
+    assert not always & {'numpy', 'scipy', 'rich', 'pyyaml'}
+    extras = {name: {x.name for x in listed} for name, listed in LISTED.items()}
+    for extra in LISTS[1:]:
+        of_extra = {x.name for x in told if f'extra == "{extra}"' in str(x.marker)}
+        assert of_extra == extras[extra]
+
+
+@pytest.mark.parametrize('python', ['3.10', '3.11', '3.12', '3.13'])
+def test_every_requirement_has_one_pin_inside_its_range(python):
+    surroundings = {'python_version': python, 'python_full_version': f'{python}.0'}
+    valid = [pin for pin in PINS if pin.marker is None or pin.marker.evaluate(surroundings)]
+    pins = {}
+    for pin in valid:
+        (only,) = pin.specifier
+        assert only.operator == '==' and pin.name not in pins, pin
+        pins[pin.name] = only.version
+    requirements = [x for listed in LISTED.values() for x in listed]
+    assert {x.name for x in requirements} == set(pins)
+    outside = [str(x) for x in requirements if not x.specifier.contains(pins[x.name])]
+    assert not outside
+
+
+def test_a_robots_numpy_stays_where_cv_bridge_is_built_for_it():
+    numpy = next(x for x in map(Requirement, lines_of('robot')) if x.name == 'numpy')
+    kept = {python: numpy.marker.evaluate({'python_version': python})
+            for python in ('3.10', '3.12', '3.13', '3.14')}  # Humble, Jazzy and Kilted, later ones
+    assert kept == {'3.10': True, '3.12': True, '3.13': False, '3.14': False}
+    assert numpy.specifier.contains('1.26.4') and not numpy.specifier.contains('2.0.0')
+
+
+def test_the_robots_line_of_the_docs_installs_the_robots_list():
+    line = 'pip install -r src/depth_anything_ros/requirements/robot.txt'
+    for page in ('README.md', 'docs/troubleshooting.md'):
+        assert line in (ROOT / page).read_text(), page
+    assert '-r network.txt' in (ROOT / 'requirements' / 'robot.txt').read_text()
+
+
+def test_apt_brings_on_a_robot_what_pip_brings_elsewhere():
+    keys = {
+        'numpy': 'python3-numpy', 'scipy': 'python3-scipy', 'rich': 'python3-rich',
+        'opencv-python-headless': 'python3-opencv', 'pyyaml': 'python3-yaml',
+    }
+    depends = {item.name for item in parse_package(str(ROOT / 'package.xml')).exec_depends}
+    assert {keys[x.name] for x in LISTED['standalone']} <= depends
 
 
 def test_shared_memory_profile_has_room_for_a_cloud_and_keeps_udp():
@@ -162,52 +233,3 @@ def test_rviz_shows_what_the_node_publishes():
         '/depth/points': 'rviz_default_plugins/PointCloud2',
     }
     assert 'rviz_default_plugins/TF' in {item['Class'] for item in displays}
-
-
-@pytest.fixture(scope='module')
-def launch_file():
-    """Return the launch file as a module."""
-    pytest.importorskip('launch_ros', reason='launch and launch_ros come with a ROS installation')
-    spec = importlib.util.spec_from_file_location(
-        'depth_anything_launch', ROOT / 'launch' / 'depth_anything.launch.py'
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def started(launch_file, **arguments):
-    """Return the remaps of the node, and all actions, that the launch file leads to."""
-    from launch import LaunchContext
-    from launch.utilities import perform_substitutions
-
-    context = LaunchContext()
-    context.launch_configurations.update(arguments)
-    *declared, start = launch_file.generate_launch_description().entities
-    for argument in declared:
-        argument.visit(context)
-    actions = start.visit(context)
-    node = next(action for action in actions if type(action).__name__ == 'LifecycleNode')
-    remaps = {
-        perform_substitutions(context, a): perform_substitutions(context, b)
-        for a, b in node._Node__remappings
-    }
-    return remaps, actions
-
-
-def test_launch_pairs_camera_info_with_the_image(launch_file):
-    remaps, actions = started(launch_file, image='/cam/image_raw', points='/lidar/points')
-    assert remaps['image'] == '/cam/image_raw'
-    assert remaps['camera_info'] == '/cam/camera_info'
-    assert remaps['points'] == '/lidar/points'
-    assert len(actions) == 1
-    assert started(launch_file)[0]['camera_info'] == 'camera_info'
-    assert started(launch_file, image='/top')[0]['camera_info'] == '/camera_info'
-    named, _ = started(launch_file, image='/cam/image_raw', camera_info='/calibration')
-    assert named['camera_info'] == '/calibration'
-
-
-def test_launch_adds_rviz_and_shared_memory_on_request(launch_file):
-    _, actions = started(launch_file, rviz='true', shm='true')
-    kinds = [type(action).__name__ for action in actions]
-    assert kinds == ['SetEnvironmentVariable', 'SetEnvironmentVariable', 'LifecycleNode', 'Node']

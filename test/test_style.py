@@ -29,6 +29,7 @@ CHECKERS = {
 @pytest.mark.timeout(600)  # mypy without its cache, beside other work
 @pytest.mark.parametrize('name', CHECKERS)
 def test_checker_finds_nothing(name):
+    pytest.importorskip(CHECKERS[name][0].partition('.')[0])
     checked = subprocess.run(
         [sys.executable, '-m', *CHECKERS[name]], capture_output=True, text=True, cwd=ROOT
     )

@@ -1,0 +1,131 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The launch files under the real launch; what they start only says how it was started."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+import re
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip('launch_ros', reason='launch and launch_ros come with a ROS installation')
+
+ROOT = Path(__file__).resolve().parents[1]
+LAUNCH = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+file = PythonLaunchDescriptionSource(sys.argv[1])
+arguments = [argument.split(':=', 1) for argument in sys.argv[2:]]
+service = LaunchService(argv=sys.argv[2:])
+service.include_launch_description(
+    LaunchDescription([IncludeLaunchDescription(file, launch_arguments=arguments)])
+)
+sys.exit(service.run())
+"""
+PROGRAM = '#!/bin/sh\necho "STARTED $(basename "$0") $* profile=$FASTDDS_DEFAULT_PROFILES_FILE"\n'
+OURS = {'depth_anything_ros': ('depth_node', 'world_robot')}
+RVIZ = {'rviz2': ('rviz2',)}
+
+
+@pytest.fixture
+def launched(tmp_path):
+    """Return a function that launches a file where only the packages given are installed."""
+
+    def launch(file, *arguments, packages=OURS):
+        for package, programs in packages.items():
+            index = tmp_path / 'share' / 'ament_index' / 'resource_index' / 'packages' / package
+            index.parent.mkdir(parents=True, exist_ok=True)
+            index.touch()
+            for name in programs:
+                program = tmp_path / 'lib' / package / name
+                program.parent.mkdir(parents=True, exist_ok=True)
+                program.write_text(PROGRAM)
+                program.chmod(0o755)
+        surroundings = {key: x for key, x in os.environ.items() if not key.startswith('FAST')}
+        done = subprocess.run(
+            [sys.executable, '-c', LAUNCH, str(ROOT / 'launch' / file), *arguments],
+            env={
+                **surroundings,
+                'AMENT_PREFIX_PATH': str(tmp_path),
+                'ROS_LOG_DIR': str(tmp_path),
+                'OVERRIDE_LAUNCH_PROCESS_OUTPUT': 'screen',
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started = dict(re.findall(r'STARTED (\w+) (.*)', done.stdout))
+        return done, started
+
+    return launch
+
+
+@pytest.mark.parametrize(
+    'arguments, camera_info',
+    [
+        (['image:=/cam/image_raw'], '/cam/camera_info'),
+        (['image:=/top'], '/camera_info'),
+        ([], 'camera_info'),
+        (['image:=/cam/image_raw', 'camera_info:=/calibration'], '/calibration'),
+    ],
+)
+def test_camera_info_is_taken_beside_the_image(launched, arguments, camera_info):
+    done, started = launched('depth_anything.launch.py', *arguments, 'points:=/lidar/points')
+    assert done.returncode == 0, done.stdout
+    assert set(started) == {'depth_node'}
+    remaps = re.findall(r'-r (image|camera_info|points):=(\S+)', started['depth_node'])
+    image = arguments[0].partition(':=')[2] if arguments else 'image'
+    assert dict(remaps) == {'image': image, 'camera_info': camera_info, 'points': '/lidar/points'}
+
+
+def test_rviz_and_shared_memory_come_on_request(launched):
+    done, started = launched(
+        'depth_anything.launch.py', 'rviz:=true', 'shm:=true', packages=OURS | RVIZ
+    )
+    assert done.returncode == 0, done.stdout
+    assert set(started) == {'depth_node', 'rviz2'}
+    assert str(ROOT / 'config' / 'depth_anything.rviz') in started['rviz2']
+    for how in started.values():
+        assert how.endswith(f'profile={ROOT / "config" / "fastdds_shm.xml"}')
+    _, started = launched('depth_anything.launch.py')
+    assert started['depth_node'].endswith('profile=')
+
+
+@pytest.mark.parametrize(
+    'file, arguments, expected',
+    [
+        ('depth_anything.launch.py', ['rviz:=true'], {'depth_node'}),
+        ('demo.launch.py', [], {'depth_node', 'world_robot'}),
+    ],
+)
+def test_without_rviz2_the_rest_goes_on_and_one_line_says_so(launched, file, arguments, expected):
+    done, started = launched(file, *arguments)
+    assert done.returncode == 0, done.stdout
+    assert set(started) == expected
+    warnings = [line for line in done.stdout.splitlines() if '[WARNING]' in line]
+    assert len(warnings) == 1 and 'rviz2 is not installed: going on without RViz' in warnings[0]
+
+
+def test_a_params_file_that_is_not_there_is_an_error_of_one_line(launched, tmp_path):
+    missing = tmp_path / 'robot.yaml'
+    done, started = launched('depth_anything.launch.py', f'params_file:={missing}')
+    assert done.returncode == 1 and not started
+    errors = [line for line in done.stdout.splitlines() if '[ERROR]' in line]
+    assert len(errors) == 1 and f'params_file {missing} is not a file' in errors[0]
+    assert 'Traceback' not in done.stdout
+
+
+def test_a_params_file_reaches_the_node_also_from_home(launched, tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    file = tmp_path / 'robot.yaml'
+    file.write_text('/**:\n  ros__parameters: {max_age: 1.0}\n')
+    done, started = launched('depth_anything.launch.py', 'params_file:=~/robot.yaml')
+    assert done.returncode == 0, done.stdout
+    assert f'--params-file {file} ' in started['depth_node']
