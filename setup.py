@@ -56,7 +56,7 @@ setup(
     extras_require={'test': needed['test']},
     entry_points={
         'console_scripts': [
-            f'depth_node = {NAME}.ros.node:main',
+            f'depth_node = {NAME}.ros.depth_node:main',
             f'play_frames = {NAME}.tools.play_frames:main',
             f'world_robot = {NAME}.tools.world_robot:main',
             f'evaluate = {NAME}.tools.evaluate:main',
