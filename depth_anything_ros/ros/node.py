@@ -156,6 +156,8 @@ class DepthNode(LifecycleNode):
         self._stop()
         self._release()
         self.destroy_node()
+        # rclpy leaves it to the garbage collector, and with it the process's shared memory.
+        self._state_machine.destroy_when_not_in_use()
 
     @property
     def failed(self) -> bool:

@@ -1,8 +1,9 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The real node with a network that never comes to an end: while it loads, or at its first image.
+"""The real node with a network that never comes to an end, or has a bug.
 
-stubborn_node.py load|network ... ; "network" says "hangs" when it is at the image.
+stubborn_node.py load|image|bug ...: it hangs and says so while it loads or at its first image, or
+raises ZeroDivisionError there.
 """
 
 from pathlib import Path
@@ -16,7 +17,7 @@ from helpers import ExactPredictor  # noqa: E402
 
 
 class Stubborn(ExactPredictor):
-    """Warms up, and then hangs."""
+    """Warms up, and then hangs or raises."""
 
     _calls = 0
 
@@ -24,12 +25,12 @@ class Stubborn(ExactPredictor):
         """Return the first time only."""
         self._calls += 1
         if self._calls > 1:
-            self.hang()
+            self.hang() if where == 'image' else 1 / 0
         return super().__call__(image)
 
     def hang(self):
         """Never return."""
-        print('hangs', flush=True)
+        print('it hangs', flush=True)
         threading.Event().wait()
 
 

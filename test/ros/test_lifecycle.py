@@ -5,6 +5,7 @@
 from pathlib import Path
 import signal
 import sys
+import time
 
 import pytest
 import rclpy
@@ -52,32 +53,46 @@ def make_node():
         node.close()
 
 
-def topics_of(node, by_node):
-    """Return the names of what a node publishes or subscribes to."""
-    return {name for name, _ in by_node(node.get_name(), node.get_namespace())}
+OUTPUTS = {
+    '/diagnostics',
+    *('/depth/' + name for name in ('image', 'camera_info', 'points', 'stddev', 'image_color')),
+    *('/depth/' + name for name in ('relative', 'image_rect', 'scale')),
+}
+INPUTS = {'/image', '/camera_info', '/points', '/scan'}
+
+
+def wait_for_topics(node, expected, absent=frozenset()):
+    """Wait until a node has these topics and lacks those; the graph learns of them by and by."""
+    end = time.monotonic() + 30.0
+    while True:
+        topics = set()
+        for by_node in ('get_publisher_names_and_types_by_node',
+                        'get_subscriber_names_and_types_by_node'):
+            found = getattr(node, by_node)(node.get_name(), node.get_namespace())
+            topics |= {name for name, _ in found}
+        if expected <= topics and not absent & topics:
+            return
+        assert time.monotonic() < end, topics
+        time.sleep(0.02)
 
 
 def test_topics_exist_only_in_their_states(make_node):
     node = make_node()
     assert node.trigger_configure() is SUCCESS
-    published = topics_of(node, node.get_publisher_names_and_types_by_node)
-    expected = {'image', 'camera_info', 'points', 'stddev', 'image_color', 'relative', 'scale'}
-    assert {f'/depth/{name}' for name in [*expected, 'image_rect']} | {'/diagnostics'} <= published
-    inputs = {'/image', '/camera_info', '/points', '/scan'}
-    assert not inputs & topics_of(node, node.get_subscriber_names_and_types_by_node)
+    wait_for_topics(node, OUTPUTS, INPUTS)
     assert node.trigger_activate() is SUCCESS
-    assert inputs <= topics_of(node, node.get_subscriber_names_and_types_by_node)
+    wait_for_topics(node, OUTPUTS | INPUTS)
     assert node.trigger_deactivate() is SUCCESS
-    assert not inputs & topics_of(node, node.get_subscriber_names_and_types_by_node)
+    wait_for_topics(node, OUTPUTS, INPUTS)
     assert node.trigger_cleanup() is SUCCESS
-    assert '/depth/image' not in topics_of(node, node.get_publisher_names_and_types_by_node)
+    wait_for_topics(node, set(), OUTPUTS | INPUTS)
 
 
 def test_compressed_transport_is_a_topic_beside_the_image(make_node):
     node = make_node(image_transport='compressed')
     node.trigger_configure()
     node.trigger_activate()
-    assert '/image/compressed' in topics_of(node, node.get_subscriber_names_and_types_by_node)
+    wait_for_topics(node, {'/image/compressed'}, {'/image'})
 
 
 def test_missing_checkpoint_fails_and_a_bug_is_an_error(make_node):
