@@ -334,7 +334,8 @@ class Config:
     )
     max_age: float = param(
         0.0,
-        'Drop images older than this when their turn comes; 0 keeps all (bags have old stamps).',
+        'Drop images that are older than this when their turn comes, or as far in the future; '
+        '0 keeps all (bags have old stamps).',
         unit='s',
         minimum=0.0,
         runtime=True,

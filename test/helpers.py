@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 import dataclasses
 from pathlib import Path
 import signal
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 import cv2
@@ -164,6 +166,29 @@ def header(stamp_ns=0, frame_id='camera'):
     return SimpleNamespace(
         stamp=SimpleNamespace(sec=sec, nanosec=nanosec), frame_id=frame_id
     )
+
+
+@contextmanager
+def spinning(node):
+    """Spin a ROS node on a thread until the block ends; what its callbacks raise is raised here."""
+    from rclpy.executors import SingleThreadedExecutor
+
+    stop = threading.Event()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+
+    def spin():
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=0.05)
+
+    with ThreadPoolExecutor(1) as threads:
+        spun = threads.submit(spin)
+        try:
+            yield
+        finally:
+            stop.set()
+            spun.result()
+            executor.remove_node(node)
 
 
 @contextmanager

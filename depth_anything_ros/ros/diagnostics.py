@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from statistics import median
 import threading
 import time
@@ -14,31 +16,68 @@ import torch
 
 from depth_anything_ros.metric_depth.scale import ScaleFit, State
 from depth_anything_ros.pipeline import DepthFrame
+from depth_anything_ros.ros.quiet_log import clip
+
+STALLED_S = 10.0  # at one image: longer than any network here takes
+AHEAD_S = 1.0  # of the clock: more than clocks differ that are kept in step
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+
+@dataclass
+class _Second:
+    """What happened since the last report."""
+
+    since_s: float = field(default_factory=time.monotonic)
+    received: int = 0
+    unwanted: int = 0
+    drops: Counter[str] = field(default_factory=Counter)
+    latencies_ms: list[float] = field(default_factory=list)
+    stages_ms: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
 
 class Statistics:
-    """What the worker did; written by its thread, read by the diagnostics timer."""
+    """What the node did; written by its threads, read once a second."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
+    def __init__(self, node_name: str, image_topic: str, device: torch.device) -> None:
+        """Start from zero.
+
+        Args:
+            node_name: with its namespace, so that two cameras are told apart.
+            image_topic: the topic of the images, resolved: whose pipeline this is.
+            device: where the network runs.
+        """
+        self._name, self._image_topic, self._device = node_name, image_topic, device
         self._lock = threading.Lock()
-        self._drops: Counter[str] = Counter()
-        self._received = self._frames = 0
+        self._dropped: Counter[str] = Counter()
+        self._incomplete: Counter[str] = Counter()
+        self._why: dict[str, str] = {}
+        self._frames = 0
         self._fit: ScaleFit | None = None
-        self._stages_ms: defaultdict[str, list[float]] = defaultdict(list)
-        self._latencies_ms: list[float] = []
         self._newest_ns: int | None = None
-        self._last_report = time.monotonic()
+        self._second = _Second()
 
     def received(self) -> None:
         """Count an image that arrived."""
         with self._lock:
-            self._received += 1
+            self._second.received += 1
 
-    def dropped(self, reason: str) -> None:
-        """Count an image that gave no output."""
+    def unwanted(self) -> None:
+        """Count an image that was not looked at, since nobody subscribes to an output."""
         with self._lock:
-            self._drops[reason] += 1
+            self._second.unwanted += 1
+
+    def dropped(self, reason: str, why: str = '') -> None:
+        """Count an image that gave no output; the last line that says why is kept."""
+        with self._lock:
+            self._dropped[reason] += 1
+            self._second.drops[reason] += 1
+            self._why[reason] = why
+
+    def incomplete(self, reason: str) -> None:
+        """Count a frame that was made without something, for a reason."""
+        with self._lock:
+            self._incomplete[reason] += 1
 
     def published(self, frame: DepthFrame, stamp_ns: int, now_ns: int) -> None:
         """Count a frame.
@@ -52,52 +91,82 @@ class Statistics:
             self._frames += 1
             self._fit = frame.fit
             self._newest_ns = stamp_ns
-            self._latencies_ms.append((now_ns - stamp_ns) / 1e6)
+            self._second.latencies_ms.append((now_ns - stamp_ns) / 1e6)
             for stage, duration_ms in frame.timings_ms.items():
-                self._stages_ms[stage].append(duration_ms)
+                self._second.stages_ms[stage].append(duration_ms)
 
-    def report(self, node_name: str, now_ns: int) -> DiagnosticArray:
-        """Return the state since the last report; timings are medians over that time."""
+    def report(
+        self, now_ns: int, publishers: Mapping[str, int], busy_s: float = 0.0
+    ) -> DiagnosticArray:
+        """Return the state since the last report; timings are medians over that time.
+
+        Args:
+            now_ns: ROS time.
+            publishers: input -> how many publishers match the node's subscription.
+            busy_s: how long the longest of the threads has been at one image.
+        """
         with self._lock:
-            now = time.monotonic()
-            elapsed_s, self._last_report = now - self._last_report, now
-            latencies_ms, stages_ms = self._latencies_ms, self._stages_ms
-            self._latencies_ms, self._stages_ms = [], defaultdict(list)
-            drops, frames = dict(self._drops), self._frames
-            received, self._received = self._received, 0
-            fit, newest_ns = self._fit, self._newest_ns
+            second, self._second = self._second, _Second()
+            dropped, incomplete = sorted(self._dropped.items()), sorted(self._incomplete.items())
+            why, frames, fit, newest_ns = dict(self._why), self._frames, self._fit, self._newest_ns
+        elapsed_s = max(time.monotonic() - second.since_s, 1e-9)
+        age_s = None if newest_ns is None else (now_ns - newest_ns) / 1e9
         values = {
             'device': str(self._device),
             'frames': str(frames),
-            'received': str(received),
-            'rate_hz': f'{len(latencies_ms) / max(elapsed_s, 1e-9):.2f}',
+            'received': str(second.received),
+            'rate_hz': f'{len(second.latencies_ms) / elapsed_s:.2f}',
             'scale_state': fit.state.value if fit else 'none',
-            'age_of_newest_output_s': (
-                'none' if newest_ns is None else f'{(now_ns - newest_ns) / 1e9:.3f}'
-            ),
+            'age_of_newest_output_s': 'none' if age_s is None else f'{max(age_s, 0.0):.3f}',
+            **{f'publishers_{name}': str(count) for name, count in publishers.items()},
         }
-        if latencies_ms:
-            values['latency_ms'] = f'{median(latencies_ms):.1f}'
-        values |= {f'stage_{s}_ms': f'{median(d):.2f}' for s, d in stages_ms.items()}
-        values |= {f'dropped_{reason}': str(count) for reason, count in sorted(drops.items())}
+        if second.latencies_ms and (latency_ms := median(second.latencies_ms)) >= 0:
+            values['latency_ms'] = f'{latency_ms:.1f}'
+        if age_s is not None and age_s < 0:
+            values['stamps_ahead_s'] = f'{-age_s:.3f}'
+        values |= {f'stage_{s}_ms': f'{median(d):.2f}' for s, d in second.stages_ms.items()}
+        values |= {f'dropped_{reason}': str(count) for reason, count in dropped}
+        values |= {f'incomplete_{reason}': str(count) for reason, count in incomplete}
         if self._device.type == 'cuda':
             memory_mib = torch.cuda.memory_allocated(self._device) / 2**20
             values['device_memory_mib'] = f'{memory_mib:.0f}'
-        level, message = DiagnosticStatus.OK, 'publishing'
-        if not received:
-            level, message = DiagnosticStatus.WARN, 'no image in the last second'
-        elif not latencies_ms:
-            message = 'images arrive but nothing is published: no subscriber, or all dropped'
-            level = DiagnosticStatus.WARN
+
+        why_not = Counter({reason: n for reason, n in second.drops.items() if why[reason]})
+        level, message = OK, 'publishing'
+        if busy_s > STALLED_S:
+            level, message = ERROR, f'at one image for {busy_s:.0f} s: network or publication hangs'
+        elif now_ns == 0:
+            level, message = WARN, 'use_sim_time is set, but no time comes on /clock'
+        elif not second.received and not busy_s:
+            level, message = WARN, self._no_image(publishers)
+        elif second.unwanted:
+            message = 'idle: nobody subscribes to an output'
+        elif not second.latencies_ms and why_not:
+            reason, _ = why_not.most_common(1)[0]
+            level, message = WARN, f'no output: {why[reason]}'
+        elif not second.latencies_ms:
+            message = 'at work on an image'
+        elif age_s is not None and age_s < -AHEAD_S:
+            level = WARN
+            message = f'stamps are {-age_s:.1f} s ahead of the clock here: synchronise the clocks'
         elif fit is not None and fit.state is State.UNANCHORED:
-            level, message = DiagnosticStatus.WARN, f'no metres: {fit.reason}'
+            level, message = WARN, f'no metres: {fit.reason}'
         status = DiagnosticStatus(
             level=level,
-            name=f'{node_name}: pipeline',
-            message=message,
-            hardware_id=str(self._device),
+            name=f'{self._name}: pipeline',
+            message=clip(message),
+            hardware_id=self._image_topic,
             values=[KeyValue(key=key, value=value) for key, value in values.items()],
         )
         array = DiagnosticArray(status=[status])
         array.header.stamp.sec, array.header.stamp.nanosec = divmod(now_ns, 1_000_000_000)
         return array
+
+    def _no_image(self, publishers: Mapping[str, int]) -> str:
+        count = publishers.get('image', 0)
+        if not count:
+            return f'no image, no publisher on {self._image_topic}: start the camera or remap image'
+        return (
+            f'no image in the last second, although {count} publisher(s) on {self._image_topic} '
+            'match: has the camera stopped, or does the transport lose large messages?'
+        )

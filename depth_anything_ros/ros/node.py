@@ -6,22 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import wraps
 import gc
-import signal
+import os
 import sys
-import threading
-import time
 import traceback
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import numpy as np
 import rclpy
 from rclpy._rclpy_pybind11 import RCLError
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 from rclpy.timer import Timer
 from std_msgs.msg import Header
 import torch
@@ -35,6 +34,7 @@ from depth_anything_ros.pipeline import DepthFrame, DepthPipeline
 from depth_anything_ros.ros import parameters
 from depth_anything_ros.ros.diagnostics import Statistics
 from depth_anything_ros.ros.inputs import Inputs, PointsOutOfTime
+from depth_anything_ros.ros.lifecycle import reported, SUCCESS, Transitions
 from depth_anything_ros.ros.messages import (
     decode_image,
     deserialize,
@@ -42,42 +42,16 @@ from depth_anything_ros.ros.messages import (
     stamp_to_ns,
 )
 from depth_anything_ros.ros.outputs import OutputPublishers
-from depth_anything_ros.ros.worker import NewestItemWorker, OneAhead
+from depth_anything_ros.ros.quiet_log import clip, QuietLog
+from depth_anything_ros.ros.shared_memory import remove_dead_segments
+from depth_anything_ros.ros.stopping import Stop
+from depth_anything_ros.ros.worker import NewestItemWorker, OneAhead, Worker
 
 LoadPredictor = Callable[[ModelConfig, RuntimeConfig], Predictor]
-Transition = Callable[['DepthNode', LifecycleState], TransitionCallbackReturn]
-
-SUCCESS, FAILURE, ERROR = (
-    TransitionCallbackReturn.SUCCESS,
-    TransitionCallbackReturn.FAILURE,
-    TransitionCallbackReturn.ERROR,
-)
-QUIET_S = 5.0  # between two warnings of the same reason
-
-
-def _transition(callback: Transition) -> Transition:
-    """Report what a transition raises, since rclpy swallows it."""
-
-    @wraps(callback)
-    def wrapped(node: DepthNode, state: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            return callback(node, state)
-        except DepthAnythingError as error:
-            node.get_logger().error(str(error))
-            return FAILURE
-        except Exception:
-            node.get_logger().error(traceback.format_exc())
-            return ERROR
-
-    return wrapped
 
 
 class DepthNode(LifecycleNode):
-    """Camera image in; metric depth image and point cloud out.
-
-    Attributes:
-        failed: whether autostart could not bring the node to active.
-    """
+    """Camera image in; metric depth image and point cloud out."""
 
     def __init__(self, load: LoadPredictor = load_predictor, **node_options: Any) -> None:
         """Declare the parameters; everything else waits for configure.
@@ -93,73 +67,70 @@ class DepthNode(LifecycleNode):
         self._load = load
         self._config = parameters.declare(self)
         parameters.on_change(self, lambda: self._config, self._apply)
+        self._log = QuietLog(self.get_logger())
+        self._transitions = Transitions(self, self._log)
+        self._loading = False
         self._pipeline: DepthPipeline | None = None
         self._outputs: OutputPublishers | None = None
-        self._worker: NewestItemWorker[Any] | None = None
+        self._workers: list[Worker[Any]] = []
+        self._crash: BaseException | None = None
         self._inputs: Inputs | None = None
         self._timers: list[Timer] = []
         self._fit_state: State | None = None
         self._uncalibrated: Camera | None = None
-        self._quiet_until: dict[str, float] = {}
-        self.failed = False
+        self._autostart: Future | None = None
         if self._config.autostart:
-            self._autostart = self.create_timer(0.0, self._start_by_itself)
+            self._autostart = self._transitions.begin(self._start_by_itself)
 
-    # Lifecycle ---------------------------------------------------------------------------------
+    # Lifecycle: what takes long on the thread of the transition, ROS entities on the executor's --
 
-    @_transition
+    @reported
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the weights, run them once, create the publishers."""
-        config = self._config
-        predictor = self._load(config.model, config.runtime)
-        # The network has threads of its own. What surrounds it is many steps of microseconds:
-        # shared among threads they win 3 ms a frame on an idle machine, and on a busy one each
-        # step waits for a thread that is not scheduled, which has cost seconds.
-        torch.set_num_threads(1)
-        self._pipeline = DepthPipeline(predictor, config)
-        size = config.model.input_size or predictor.spec.input_size
-        warm_up = Camera.from_calibration(size, size, np.diag([size, size, 1.0]))
-        self._pipeline.predict(np.zeros((size, size, 3), np.uint8), warm_up)
-        self._statistics = Statistics(predictor.device)
-        self._outputs = OutputPublishers(self)
-        self._diagnostics = self.create_lifecycle_publisher(DiagnosticArray, '/diagnostics', 10)
-        self.get_logger().info(
-            f'{predictor.spec.name} on {predictor.device}, '
-            f'{getattr(predictor, "backend", "a network of its own")}, predicts '
-            + ('metric depth' if predictor.spec.metric else 'relative inverse depth')
-        )
+        self._loading = True
+        try:
+            config = self._config
+            predictor = self._load(config.model, config.runtime)
+            # The network has threads of its own. What surrounds it is many steps of microseconds:
+            # shared among threads they win 3 ms a frame on an idle machine, and on a busy one each
+            # step waits for a thread that is not scheduled, which has cost seconds.
+            torch.set_num_threads(1)
+            pipeline = DepthPipeline(predictor, config)
+            size = config.model.input_size or predictor.spec.input_size
+            warm_up = Camera.from_calibration(size, size, np.diag([size, size, 1.0]))
+            pipeline.predict(np.zeros((size, size, 3), np.uint8), warm_up)
+        finally:
+            self._loading = False
+        self._transitions.on_executor(lambda: self._announce(predictor, pipeline))
         return super().on_configure(state)
 
-    @_transition
+    @reported
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the inputs and start the worker."""
-        self._inputs = Inputs(self, self._config, self._on_image, self._refuse)
-        self._fit_state = None
-        self._publication = OneAhead(self._publish)
-        self._worker = NewestItemWorker(self._process, lambda: self._drop('superseded'))
-        self._timers.append(self.create_timer(1.0, self._tell_diagnostics))
+        self._transitions.on_executor(self._listen)
         return super().on_activate(state)
 
-    @_transition
+    @reported
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop listening and working; what is loaded stays loaded."""
         self._stop()
+        self.raise_crash()
         return super().on_deactivate(state)
 
-    @_transition
+    @reported
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release everything, device memory too."""
         self._release()
         return super().on_cleanup(state)
 
-    @_transition
+    @reported
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop and release from whatever state."""
         self._stop()
         self._release()
         return super().on_shutdown(state)
 
-    @_transition
+    @reported
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Go back to unconfigured after a failed transition."""
         self._stop()
@@ -167,48 +138,107 @@ class DepthNode(LifecycleNode):
         return SUCCESS
 
     def close(self) -> None:
-        """Stop the worker and release everything, whatever the state; then destroy the node."""
+        """Stop the workers and release everything, whatever the state; then destroy the node."""
         self._stop()
         self._release()
         self.destroy_node()
+        # rclpy leaves it to the garbage collector, and with it the process's shared memory.
+        self._state_machine.destroy_when_not_in_use()
 
-    def raise_crash(self) -> None:
-        """Raise what ended the worker's thread: a bug must not look like a quiet camera."""
-        if self._worker is not None and self._worker.crash is not None:
-            raise self._worker.crash
-
-    def _start_by_itself(self) -> None:
-        self.destroy_timer(self._autostart)
-        self.failed = self.trigger_configure() is not SUCCESS or (
-            self.trigger_activate() is not SUCCESS
+    @property
+    def failed(self) -> bool:
+        """Whether autostart could not bring the node to active."""
+        return (
+            self._autostart is not None
+            and self._autostart.done()
+            and self._autostart.result() is not SUCCESS
         )
 
+    @property
+    def loading(self) -> bool:
+        """Whether a network is being loaded, of which a stop need not wait for the end."""
+        return self._loading
+
+    @property
+    def in_transition(self) -> bool:
+        """Whether a transition is under way."""
+        return self._transitions.under_way
+
+    @property
+    def crash(self) -> BaseException | None:
+        """What ended a worker, a bug; None while all is well."""
+        crashes = [self._crash, *(worker.crash for worker in self._workers)]
+        return next((crash for crash in crashes if crash is not None), None)
+
+    def raise_crash(self) -> None:
+        """Raise what ended a worker: a bug must not look like a quiet camera."""
+        if (crash := self.crash) is not None:
+            raise crash
+
+    def _start_by_itself(self) -> TransitionCallbackReturn:
+        configured = self.trigger_configure()
+        return self.trigger_activate() if configured is SUCCESS else configured
+
+    def _announce(self, predictor: Predictor, pipeline: DepthPipeline) -> None:
+        pipeline.config = self._config  # which may have been changed while the network was loaded
+        self._pipeline = pipeline
+        image_topic = self.resolve_topic_name('image')
+        compressed = '/compressed' * (self._config.image_transport == 'compressed')
+        self._statistics = Statistics(
+            self.get_fully_qualified_name(), image_topic + compressed, predictor.device
+        )
+        self._outputs = OutputPublishers(self)
+        self._diagnostics = self.create_lifecycle_publisher(DiagnosticArray, '/diagnostics', 10)
+        self.get_logger().info(
+            f'{predictor.spec.name} on {predictor.device}, '
+            f'{getattr(predictor, "backend", "a network of its own")}, predicts '
+            + ('metric depth' if predictor.spec.metric else 'relative inverse depth')
+        )
+
+    def _listen(self) -> None:
+        self._fit_state = None
+        self._publication = OneAhead(self._publish)
+        self._worker = NewestItemWorker(
+            self._process, lambda: self._statistics.dropped('superseded')
+        )
+        self._workers = [self._worker, self._publication]
+        self._inputs = Inputs(self, self._config, self._on_image, self._refuse)
+        # On a clock that always goes: diagnostics matter most where /clock has stopped.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timers.append(self.create_timer(1.0, self._tell_diagnostics, clock=steady))
+
     def _stop(self) -> None:
+        self._transitions.on_executor(self._stop_listening)
+        for worker in self._workers:  # in this order: the first hands over to the second
+            worker.stop()
+            self._crash = self._crash or worker.crash
+        self._workers = []
+
+    def _stop_listening(self) -> None:
         for timer in self._timers:
             self.destroy_timer(timer)
         self._timers = []
         if self._inputs is not None:
             self._inputs.close()
-        if self._worker is not None:
-            self._worker.stop()
-            self._publication.stop()
-            self._worker = None
 
     def _release(self) -> None:
-        if self._outputs is not None:
-            self._outputs.destroy()
-            self.destroy_lifecycle_publisher(self._diagnostics)
-        self._outputs = self._pipeline = None
+        self._transitions.on_executor(self._stop_publishing)
+        self._pipeline = None
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def _stop_publishing(self) -> None:
+        if self._outputs is not None:
+            self._outputs.destroy()
+            self.destroy_lifecycle_publisher(self._diagnostics)
+        self._outputs = None
 
     # Inputs ------------------------------------------------------------------------------------
 
     def _on_image(self, data: bytes) -> None:
         self._statistics.received()
-        if self._worker is not None:
-            self._worker.submit(data)
+        self._worker.submit(data)
 
     def _apply(self, config: Config) -> None:
         self._config = config
@@ -222,21 +252,21 @@ class DepthNode(LifecycleNode):
         assert self._inputs is not None
         wanted = self._outputs.wanted()
         if wanted is None:
+            self._statistics.unwanted()
             return
         config = self._config
         # Whatever else is missing or broken, the picture and relative depth go on without metres.
         missing: list[str] = []
         try:
             stamp_ns = serialized_stamp_ns(data)
-            if 0 < config.max_age < (self._now_ns() - stamp_ns) / 1e9:
-                self._drop('too_old')
-                return
+            check_age((self._now_ns() - stamp_ns) / 1e9, config.max_age)
             message = deserialize(data, self._inputs.image_kind)
             image = decode_image(message, config.limits)
             camera = self._camera_of(image, stamp_ns, missing)
             prediction = self._pipeline.predict(image, camera)
         except BadFrameError as error:
-            self._refuse(error)
+            self._log.warning(error.reason, str(error))
+            self._statistics.dropped(error.reason, str(error))
             return
         points, T_camera_sensor = self._points_for(message.header.frame_id, stamp_ns, missing)
         ground = self._ground_for(camera, message.header.frame_id, stamp_ns, missing)
@@ -295,59 +325,108 @@ class DepthNode(LifecycleNode):
     def _tell_state(self, fit: ScaleFit) -> None:
         if fit.state is not self._fit_state:
             text = f'scale {fit.state.value} ({fit.method}): {fit.reason}'
-            if fit.state is State.UNANCHORED:  # rclpy wants one line of code for one severity
-                self.get_logger().warning(text)
-            else:
-                self.get_logger().info(text)
+            tell = self._log.warning if fit.state is State.UNANCHORED else self._log.info
+            tell(f'scale {fit.state.value}', text)
             self._fit_state = fit.state
 
     def _tell_diagnostics(self) -> None:
-        self._diagnostics.publish(self._statistics.report(self.get_name(), self._now_ns()))
-
-    def _drop(self, reason: str) -> None:
-        self._statistics.dropped(reason)
+        busy_s = max((worker.busy_s for worker in self._workers), default=0.0)
+        matched = {} if self._inputs is None else self._inputs.matched()
+        report = self._statistics.report(self._now_ns(), matched, busy_s)
+        if report.status[0].level == DiagnosticStatus.ERROR:
+            self._log.warning('error', report.status[0].message)
+        self._diagnostics.publish(report)
 
     def _refuse(self, error: BadFrameError) -> str:
-        """Count a message that cannot be used, say why now and then, and return the reason."""
-        self._drop(error.reason)
-        now = time.monotonic()
-        if now >= self._quiet_until.get(error.reason, 0.0):
-            self._quiet_until[error.reason] = now + QUIET_S
-            self.get_logger().warning(str(error))
+        """Count what a frame has to do without, say why now and then, and return the reason."""
+        self._statistics.incomplete(error.reason)
+        self._log.warning(error.reason, str(error))
         return str(error)
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
 
 
-def main(args: list[str] | None = None, load: LoadPredictor = load_predictor) -> int:
+def check_age(age_s: float, max_age_s: float) -> None:
+    """Refuse an image that is too old, or that comes from the future.
+
+    Args:
+        age_s: of its stamp, on the node's clock.
+        max_age_s: how far it may be from now, either way; 0 for however far.
+
+    Raises:
+        BadFrameError: it is further.
+    """
+    if 0 < max_age_s < age_s:
+        raise BadFrameError(
+            'too_old',
+            f'an image is {age_s:.3f} s old and max_age is {max_age_s:g} s: raise max_age, or set '
+            'it to 0, which keeps all; for a bag, run on its clock (use_sim_time)',
+        )
+    if 0 < max_age_s < -age_s:
+        raise BadFrameError(
+            'from_the_future',
+            f'an image is stamped {-age_s:.3f} s ahead of the clock here, more than max_age, '
+            f'{max_age_s:g} s: synchronise the clocks (chrony, PTP), or set max_age to 0',
+        )
+
+
+def main(
+    args: list[str] | None = None, load: LoadPredictor = load_predictor, stop: Stop | None = None
+) -> int:
     """Run the node until SIGINT or SIGTERM.
 
+    Args:
+        args: command line; None is sys.argv.
+        load: as in DepthNode.
+        stop: takes the signals, where it was there before this module was imported.
+
     Returns:
-        0, or 1 after one line that says why the node could not start.
+        0, or 1 after one line that says why the node could not start, or after a traceback.
     """
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):  # launch may send SIGINT twice
-        signal.signal(number, lambda *_: stop.set())
-    node = None
+    stop = Stop() if stop is None else stop
+    stop.orderly()
+    freed = remove_dead_segments()
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = DepthNode(load)
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        while not (stop.is_set() or node.failed):
-            executor.spin_once(timeout_sec=0.1)
-            node.raise_crash()
-        return int(node.failed)
     except (DepthAnythingError, RCLError) as error:
-        print(f'depth_node: {str(error).splitlines()[0]}', file=sys.stderr)
-        return 1
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # also during the interpreter's own teardown
-        if node is not None:
-            node.close()
+        print(f'depth_node: {clip(str(error).splitlines()[0])}', file=sys.stderr)
         rclpy.try_shutdown()
+        stop.done()
+        return 1
+    if freed:
+        node.get_logger().info(f'freed {freed / 1e6:.0f} MB of shared memory of killed processes')
+    code = 1
+    try:
+        spin(node, stop)
+        code = int(node.failed)
+    except Exception:
+        traceback.print_exc()  # now, since what follows may not come to its end
+    stop.request()
+    abandoned = node.in_transition
+    node.close()
+    if node.crash is not None and code == 0:
+        traceback.print_exception(node.crash)
+        code = 1
+    rclpy.try_shutdown()
+    stop.done()
+    if abandoned:  # the interpreter would wait for what loads
+        sys.stdout.flush()
+        os._exit(code)
+    return code
+
+
+def spin(node: DepthNode, stop: Stop) -> None:
+    """Answer and receive until the end is asked for, autostart has failed or a worker has.
+
+    A transition comes to its end first, except that nobody waits for a network to load.
+    """
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    while not (node.failed or (stop.requested and (node.loading or not node.in_transition))):
+        executor.spin_once(timeout_sec=0.1)
+        node.raise_crash()
 
 
 if __name__ == '__main__':

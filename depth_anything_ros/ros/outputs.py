@@ -92,7 +92,9 @@ class OutputPublishers:
                 )
         if frame.points is not None:
             self._publishers['depth/points'].publish(_cloud(frame, header))
-        self._publishers['depth/scale'].publish(scale_status(self._node.get_name(), frame.fit))
+        self._publishers['depth/scale'].publish(
+            scale_status(self._node.get_fully_qualified_name(), frame.fit)
+        )
 
 
 def _depth_encoding(frame: DepthFrame) -> str:

@@ -59,7 +59,7 @@ def _program(name: str, module: str) -> Callable[[], int | None]:
     return main
 
 
-depth_node = _program('depth_node', 'ros.node')
+depth_node = _program('depth_node', 'ros.depth_node')
 play_frames = _program('play_frames', 'tools.play_frames')
 world_robot = _program('world_robot', 'tools.world_robot')
 evaluate = _program('evaluate', 'tools.evaluate')

@@ -5,17 +5,17 @@
 from pathlib import Path
 import signal
 import sys
-import threading
+import time
 
 import pytest
 import rclpy
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.logging import LoggingSeverity
 from rclpy.parameter import Parameter
+from std_msgs.msg import Header
 
 from depth_anything_ros.errors import CheckpointError
 from depth_anything_ros.ros.node import DepthNode
-from depth_anything_ros.ros.worker import NewestItemWorker, OneAhead
 from helpers import ExactPredictor, program, TEST
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'benchmarks'))
@@ -53,32 +53,46 @@ def make_node():
         node.close()
 
 
-def topics_of(node, by_node):
-    """Return the names of what a node publishes or subscribes to."""
-    return {name for name, _ in by_node(node.get_name(), node.get_namespace())}
+OUTPUTS = {
+    '/diagnostics',
+    *('/depth/' + name for name in ('image', 'camera_info', 'points', 'stddev', 'image_color')),
+    *('/depth/' + name for name in ('relative', 'image_rect', 'scale')),
+}
+INPUTS = {'/image', '/camera_info', '/points', '/scan'}
+
+
+def wait_for_topics(node, expected, absent=frozenset()):
+    """Wait until a node has these topics and lacks those; the graph learns of them by and by."""
+    end = time.monotonic() + 30.0
+    while True:
+        topics = set()
+        for by_node in ('get_publisher_names_and_types_by_node',
+                        'get_subscriber_names_and_types_by_node'):
+            found = getattr(node, by_node)(node.get_name(), node.get_namespace())
+            topics |= {name for name, _ in found}
+        if expected <= topics and not absent & topics:
+            return
+        assert time.monotonic() < end, topics
+        time.sleep(0.02)
 
 
 def test_topics_exist_only_in_their_states(make_node):
     node = make_node()
     assert node.trigger_configure() is SUCCESS
-    published = topics_of(node, node.get_publisher_names_and_types_by_node)
-    expected = {'image', 'camera_info', 'points', 'stddev', 'image_color', 'relative', 'scale'}
-    assert {f'/depth/{name}' for name in [*expected, 'image_rect']} | {'/diagnostics'} <= published
-    inputs = {'/image', '/camera_info', '/points', '/scan'}
-    assert not inputs & topics_of(node, node.get_subscriber_names_and_types_by_node)
+    wait_for_topics(node, OUTPUTS, INPUTS)
     assert node.trigger_activate() is SUCCESS
-    assert inputs <= topics_of(node, node.get_subscriber_names_and_types_by_node)
+    wait_for_topics(node, OUTPUTS | INPUTS)
     assert node.trigger_deactivate() is SUCCESS
-    assert not inputs & topics_of(node, node.get_subscriber_names_and_types_by_node)
+    wait_for_topics(node, OUTPUTS, INPUTS)
     assert node.trigger_cleanup() is SUCCESS
-    assert '/depth/image' not in topics_of(node, node.get_publisher_names_and_types_by_node)
+    wait_for_topics(node, set(), OUTPUTS | INPUTS)
 
 
 def test_compressed_transport_is_a_topic_beside_the_image(make_node):
     node = make_node(image_transport='compressed')
     node.trigger_configure()
     node.trigger_activate()
-    assert '/image/compressed' in topics_of(node, node.get_subscriber_names_and_types_by_node)
+    wait_for_topics(node, {'/image/compressed'}, {'/image'})
 
 
 @pytest.mark.parametrize('name', ['image.subscription', 'depth/image.publisher'])
@@ -120,6 +134,33 @@ def test_rounds_of_the_lifecycle_hold_their_memory(make_node):
     assert last_mb - first_mb < 2.0
 
 
+def entities_of(node):
+    """Return how many entities of each kind a node has."""
+    kinds = ('services', 'clients', 'timers', 'subscriptions', 'publishers', 'guards', 'waitables')
+    return {kind: len(list(getattr(node, kind))) for kind in kinds}
+
+
+def test_rounds_of_the_lifecycle_leave_no_entity_behind(make_node):
+    node = make_node()
+    before = entities_of(node)
+    run_rounds(node, rounds=5, settled=1)
+    assert entities_of(node) == before
+
+
+def test_a_bug_in_the_last_publication_is_raised(make_node, monkeypatch):
+    def broken(frame, header):
+        raise ZeroDivisionError
+
+    node = make_node()
+    node.trigger_configure()
+    node.trigger_activate()
+    monkeypatch.setattr(node._outputs, 'publish', broken)
+    node._publication.submit((None, Header()))
+    assert node.trigger_deactivate() is ERROR
+    with pytest.raises(ZeroDivisionError):
+        node.raise_crash()
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_two_signals_end_the_node_cleanly(number):
     node = TEST / 'programs' / 'fake_network_node.py'
@@ -128,61 +169,3 @@ def test_two_signals_end_the_node_cleanly(number):
         process.send_signal(number)
         assert process.wait(timeout=30) == 0
         assert 'Traceback' not in process.stdout.read()
-
-
-def test_worker_takes_the_newest_and_counts_the_rest():
-    taken, dropped = [], []
-    started, go_on = threading.Event(), threading.Event()
-
-    def handle(item):
-        taken.append(item)
-        started.set()
-        go_on.wait(10)
-
-    worker = NewestItemWorker(handle, lambda: dropped.append(1))
-    worker.submit('first')
-    assert started.wait(10)
-    for item in ('second', 'third', 'fourth'):
-        worker.submit(item)
-    started.clear()
-    go_on.set()
-    assert started.wait(10)
-    worker.stop()
-    assert taken == ['first', 'fourth'] and len(dropped) == 2
-
-
-def test_a_bug_in_the_worker_is_kept_for_the_main_thread():
-    failed = threading.Event()
-
-    def handle(item):
-        failed.set()
-        raise ZeroDivisionError
-
-    worker = NewestItemWorker(handle, lambda: None)
-    worker.submit('item')
-    assert failed.wait(10)
-    worker.stop()
-    assert isinstance(worker.crash, ZeroDivisionError)
-
-
-def test_publication_is_one_ahead_in_order_and_tells_its_bug():
-    may_go, handled = threading.Event(), []
-
-    def handle(item):
-        assert may_go.wait(10)
-        if item == 'bug':
-            raise ZeroDivisionError
-        handled.append((item, threading.current_thread().name))
-
-    publication = OneAhead(handle)
-    publication.submit('first')  # returns although the first is not done
-    assert not handled
-    may_go.set()
-    publication.submit('second')
-    assert [item for item, _ in handled][:1] == ['first']
-    publication.submit('bug')
-    with pytest.raises(ZeroDivisionError):
-        publication.submit('never')
-    publication.stop()
-    assert [item for item, _ in handled] == ['first', 'second']
-    assert threading.current_thread().name not in {name for _, name in handled}

@@ -255,11 +255,12 @@ def test_killing_player_or_node_recovers_by_itself(tmp_path):
 
 
 def test_missing_checkpoint_is_one_line_and_exit_code_1(tmp_path):
-    command = [sys.executable, '-m', 'depth_anything_ros.ros.node', '--ros-args', '-p']
+    command = [sys.executable, '-m', 'depth_anything_ros.ros.depth_node', '--ros-args', '-p']
     result = subprocess.run(
         [*command, f'model.checkpoint:={tmp_path}/nothing.pth'], capture_output=True, text=True
     )
     lines = (result.stdout + result.stderr).strip().splitlines()
+    lines = [line for line in lines if '[INFO]' not in line]
     assert result.returncode == 1
     assert len(lines) == 1 and 'nothing.pth' in lines[0]
 
