@@ -56,8 +56,16 @@ class Statistics:
             for stage, duration_ms in frame.timings_ms.items():
                 self._stages_ms[stage].append(duration_ms)
 
-    def report(self, node_name: str, now_ns: int) -> DiagnosticArray:
-        """Return the state since the last report; timings are medians over that time."""
+    def report(
+        self, node_name: str, now_ns: int, publishers: dict[str, int]
+    ) -> DiagnosticArray:
+        """Return the state since the last report; timings are medians over that time.
+
+        Args:
+            node_name: whose status it is.
+            now_ns: ROS time.
+            publishers: input -> how many publishers its subscription has matched.
+        """
         with self._lock:
             now = time.monotonic()
             elapsed_s, self._last_report = now - self._last_report, now
@@ -76,6 +84,7 @@ class Statistics:
                 'none' if newest_ns is None else f'{(now_ns - newest_ns) / 1e9:.3f}'
             ),
         }
+        values |= {f'publishers_{name}': str(count) for name, count in publishers.items()}
         if latencies_ms:
             values['latency_ms'] = f'{median(latencies_ms):.1f}'
         values |= {f'stage_{s}_ms': f'{median(d):.2f}' for s, d in stages_ms.items()}

@@ -109,7 +109,7 @@ class DepthNode(LifecycleNode):
         self._pipeline: DepthPipeline | None = None
         self._outputs: OutputPublishers | None = None
         self._worker: NewestItemWorker[Any] | None = None
-        self._inputs: list[Subscription] = []
+        self._inputs: dict[str, Subscription] = {}
         self._timers: list[Timer] = []
         self._fit_state: State | None = None
         self._uncalibrated: Camera | None = None
@@ -161,18 +161,21 @@ class DepthNode(LifecycleNode):
         self._image_kind = Image if raw else CompressedImage
         # What is large arrives serialised: only what is used is taken apart, off the executor.
         self._subscribe(
+            'image',
             self._image_kind,
             'image' if raw else f'{image_topic}/compressed',
             1,
             self._on_image,
             raw=True,
         )
-        self._subscribe(CameraInfo, 'camera_info', 5, self._cameras.add)
+        self._subscribe('camera_info', CameraInfo, 'camera_info', 5, self._cameras.add)
         if config.scale.method in ('auto', 'lidar'):
             for kind, topic, decode in (
                 (PointCloud2, 'points', decode_points), (LaserScan, 'scan', decode_scan)
             ):
-                self._subscribe(kind, topic, 10, partial(self._on_points, kind, decode), raw=True)
+                self._subscribe(
+                    topic, kind, topic, 10, partial(self._on_points, kind, decode), raw=True
+                )
         self._timers.append(self.create_timer(1.0, self._tell_diagnostics))
         return super().on_activate(state)
 
@@ -222,9 +225,9 @@ class DepthNode(LifecycleNode):
     def _stop(self) -> None:
         for timer in self._timers:
             self.destroy_timer(timer)
-        for subscription in self._inputs:
+        for subscription in self._inputs.values():
             self.destroy_subscription(subscription)
-        self._timers, self._inputs = [], []
+        self._timers, self._inputs = [], {}
         if self._worker is not None:
             self._worker.stop()
             self._publication.stop()
@@ -244,6 +247,7 @@ class DepthNode(LifecycleNode):
 
     def _subscribe(
         self,
+        name: str,
         kind: Any,
         topic: str,
         depth: int,
@@ -251,15 +255,13 @@ class DepthNode(LifecycleNode):
         *,
         raw: bool = False,
     ) -> None:
-        self._inputs.append(
-            self.create_subscription(
-                kind,
-                topic,
-                callback,
-                QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-                raw=raw,
-            )
+        self._inputs[name] = self.create_subscription(
+            kind,
+            topic,
+            callback,
+            QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            raw=raw,
         )
 
     def _on_image(self, data: bytes) -> None:
@@ -357,7 +359,10 @@ class DepthNode(LifecycleNode):
             self._fit_state = fit.state
 
     def _tell_diagnostics(self) -> None:
-        self._diagnostics.publish(self._statistics.report(self.get_name(), self._now_ns()))
+        publishers = {name: each.get_publisher_count() for name, each in self._inputs.items()}
+        self._diagnostics.publish(
+            self._statistics.report(self.get_name(), self._now_ns(), publishers)
+        )
 
     def _drop(self, reason: str) -> None:
         self._statistics.dropped(reason)
