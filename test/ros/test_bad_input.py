@@ -13,6 +13,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 
 from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.poses import matrix_to_pose
+from depth_anything_ros.ros.meeting import all_matched, NodeInputs
 from depth_anything_ros.ros.messages import (
     encode_camera,
     encode_image,
@@ -38,6 +39,7 @@ class Robot:
     def __init__(self):
         self.node = rclpy.create_node('robot')
         self.sensors = SensorPublisher(self.node, 'camera')
+        self.inputs = NodeInputs(self.node)
         self.status, self.relative, self.drops = [], [], {}
         self.node.create_subscription(DiagnosticStatus, 'depth/scale', self.status.append, 10)
         self.node.create_subscription(Image, 'depth/relative', self.relative.append, 10)
@@ -128,7 +130,10 @@ def robot():
     with program(node, *arguments, ready='predicts') as process:
         made = Robot()
         made.process = process
-        made.spin_until(lambda: made.sensors._image.get_subscription_count())
+        inputs = ('image', 'camera_info', 'points')
+        made.spin_until(
+            lambda: made.inputs.matched(inputs) and all_matched(made.sensors.publishers)
+        )
         yield made
         made.node.destroy_node()
     rclpy.shutdown()
