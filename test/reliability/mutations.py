@@ -33,14 +33,12 @@ from sensor_msgs.msg import (
 )
 
 from depth_anything_ros.metric_depth.anchors import SensorPoints
-from depth_anything_ros.ros.bags import restamped, TYPES
+from depth_anything_ros.ros.bags import TYPES
 from depth_anything_ros.ros.messages import (
     encode_camera,
     encode_image,
     encode_jpeg,
     encode_points,
-    ns_to_stamp,
-    serialized_stamp_ns,
 )
 from helpers import SCENE_CAMERA, scene_depth_image, scene_lidar
 
@@ -75,6 +73,18 @@ class Message:
 
 
 # Good messages ----------------------------------------------------------------------------------
+
+
+def stamp_ns_of(data: bytes) -> int:
+    """Return the stamp in nanoseconds of a well-formed message that begins with a header."""
+    sec, nanosec = struct.unpack_from('<iI' if data[1] & 1 else '>iI', data, 4)
+    return sec * 10**9 + nanosec
+
+
+def restamped(data: bytes, stamp_ns: int) -> bytes:
+    """Return a well-formed message with another stamp."""
+    stamp = struct.pack('<iI' if data[1] & 1 else '>iI', *divmod(stamp_ns, 10**9))
+    return data[:4] + stamp + data[12:]
 
 
 def _bytes(values: Any) -> array.array[int]:
@@ -160,7 +170,7 @@ BYTES: dict[str, Callable[[random.Random, bytes, str], bytes]] = {
     'too long': lambda rng, data, kind: data + rng.randbytes(rng.randint(1, 5000)),
     'order byte flipped': lambda rng, data, kind: _set(data, 1, bytes([data[1] ^ 1])),
     'other byte order': lambda rng, data, kind: restamped(
-        _other_order(kind), serialized_stamp_ns(data)
+        _other_order(kind), stamp_ns_of(data)
     ),
     'another encapsulation': lambda rng, data, kind: _set(data, 0, rng.randbytes(4)),
     'random bytes': lambda rng, data, kind: rng.randbytes(rng.choice((5, 16, 64, 300, 5000))),
@@ -421,7 +431,7 @@ def mutated(seed: int, index: int, image: str) -> Message:
     changes, told = _draw_changes[kind](rng)
     told = told or {}
     message = KINDS[kind](**good_fields(kind) | changes)
-    stamp = told.get('stamp', tuple(ns_to_stamp(stamp_ns).values()))
+    stamp = told.get('stamp', divmod(stamp_ns, 10**9))
     data = serialize_message(_with_header(message, stamp, told.get('frame_id', _frame_of(kind))))
     return Message(kind, bytes(data), ', '.join(
         f'{name}={_short(value)}' for name, value in (changes | told).items()))

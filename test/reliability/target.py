@@ -22,12 +22,10 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image, PointCloud2
 
 from depth_anything_ros.poses import matrix_to_pose
-from depth_anything_ros.ros.bags import depth_plane
 from depth_anything_ros.ros.domain import reserve_domain
 from depth_anything_ros.ros.meeting import all_matched, NodeInputs
-from depth_anything_ros.ros.messages import ns_to_stamp, serialized_stamp_ns
 from helpers import edges, scene_depth_image, SCENE_T_CAMERA_LIDAR
-from mutations import CAMERA, good, KINDS, Message
+from mutations import CAMERA, good, KINDS, Message, stamp_ns_of
 
 TEST = Path(__file__).resolve().parents[1]
 SHARED_MEMORY = TEST.parent / 'config' / 'fastdds_shm.xml'
@@ -141,7 +139,7 @@ class Target:
         return 'image/compressed' if kind == 'compressed' else kind
 
     def _take_depth(self, data: bytes) -> None:
-        self.depth[serialized_stamp_ns(data)] = data
+        self.depth[stamp_ns_of(data)] = data
 
     def _take_state(self, message: DiagnosticStatus) -> None:
         values = {pair.key: pair.value for pair in message.values}
@@ -277,7 +275,7 @@ class Target:
                 if not trouble:
                     return
             if time.monotonic() > end:
-                raise NodeFailure(kind, f'good frame at {ns_to_stamp(stamp_ns)}: {trouble}')
+                raise NodeFailure(kind, f'good frame at {stamp_ns / 1e9:.3f} s: {trouble}')
 
     def _send_frame(self, stamp_ns: int) -> None:
         """Send a good frame, and wait a little for what is said of it."""
@@ -295,9 +293,10 @@ class Target:
             return f'{state}: {reason}'
         if stamp_ns not in self.depth:
             return f'{state}, but no depth image'
-        depth_m = depth_plane(deserialize_message(self.depth[stamp_ns], Image))
-        if depth_m.shape != CAMERA.size:
-            return f'depth of {depth_m.shape}'
+        message = deserialize_message(self.depth[stamp_ns], Image)
+        if (message.height, message.width, message.encoding) != (*CAMERA.size, '32FC1'):
+            return f'depth of {message.width}x{message.height} {message.encoding}'
+        depth_m = np.frombuffer(message.data, '<f4').reshape(CAMERA.size)
         if not self._exact:
             return '' if np.isfinite(depth_m).mean() > 0.5 else 'depth without values'
         wrong = ~(np.abs(depth_m - TRUTH_M) <= TOLERANCE_M) & CLEAR
