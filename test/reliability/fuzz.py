@@ -78,7 +78,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     failures: list[dict[str, Any]] = []
     recent: deque[tuple[int, Message]] = deque(maxlen=BATCH)
     settled_mib = last_mib = most_mib = None
-    sent = good_frames = examined = 0
+    slowest = (0.0, 0)
+    sent = good_frames = 0
     target.start()
     target.good_frame(stamp_of(options.first) - GOOD_NS)
     start = last_told = time.monotonic()
@@ -93,7 +94,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 index, sent = index + 1, sent + 1
                 kinds[message.kind] += 1
                 attack(target, message, stamp_ns)
+            asked = time.monotonic()
             target.good_frame(stamp_of(index - 1) + GOOD_NS)
+            slowest = max(slowest, (time.monotonic() - asked, index - 1))
             good_frames += 1
             last_mib = target.resident_mib()
             most_mib = max(most_mib or 0.0, last_mib)
@@ -127,7 +130,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     return {
         'seed': options.seed, 'transport': options.transport, 'first': options.first,
         'messages': sent, 'by_kind': dict(kinds), 'good_frames': good_frames,
-        'good_frames_repeated': target.repeats, 'images_examined': examined,
+        'good_frames_repeated': target.repeats,
+        'slowest_good_frame_s': round(slowest[0], 2), 'slowest_good_frame_at': slowest[1],
+        'images_examined': examined,
         'deaths': found['death'], 'hangs': found['hang'], 'wrong': found['wrong'],
         'duration_s': round(duration_s, 1), 'messages_per_s': round(sent / duration_s, 1),
         'settled_mib': settled_mib and round(settled_mib, 1),
