@@ -32,6 +32,7 @@ from sensor_msgs.msg import (
     RegionOfInterest,
 )
 
+from depth_anything_ros.camera import Camera
 from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.ros.bags import TYPES
 from depth_anything_ros.ros.messages import (
@@ -42,7 +43,6 @@ from depth_anything_ros.ros.messages import (
 )
 from helpers import SCENE_CAMERA, scene_depth_image, scene_lidar
 
-CAMERA = SCENE_CAMERA.scaled(84, 56)  # multiples of 14: the network sees every pixel
 CAMERA_FRAME, LIDAR_FRAME = 'camera', 'lidar'
 KINDS: dict[str, Any] = {
     'image': Image,
@@ -53,6 +53,25 @@ KINDS: dict[str, Any] = {
 }
 INDEX_NS = 50_000_000  # between the stamps of one index and the next
 BASE_NS = 1_000_000_000_000
+
+
+@dataclass(frozen=True)
+class Rig:
+    """What looks at the scene: an image of so many pixels and a lidar of so many rays."""
+
+    width: int = 84  # multiples of 14: the network sees every pixel
+    height: int = 56
+    rings: int = 8
+    columns: int = 24
+
+    @property
+    def camera(self) -> Camera:
+        """The camera model of the image."""
+        return SCENE_CAMERA.scaled(self.width, self.height)
+
+
+RIG = Rig()
+CAMERA = RIG.camera
 
 
 @dataclass(frozen=True)
@@ -102,18 +121,18 @@ def _frame_of(kind: str) -> str:
 
 
 @lru_cache
-def good_fields(kind: str) -> dict[str, Any]:
+def good_fields(kind: str, rig: Rig = RIG) -> dict[str, Any]:
     """Return the fields of a good message, header apart."""
-    depth_m = scene_depth_image(CAMERA)
+    depth_m = scene_depth_image(rig.camera)
     shade = (255 * np.exp(-depth_m / 8)).astype(np.uint8)
     image_rgb = np.stack([shade, 255 - shade, shade // 2], axis=-1)
-    xyz_m, ring = scene_lidar(rings=8, columns=24)
+    xyz_m, ring = scene_lidar(rig.rings, rig.columns)
     if kind == 'image':
         return encode_image(image_rgb, 'rgb8')
     if kind == 'compressed':
         return encode_jpeg(image_rgb)
     if kind == 'camera_info':
-        return encode_camera(CAMERA)
+        return encode_camera(rig.camera)
     if kind == 'points':
         numbers, fields = encode_points(SensorPoints(xyz_m, 0, LIDAR_FRAME, None, ring))
         return numbers | {'fields': [PointField(**field) for field in fields]}
@@ -125,14 +144,14 @@ def good_fields(kind: str) -> dict[str, Any]:
 
 
 @lru_cache
-def _good(kind: str) -> bytes:
-    message = KINDS[kind](**good_fields(kind))
+def _good(kind: str, rig: Rig = RIG) -> bytes:
+    message = KINDS[kind](**good_fields(kind, rig))
     return bytes(serialize_message(_with_header(message, (0, 0), _frame_of(kind))))
 
 
-def good(kind: str, stamp_ns: int) -> Message:
+def good(kind: str, stamp_ns: int, rig: Rig = RIG) -> Message:
     """Return a good message of a kind."""
-    return Message(kind, restamped(_good(kind), stamp_ns), 'good')
+    return Message(kind, restamped(_good(kind, rig), stamp_ns), 'good')
 
 
 # Bytes ------------------------------------------------------------------------------------------
