@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a robot does to a node without meaning harm; the last line of output is one JSON object.
 
-    python test/reliability/reliability.py kill --count 200     # -9, while starting, exporting, running
+    python test/reliability/reliability.py kill --count 200     # while starting, exporting, running
     python test/reliability/reliability.py change --minutes 10  # sizes, lidars, subscribers
     python test/reliability/reliability.py parameters           # each at both ends of its range
 
@@ -31,10 +31,9 @@ from rclpy.parameter import Parameter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mutations import BASE_NS, good, Rig, RIG  # noqa: E402
-from target import NodeFailure, private_domain, Target, UNSEEN  # noqa: E402
-
 from depth_anything_ros.config import parameters  # noqa: E402
+from mutations import BASE_NS, good, Rig  # noqa: E402
+from target import NodeFailure, private_domain, Target, UNSEEN  # noqa: E402
 
 STEP_NS = 50_000_000
 REAL = ['-m', 'depth_anything_ros.ros.node']
@@ -198,7 +197,7 @@ def sweep(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 continue
             taken += 1
             # Some leave nothing to publish; what matters is that the node is there afterwards.
-            if not any([target.answered(next(stamp)) for _ in range(3)]):
+            if not any(target.answered(next(stamp)) for _ in range(3)):
                 silent.append(f'{parameter.name} {value}')
             if not put(parameter.name, own.get(parameter.name, parameter.value)):
                 raise NodeFailure('wrong', f'{parameter.name} cannot be set back')

@@ -26,7 +26,7 @@ from depth_anything_ros.poses import matrix_to_pose
 from depth_anything_ros.ros.domain import reserve_domain
 from depth_anything_ros.ros.meeting import all_matched, NodeInputs
 from helpers import edges, scene_depth_image, SCENE_T_CAMERA_LIDAR
-from mutations import good, KINDS, Message, Rig, RIG, stamp_ns_of
+from mutations import good, KINDS, Message, RIG, Rig, stamp_ns_of
 
 TEST = Path(__file__).resolve().parents[1]
 SHARED_MEMORY = TEST.parent / 'config' / 'fastdds_shm.xml'
