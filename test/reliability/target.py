@@ -90,7 +90,7 @@ class Target:
             log: file for the node's output.
             image: 'image' or 'compressed'.
             command: Python program and arguments before --ros-args.
-            exact: whether the depth of the good frame is to be right to a percent.
+            exact: whether the depth of the good frame is to be right to 3 percent.
             patience_s: for a good frame; four times as long for a start.
             parameters: of the node, dots as double underscores.
         """
@@ -297,7 +297,7 @@ class Target:
             return '' if np.isfinite(depth_m).mean() > 0.5 else 'depth without values'
         truth_m, clear = _truth(rig)
         error = np.abs(depth_m / truth_m - 1)[clear]
-        wrong = ~(error <= 0.01)
+        wrong = ~(error <= 0.03)
         # Where the network does not see every pixel, its own resampling has a say.
         if wrong.mean() > (0.0 if rig == RIG else 0.1):
             return f'{wrong.sum()} of {wrong.size} pixels are wrong, by up to {error.max():.1%}'
