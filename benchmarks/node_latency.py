@@ -44,6 +44,7 @@ from depth_anything_ros.evaluation.frames import Frame
 from depth_anything_ros.metric_depth.scale import unanchored
 from depth_anything_ros.pipeline import DepthFrame
 from depth_anything_ros.poses import matrix_to_pose
+from depth_anything_ros.ros.domain import reserve_domain
 from depth_anything_ros.ros.messages import (
     encode_cloud,
     encode_image,
@@ -56,7 +57,7 @@ from depth_anything_ros.ros.sensor_publisher import SensorPublisher
 SEED, FRAME_ID = 910_000, 'camera'
 QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 TOPICS: dict[str, Any] = {'depth/image': Image, 'depth/points': PointCloud2}
-WARM_UP_S, LAST_S = 2.0, 1.0
+WARM_UP_S, LAST_S, MEETING_S = 2.0, 1.0, 60.0
 SHARED_MEMORY = Path(__file__).resolve().parents[1] / 'config' / 'fastdds_shm.xml'
 PROCESSES = get_context('spawn')
 
@@ -157,7 +158,7 @@ def running(target: Callable[..., None], frame: Frame, rate_hz: float) -> Iterat
 @contextmanager
 def depth_node(options: argparse.Namespace, frame: Frame, node: Node
                ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the node under test; begins when it listens."""
+    """Run the node under test; begins when it can be seen, the rest is Listener.warm_up()."""
     pose = ', '.join(f'{x:.9f}' for x in matrix_to_pose(frame.T_camera_sensor))
     command = [sys.executable, '-m', 'depth_anything_ros.ros.node', '--ros-args',
                '-p', f'model.checkpoint:={options.checkpoint}',
@@ -198,8 +199,15 @@ class Listener:
             self._executor.spin_once(timeout_sec=0.05)
 
     def warm_up(self, sent: Any) -> None:
-        """Receive until the publisher has begun, and a little longer."""
-        while sent.value == 0:
+        """Receive until depth and cloud come of what is sent, and a little longer.
+
+        Raises:
+            SystemExit: nothing comes.
+        """
+        begin_ns, end = time.time_ns(), time.monotonic() + MEETING_S
+        while not all(s and s[-1][0] > begin_ns for s in self.samples.values()):
+            if time.monotonic() > end:
+                raise SystemExit(f'{sent.value} frames were sent and no depth or cloud came')
             self.listen(0.1)
         self.listen(WARM_UP_S)
 
@@ -334,7 +342,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.sizes, options.rates, options.seconds, options.turns = ['160x120'], [5.0], 2.0, 0
-    os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
+    os.environ['ROS_DOMAIN_ID'] = str(reserve_domain())
     if not options.default_transport:
         for variable in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
             os.environ[variable] = str(SHARED_MEMORY)

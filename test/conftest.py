@@ -12,11 +12,12 @@ import tempfile
 
 import pytest
 
+from depth_anything_ros.ros.domain import reserve_domain
 from depth_anything_ros.tools.programs import cure
 
 ROOT = Path(__file__).resolve().parents[1]
 
-os.environ['ROS_DOMAIN_ID'] = str(os.getpid() % 100 + 1)
+os.environ['ROS_DOMAIN_ID'] = str(reserve_domain())
 for variable in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
     os.environ[variable] = str(ROOT / 'config' / 'fastdds_shm.xml')
 os.environ['XDG_CACHE_HOME'] = str(

@@ -218,6 +218,10 @@ def program(*command, ready=None):
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
+        try:
+            output, _ = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()  # a test leaves nothing behind
+            raise
     if process.returncode not in (0, -signal.SIGKILL):
         raise AssertionError(f'{command} returned {process.returncode}:\n{output}')

@@ -4,14 +4,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+import select
 import signal
+import sys
 import threading
 
 import rclpy
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.signals import SignalHandlerOptions
+
+from depth_anything_ros.ros.meeting import all_matched
 
 
 @contextmanager
@@ -38,8 +43,19 @@ def running_node(
             signal.signal(number, signal.SIG_IGN)
 
 
-def wait_for_listener(node: Node, topic: str, stop: threading.Event) -> None:
-    """Wait until somebody subscribes to a topic, so that nothing is sent into the void."""
-    topic = node.resolve_topic_name(topic)
-    while node.count_subscribers(topic) == 0 and not stop.wait(0.05):
+def wait_for_go(publishers: Iterable[Publisher], stop: threading.Event) -> None:
+    """Wait for a line on standard input, and until each publisher has its audience.
+
+    Args:
+        publishers: those of the sensors.
+        stop: ends the waiting too.
+
+    Whoever sends the line says how many subscriptions each publisher must have matched, one where
+    it is empty. The end of the input, which is the end of whoever would send it, ends this too.
+    """
+    while not stop.is_set() and not select.select([sys.stdin], [], [], 0.1)[0]:
         pass
+    if not stop.is_set() and not (line := sys.stdin.readline()):
+        stop.set()
+    while not stop.is_set() and not all_matched(publishers, int(line.strip() or 1)):
+        stop.wait(0.02)

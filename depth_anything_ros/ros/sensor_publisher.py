@@ -26,7 +26,11 @@ _QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class SensorPublisher:
-    """Publishes `image`, `camera_info` and `points` on a node's (remappable) topics."""
+    """Publishes `image`, `camera_info` and `points` on a node's (remappable) topics.
+
+    Attributes:
+        publishers: of the three.
+    """
 
     def __init__(self, node: Node, camera_frame: str, image_transport: str = 'raw') -> None:
         """Create the publishers.
@@ -46,6 +50,7 @@ class SensorPublisher:
         )
         self._camera_info = node.create_publisher(CameraInfo, 'camera_info', _QOS)
         self._points = node.create_publisher(PointCloud2, 'points', _QOS)
+        self.publishers = (self._image, self._camera_info, self._points)
 
     def publish_points(self, points: SensorPoints) -> None:
         """Publish a sweep with its own stamp and frame."""

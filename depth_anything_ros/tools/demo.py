@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 import json
 import os
@@ -31,6 +31,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
+from rclpy.subscription import Subscription
 from rich.live import Live
 from rich.table import Table
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -40,7 +41,9 @@ from depth_anything_ros.evaluation.contact_sheet import draw_contact_sheet
 from depth_anything_ros.evaluation.demo_score import DemoScore
 from depth_anything_ros.poses import matrix_to_pose
 from depth_anything_ros.ros.bags import BagWriter, find_sensors
+from depth_anything_ros.ros.domain import reserve_domain
 from depth_anything_ros.ros.images import depth_plane
+from depth_anything_ros.ros.meeting import NodeInputs
 from depth_anything_ros.ros.messages import stamp_to_ns
 from depth_anything_ros.ros.running import running_node
 from depth_anything_ros.tools.play_bag import topic_types
@@ -71,7 +74,7 @@ class Source:
         name: for people.
         module: program that publishes, and its arguments.
         topics: topic -> message class of what it publishes.
-        awaited: one of them to which the node subscribes; nothing is published before.
+        inputs: of the node that it feeds, by the names in the contract.
         node_arguments: ROS arguments by which the node finds it.
         transform: parent frame, child frame and pose x y z qx qy qz qw for the recorded /tf_static.
     """
@@ -79,7 +82,7 @@ class Source:
     name: str
     module: list[str]
     topics: dict[str, Any]
-    awaited: str
+    inputs: list[str]
     node_arguments: list[str]
     transform: tuple[str, str, list[float]] | None
 
@@ -92,7 +95,7 @@ def world_source() -> Source:
         'synthetic street, 16 lidar rings',
         ['depth_anything_ros.tools.world_robot'],
         {**topics, '/truth/depth': Image},
-        '/points',
+        ['image', 'camera_info', 'points'],
         _pose_argument(T_CAMERA_LIDAR),
         (CAMERA_FRAME, LIDAR_FRAME, pose),
     )
@@ -120,7 +123,7 @@ def bag_source(path: str) -> Source:
         f'{path} ({", ".join(remaps.values())})',
         ['depth_anything_ros.tools.play_bag', path],
         topic_types(sensors),
-        sensors.points or sensors.image_topic,
+        list(remaps),
         arguments,
         transform,
     )
@@ -135,11 +138,12 @@ class Program:
     """A process of the demo with its log; out of reach of Ctrl-C, which is for the demo."""
 
     def __init__(self, module: list[str], log: Path) -> None:
-        """Start a Python module with arguments."""
+        """Start a Python module with arguments; its standard input is a pipe."""
         self._log = log
         with log.open('w') as file:
             self._process = subprocess.Popen(
                 [sys.executable, '-m', *module],
+                stdin=subprocess.PIPE,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -149,6 +153,13 @@ class Program:
     def returned(self) -> int | None:
         """Exit code, None while it runs."""
         return self._process.poll()
+
+    def go(self, audience: int) -> None:
+        """Let it begin when each of its sensors' publishers has matched so many subscriptions."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it has ended, which its exit code tells
+            self._process.stdin.write(f'{audience}\n'.encode())
+            self._process.stdin.flush()
 
     def last_words(self) -> str:
         """Return the last line of its log."""
@@ -192,13 +203,21 @@ class Listener:
         """
         self.score = DemoScore()
         self._bag, self._viewer = bag, viewer
+        self._subscriptions: list[Subscription] = []
         if source.transform is not None:
             bag.write_static_transform(time.time_ns(), *source.transform)
         qos = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
         for topic, kind in (OUTPUTS | source.topics).items():
             package = kind.__module__.partition('.')[0]
             bag.add_topic(topic, f'{package}/msg/{kind.__name__}')
-            node.create_subscription(kind, topic, self._receiver(topic, kind), qos, raw=True)
+            self._subscriptions.append(
+                node.create_subscription(kind, topic, self._receiver(topic, kind), qos, raw=True)
+            )
+
+    @property
+    def matched(self) -> bool:
+        """Whether every topic that is recorded has a publisher."""
+        return all(each.get_publisher_count() > 0 for each in self._subscriptions)
 
     def _receiver(self, topic: str, kind: Any) -> Any:
         decoded = topic in ('/depth/image', '/depth/scale', '/truth/depth') or self._viewer
@@ -254,8 +273,33 @@ def remaining(left_s: float) -> str:
     return f'{max(0.0, left_s):.0f} s to go, Ctrl-C ends it; {domain}'
 
 
+def meet(
+    executor: SingleThreadedExecutor,
+    inputs: NodeInputs,
+    listener: Listener,
+    source: Source,
+    programs: dict[str, Program],
+    stop: threading.Event,
+) -> str:
+    """Wait until node, source and recorder have met, then let the source begin.
+
+    A bag plays once, and what comes before somebody listens is lost: the node must have matched
+    the source, as it says itself, and so must the recorder; the source waits for both in turn.
+
+    Returns:
+        What went wrong, empty for nothing.
+    """
+    while not (inputs.matched(source.inputs) and listener.matched or stop.is_set()):
+        executor.spin_once(timeout_sec=0.1)
+        for name, program in programs.items():
+            if program.returned is not None:
+                return f'the {name} ended: {program.last_words()}'
+    programs['source'].go(audience=2)
+    return ''
+
+
 def listen(
-    node: Node,
+    executor: SingleThreadedExecutor,
     listener: Listener,
     programs: dict[str, Program],
     duration_s: float,
@@ -264,8 +308,6 @@ def listen(
     title: str,
 ) -> str:
     """Receive until the time is up; return what went wrong, empty for nothing."""
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
     score = listener.score
     end_s, first = time.monotonic() + FIRST_OUTPUT_S, True
     while not stop.is_set() and time.monotonic() < end_s:
@@ -318,12 +360,14 @@ def run(options: argparse.Namespace) -> int:
         BagWriter(bag_path) as bag,
         Live(table(DemoScore(), title, 'starting'), refresh_per_second=4) as live,
     ):
-        trouble = wait_for_node(node, source.awaited, depth_program, stop)
-        listener = Listener(node, source, bag, viewer)
-        if not trouble:  # a bag plays once, so it starts when somebody listens to the outputs
-            with started(source.module, output / 'source.log') as source_program:
-                programs = {'node': depth_program, 'source': source_program}
-                trouble = listen(node, listener, programs, options.duration, stop, live, title)
+        listener, inputs = Listener(node, source, bag, viewer), NodeInputs(node)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        with started([*source.module, '--wait'], output / 'source.log') as source_program:
+            programs = {'node': depth_program, 'source': source_program}
+            trouble = meet(executor, inputs, listener, source, programs, stop) or listen(
+                executor, listener, programs, options.duration, stop, live, title
+            )
         live.update(table(listener.score, title, ''))
     if not live.console.is_terminal:
         live.console.line()  # which Live leaves out
@@ -338,14 +382,6 @@ def run(options: argparse.Namespace) -> int:
     if trouble:
         print(f'demo: ended early: {trouble}', file=sys.stderr)
     return 0
-
-
-def wait_for_node(node: Node, topic: str, program: Program, stop: threading.Event) -> str:
-    """Wait until the node listens; return what went wrong, empty for nothing."""
-    while node.count_subscribers(topic) == 0 and not stop.wait(0.1):
-        if program.returned is not None:
-            return f'the node ended: {program.last_words()}'
-    return ''
 
 
 def _viewer(name: str) -> Any:
@@ -389,9 +425,9 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument('--viewer', default=given('VIEWER'), help='rerun')
     parser.add_argument('--output', default='demo_output', help='folder for the results')
     options = parser.parse_args(args)
-    # A domain of its own: no robot's topics get in, and none of these get out.
-    os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
     try:
+        # A domain of its own: no robot's topics get in, and none of these get out.
+        os.environ['ROS_DOMAIN_ID'] = str(reserve_domain())
         for variable in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
             os.environ[variable] = str(_shared(SHARED_MEMORY))
         return run(options)

@@ -20,7 +20,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, Point
 from depth_anything_ros.errors import DatasetError, DepthAnythingError
 from depth_anything_ros.ros.bags import find_sensors, open_bag, read_serialized, Sensors
 from depth_anything_ros.ros.cdr import NANOSECONDS, restamped, stamp_of
-from depth_anything_ros.ros.running import running_node, wait_for_listener
+from depth_anything_ros.ros.running import running_node, wait_for_go
 
 LONGEST_LEAP_S = 10.0  # of a stamp against the time of recording, from one message to the next
 
@@ -36,14 +36,15 @@ def topic_types(sensors: Sensors) -> dict[str, Any]:
     return kinds
 
 
-def play(path: str, sensors: Sensors, node: Node, stop: threading.Event) -> None:
+def play(path: str, sensors: Sensors, node: Node, stop: threading.Event, wait: bool) -> None:
     """Publish the sensors' messages in recorded order; the images' stamps set the pace."""
     qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
     publishers: dict[str, Publisher] = {
         topic: node.create_publisher(kind, topic, qos)
         for topic, kind in topic_types(sensors).items()
     }
-    wait_for_listener(node, sensors.points or sensors.image_topic, stop)
+    if wait:
+        wait_for_go(publishers.values(), stop)
     images = (stamp_ns for topic, stamp_ns, _ in recorded(path, sensors)
               if topic == sensors.image_topic)
     shift_ns = time.time_ns() - next(images)
@@ -83,14 +84,15 @@ def recorded(path: str, sensors: Sensors) -> Iterator[tuple[str, int, bytes]]:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Play a bag once, from when somebody listens."""
+    """Play a bag once."""
     parser = argparse.ArgumentParser(prog='play_bag', description=__doc__)
     parser.add_argument('bag', help='folder of a ROS 2 bag')
+    parser.add_argument('--wait', action='store_true', help='for a line on standard input')
     options = parser.parse_args(remove_ros_args(args or sys.argv)[1:])
     try:
         sensors = find_sensors(options.bag)
         with running_node('play_bag', args) as (node, stop):
-            play(options.bag, sensors, node, stop)
+            play(options.bag, sensors, node, stop, options.wait)
     except DepthAnythingError as error:
         print(f'play_bag: {error}', file=sys.stderr)
         return 2

@@ -16,7 +16,7 @@ from rclpy.utilities import remove_ros_args
 from depth_anything_ros.errors import DatasetError, DepthAnythingError
 from depth_anything_ros.evaluation.frames import Frame, load_frames
 from depth_anything_ros.poses import matrix_to_pose
-from depth_anything_ros.ros.running import running_node
+from depth_anything_ros.ros.running import running_node, wait_for_go
 from depth_anything_ros.ros.sensor_publisher import SensorPublisher
 
 
@@ -48,6 +48,7 @@ def main(args: list[str] | None = None) -> int:
         help='recorded stamps repeat with each loop',
     )
     parser.add_argument('--image-transport', choices=('raw', 'compressed'), default='raw')
+    parser.add_argument('--wait', action='store_true', help='for a line on standard input')
     parser.add_argument('--camera-frame', default='camera_optical_frame')
     options = parser.parse_args(remove_ros_args(args or sys.argv)[1:])
     try:
@@ -78,6 +79,8 @@ def main(args: list[str] | None = None) -> int:
             publisher.publish_image(frame.image_rgb, frame.camera, stamp_ns)
             played += 1
 
+        if options.wait:
+            wait_for_go(publisher.publishers, stop)
         node.create_timer(1.0 / options.rate, play)
         while not stop.is_set() and not 0 < options.count <= played:
             rclpy.spin_once(node, timeout_sec=0.1)

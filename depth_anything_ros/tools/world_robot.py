@@ -27,7 +27,7 @@ from depth_anything_ros.errors import DepthAnythingError
 from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.poses import matrix_to_pose
 from depth_anything_ros.ros.messages import encode_image, ns_to_stamp
-from depth_anything_ros.ros.running import running_node, wait_for_listener
+from depth_anything_ros.ros.running import running_node, wait_for_go
 from depth_anything_ros.ros.sensor_publisher import SensorPublisher
 from depth_anything_ros.world.lidar import spinning_lidar
 from depth_anything_ros.world.render import render
@@ -108,11 +108,16 @@ class WorldDrive:
 
 
 class Robot:
-    """Publishes moments as a robot's drivers would, and the truth as none could."""
+    """Publishes moments as a robot's drivers would, and the truth as none could.
+
+    Attributes:
+        publishers: of the sensors, without the truth.
+    """
 
     def __init__(self, node: Node) -> None:
         """Create the publishers, and tell /tf_static where the lidar is."""
         self._sensors = SensorPublisher(node, CAMERA_FRAME)
+        self.publishers = self._sensors.publishers
         reliable = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
         self._truth = node.create_publisher(Image, 'truth/depth', reliable)
         if TFMessage is not None:
@@ -144,12 +149,13 @@ def _lidar_transform() -> Any:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Drive until interrupted, from when somebody listens."""
+    """Drive until interrupted."""
     parser = argparse.ArgumentParser(prog='world_robot', description=__doc__)
     parser.add_argument('--seed', type=int, default=DEMO_SEED, help='draws scene and way')
     parser.add_argument('--kind', choices=KINDS, default='street')
     parser.add_argument('--rate', type=float, default=5.0, help='images per second')
     parser.add_argument('--rings', type=int, default=16, help='of the lidar')
+    parser.add_argument('--wait', action='store_true', help='for a line on standard input')
     options = parser.parse_args(remove_ros_args(args or sys.argv)[1:])
     torch.set_num_threads(1)  # the other cores are the node's
     try:
@@ -161,7 +167,8 @@ def main(args: list[str] | None = None) -> int:
         return 2
     with running_node('world_robot', args) as (node, stop):
         robot = Robot(node)
-        wait_for_listener(node, 'points', stop)
+        if options.wait:
+            wait_for_go(robot.publishers, stop)
         next_s = time.monotonic()
         for i in itertools.count():
             moment = drive.moment(i / options.rate)

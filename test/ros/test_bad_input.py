@@ -15,6 +15,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 
 from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.poses import matrix_to_pose
+from depth_anything_ros.ros.meeting import all_matched, NodeInputs
 from depth_anything_ros.ros.messages import (
     encode_camera,
     encode_image,
@@ -40,6 +41,7 @@ class Robot:
     def __init__(self):
         self.node = rclpy.create_node('robot')
         self.sensors = SensorPublisher(self.node, 'camera')
+        self.inputs = NodeInputs(self.node)
         self.status, self.relative, self.drops = [], [], {}
         self.subscriptions = [
             self.node.create_subscription(kind, topic, callback, 10)
@@ -55,13 +57,6 @@ class Robot:
     def _count(self, message):
         values = {pair.key: pair.value for pair in message.status[0].values}
         self.drops = {k[8:]: int(v) for k, v in values.items() if k.startswith('dropped_')}
-
-    def sees_the_node(self):
-        """Tell whether everything sent arrives at the node, and everything that it sends here."""
-        publishers = (self.sensors._image, self.sensors._camera_info, self.sensors._points)
-        return all(p.get_subscription_count() for p in publishers) and all(
-            self.node.count_publishers(s.topic_name) for s in self.subscriptions
-        )
 
     def header(self, message):
         """Give a message the stamp of the current frame."""
@@ -142,7 +137,10 @@ def robot():
     with program(node, *arguments, ready='predicts') as process:
         made = Robot()
         made.process = process
-        made.spin_until(made.sees_the_node)
+        inputs = ('image', 'camera_info', 'points')
+        made.spin_until(
+            lambda: made.inputs.matched(inputs) and all_matched(made.sensors.publishers)
+        )
         yield made
         made.node.destroy_node()
     rclpy.shutdown()

@@ -361,6 +361,8 @@ def test_a_bag_takes_the_worlds_place(recorded, tmp_path):
     assert '/truth/depth' not in after
     played = {m.data.tobytes() for _, m in before['/image']}
     assert {m.data.tobytes() for _, m in after['/image']} <= played
+    for topic in ('/image', '/points'):  # from the very first: everybody had met
+        assert after[topic][0][1].data.tobytes() == before[topic][0][1].data.tobytes()
     picture = cv2.imread(str(tmp_path / 'contact_sheet.png'))
     assert picture.shape[1] == 3 * (308 + 4)
 
