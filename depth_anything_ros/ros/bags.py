@@ -37,6 +37,7 @@ from depth_anything_ros.ros.messages import decode_image, ns_to_stamp, transform
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 _FOREVER = QosTime(9223372036, 854775807)  # rclcpp's infinite duration
 
+
 @dataclass(frozen=True)
 class Sensors:
     """The topics of a bag that the node can use.

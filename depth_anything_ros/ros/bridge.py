@@ -27,7 +27,10 @@ _ROUNDING = 1  # grey level, where 16 bits become 8
 
 
 def decode_image(message: Any, limits: LimitsConfig = LimitsConfig()) -> NDArray[np.uint8]:
-    """Decode a sensor_msgs/Image or CompressedImage; see images.decode_image()."""
+    """Decode an image message by cv_bridge where that is sound, else by images.py alone.
+
+    Args, Returns and Raises are those of images.decode_image().
+    """
     if getattr(message, 'encoding', '') in sound_encodings():
         stored = images.check_image(message, limits)
         if stored.flags.c_contiguous and stored.dtype.isnative:  # as was tried

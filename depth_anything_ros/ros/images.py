@@ -146,8 +146,9 @@ def _rows(
     if not (0 < needed <= step and 0 < rows and rows * step <= there):
         raise BadFrameError(
             'truncated_image',
-            f'image of {width}x{height} {message.encoding} with step {step} has only {there} bytes '
-            f'of data; it needs a step of {needed} or more, and {rows} of that',
+            f'an image message must hold rows x step bytes (here {rows} x {needed} or more), but '
+            f'that of {width}x{height} {message.encoding} with step {step} has only {there} bytes '
+            'of data',
         )
     _check_size(width, height, limits)
     stored: NDArray[Any] = np.ndarray(

@@ -229,8 +229,8 @@ def test_what_is_quoted_is_cut():
     assert len(str(long)) <= 500 and str(long).endswith('the cure')
 
 
-def file(data, format='png'):
-    return SimpleNamespace(header=header(), format=format, data=array.array('B', data))
+def file(data, kind='png'):
+    return SimpleNamespace(header=header(), format=kind, data=array.array('B', data))
 
 
 def chunk(kind, data):
@@ -312,10 +312,10 @@ def test_png_of_any_depth_and_with_alpha(stored):
 
 
 @pytest.mark.parametrize(
-    'format', ['16UC1; compressedDepth png', '32FC1; compressedDepth', '16UC1; png compressed ']
+    'kind', ['16UC1; compressedDepth png', '32FC1; compressedDepth', '16UC1; png compressed ']
 )
-def test_depth_on_the_compressed_transport_is_no_picture(format):
-    text = refused(file(cv2.imencode('.png', wide(GRAY))[1], format), 'unsupported_encoding')
+def test_depth_on_the_compressed_transport_is_no_picture(kind):
+    text = refused(file(cv2.imencode('.png', wide(GRAY))[1], kind), 'unsupported_encoding')
     assert 'not a colour or gray image: remap' in text
 
 
