@@ -24,12 +24,21 @@ import rclpy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mutations import good, INDEX_NS, Message, mutated, stamp_of  # noqa: E402
-from target import NodeFailure, private_domain, Target  # noqa: E402
+from mutations import (  # noqa: E402
+    BASE_NS,
+    good,
+    huge,
+    INDEX_NS,
+    Message,
+    mutated,
+    stamp_of,
+)
+from target import Memory, NodeFailure, private_domain, Target  # noqa: E402
 
 BATCH = 25
 SETTLED = 1000  # messages after which memory is first read
 ANSWER_S = 0.05  # for the good image beside a broken message; it paces the attack, no more
+SLOTS = 12  # more than a subscription of the node queues
 GOOD_NS = 1_000_000  # from the stamp of a batch's last message to that of the good frame
 
 
@@ -67,29 +76,36 @@ def attack(target: Target, message: Message, stamp_ns: int) -> None:
     target.check_alive()
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
+def fill(target: Target) -> None:
+    """Send the largest messages of the attack: the middleware keeps room for the largest seen.
+
+    Fast DDS never gives back what a slot of a subscription's queue has once held. Without this,
+    memory would grow until chance has put the largest into each.
+    """
+    for kind in target.kinds:
+        for message in [huge(kind, BASE_NS)] * SLOTS:
+            target.send(message)
+            target.spin_until(lambda: False, 0.02)
+
+
+def run(target: Target, options: argparse.Namespace) -> dict[str, Any]:
     """Attack, and return the report."""
-    image = 'image' if options.transport == 'raw' else 'compressed'
-    options.dump.mkdir(parents=True, exist_ok=True)
-    log = options.dump / f'node_{options.seed}_{options.transport}.log'
-    log.unlink(missing_ok=True)
-    target = Target(log, image, patience_s=options.patience)
     kinds: Counter[str] = Counter()
     failures: list[dict[str, Any]] = []
     recent: deque[tuple[int, Message]] = deque(maxlen=BATCH)
-    settled_mib = last_mib = most_mib = None
+    memory = Memory()
     slowest = (0.0, 0)
     sent = good_frames = 0
     target.start()
-    target.good_frame(stamp_of(options.first) - GOOD_NS)
+    fill(target)
     start = last_told = time.monotonic()
-    index = options.first
-    end = options.first + options.count
+    index, end = options.first, options.first + options.count
     while index < end and len(failures) < options.failures:
         try:
             batch_end = min(index + BATCH, end)
             while index < batch_end:
-                message, stamp_ns = mutated(options.seed, index, image), stamp_of(index)
+                stamp_ns = stamp_of(index)
+                message = mutated(options.seed, index, target.image)
                 recent.append((index, message))
                 index, sent = index + 1, sent + 1
                 kinds[message.kind] += 1
@@ -98,48 +114,48 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             target.good_frame(stamp_of(index - 1) + GOOD_NS)
             slowest = max(slowest, (time.monotonic() - asked, index - 1))
             good_frames += 1
-            last_mib = target.resident_mib()
-            most_mib = max(most_mib or 0.0, last_mib)
-            if settled_mib is None and sent >= SETTLED:
-                settled_mib = last_mib
+            memory.note(target.resident_mib(), sent >= SETTLED)
         except NodeFailure as failure:
-            target.where_it_hangs()
-            dump = options.dump / f'{options.seed}_{options.transport}_{index - 1}.pickle'
-            dump.write_bytes(pickle.dumps([(i, m.kind, m.what, m.data) for i, m in recent]))
-            told = {'kind': failure.kind, 'index': index - 1, 'text': str(failure)}
-            failures.append(told)
-            first = max(options.first, recent[0][0])
-            print('{kind} at {index}: {text}'.format(**told), f'    messages: {dump}',
-                  f'    again: fuzz.py --seed {options.seed} --transport {options.transport} '
-                  f'--from {first} --count {index - first}', sep='\n', flush=True)
+            failures.append({'kind': failure.kind, 'index': index - 1, 'text': str(failure)})
+            tell_failure(target, failure, list(recent), options)
             target.kill()
             target.start()
-            settled_mib = None
+            fill(target)
+            memory = Memory()
         if time.monotonic() - last_told > 10:
             last_told = time.monotonic()
-            rate = sent / (last_told - start)
-            print(f'{sent} messages, {rate:.0f}/s, node {last_mib or 0:.0f} MiB, '
-                  f'{len(failures)} failures', flush=True)
+            print(f'{sent} messages, {sent / (last_told - start):.0f}/s, '
+                  f'node {memory.last_mib:.0f} MiB, {len(failures)} failures', flush=True)
     duration_s = time.monotonic() - start
-    dropped = {k: int(v) for k, v in target.counts.items() if k.startswith('dropped_')}
-    examined = target.received - dropped.get('dropped_superseded', 0)
+    counts = {k: int(v) for k, v in target.counts.items() if k.startswith(('drop', 'incomp'))}
     target.stop()
-    target.node.destroy_node()
-    grown = None if settled_mib is None or last_mib is None else last_mib - settled_mib
     found = Counter(each['kind'] for each in failures)
     return {
         'seed': options.seed, 'transport': options.transport, 'first': options.first,
         'messages': sent, 'by_kind': dict(kinds), 'good_frames': good_frames,
         'good_frames_repeated': target.repeats,
         'slowest_good_frame_s': round(slowest[0], 2), 'slowest_good_frame_at': slowest[1],
-        'images_examined': examined,
+        'images_examined': target.received - counts.get('dropped_superseded', 0),
         'deaths': found['death'], 'hangs': found['hang'], 'wrong': found['wrong'],
         'duration_s': round(duration_s, 1), 'messages_per_s': round(sent / duration_s, 1),
-        'settled_mib': settled_mib and round(settled_mib, 1),
-        'last_mib': last_mib and round(last_mib, 1), 'most_mib': most_mib and round(most_mib, 1),
-        'grown_mib': None if grown is None else round(grown, 1),
-        'dropped': dropped, 'failures': failures,
+        **memory.report(), 'counts': counts, 'failures': failures,
     }
+
+
+def tell_failure(
+    target: Target,
+    failure: NodeFailure,
+    recent: list[tuple[int, Message]],
+    options: argparse.Namespace,
+) -> None:
+    """Write the last messages to a file, and say how to send them again."""
+    target.where_it_hangs()
+    (first, _), (last, _) = recent[0], recent[-1]
+    dump = options.dump / f'{options.seed}_{options.transport}_{last}.pickle'
+    dump.write_bytes(pickle.dumps([(i, m.kind, m.what, m.data) for i, m in recent]))
+    print(f'{failure.kind} at {last}: {failure}', f'    messages: {dump}',
+          f'    again: fuzz.py --seed {options.seed} --transport {options.transport} '
+          f'--from {first} --count {last - first + 1}', sep='\n', flush=True)
 
 
 def main() -> int:
@@ -157,12 +173,15 @@ def main() -> int:
     parser.add_argument('--dump', type=Path, default=Path('build', 'fuzz'),
                         help='folder for the log and for what went before a failure')
     options = parser.parse_args()
+    options.dump.mkdir(parents=True, exist_ok=True)
+    log = options.dump / f'node_{options.seed}_{options.transport}.log'
+    log.unlink(missing_ok=True)
+    image = 'image' if options.transport == 'raw' else 'compressed'
     private_domain()
     rclpy.init()
-    try:
-        report = run(options)
-    finally:
-        rclpy.try_shutdown()
+    with Target(log, image, patience_s=options.patience) as target:
+        report = run(target, options)
+    rclpy.try_shutdown()
     print(json.dumps(report))
     return int(bool(report['failures']) or (report['grown_mib'] or 0.0) > options.memory)
 

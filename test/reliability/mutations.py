@@ -154,6 +154,14 @@ def good(kind: str, stamp_ns: int, rig: Rig = RIG) -> Message:
     return Message(kind, restamped(_good(kind, rig), stamp_ns), 'good')
 
 
+@lru_cache
+def huge(kind: str, stamp_ns: int) -> Message:
+    """Return a good message with a frame_id as long as the longest texts of the attack together."""
+    message = KINDS[kind](**good_fields(kind))
+    data = serialize_message(_with_header(message, divmod(stamp_ns, 10**9), 'x' * 2_100_000))
+    return Message(kind, bytes(data), 'huge')
+
+
 # Bytes ------------------------------------------------------------------------------------------
 
 LENGTHS = (0, 1, 255, 2**16, 2**24, 2**31 - 1, 2**31, 2**32 - 1)

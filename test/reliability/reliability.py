@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from depth_anything_ros.config import parameters  # noqa: E402
 from mutations import BASE_NS, good, Rig  # noqa: E402
-from target import NodeFailure, private_domain, Target, UNSEEN  # noqa: E402
+from target import Memory, NodeFailure, private_domain, Target, UNSEEN  # noqa: E402
 
 STEP_NS = 50_000_000
 REAL = ['-m', 'depth_anything_ros.ros.node']
@@ -58,17 +58,13 @@ def shared_memory_mib() -> float:
     return sum(sizes) / 2**20
 
 
-def kill(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def kill(target: Target, options: argparse.Namespace) -> dict[str, Any]:
     """Kill the node while it starts, while it exports its network, and while it runs, in turns.
 
     Every start that is not killed must end in a good frame, whatever the kills before it have left
     in the cache and in shared memory.
     """
-    cache = folder / 'cache'
-    os.environ['XDG_CACHE_HOME'] = str(cache)
-    log = folder / 'node.log'
-    target = Target(log, command=REAL, exact=False, model__checkpoint='bundled',
-                    runtime__backend=options.backend)
+    cache = Path(os.environ['XDG_CACHE_HOME'])
     rng, stamp = random.Random(options.seed), stamps()
     begin = time.monotonic()
     target.start()
@@ -119,14 +115,13 @@ SIZES = ((84, 56), (168, 112), (112, 112), (320, 240), (640, 480), (641, 481), (
 LIDARS = ((8, 24), (4, 60), (16, 100), (64, 500))
 
 
-def change(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def change(target: Target, options: argparse.Namespace) -> dict[str, Any]:
     """Change image sizes, lidars and who subscribes; every step a good frame must come out."""
-    target = Target(folder / 'node.log')
     target.start()
     rng, stamp = random.Random(options.seed), stamps()
     guests: list[Any] = []
     steps = subscriptions = 0
-    settled_mib = last_mib = most_mib = 0.0
+    memory = Memory()
     begin = time.monotonic()
     end, settled = begin + 60 * options.minutes, begin + 6 * options.minutes
     while time.monotonic() < end:
@@ -143,16 +138,12 @@ def change(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             target.send(good(rng.choice(('points', 'image', 'camera_info')), next(stamp), rig))
         target.good_frame(next(stamp), rig)
         steps += 1
-        last_mib = target.resident_mib()
-        most_mib = max(most_mib, last_mib)
-        if time.monotonic() < settled or not settled_mib:
-            settled_mib = last_mib
+        memory.note(target.resident_mib(), time.monotonic() > settled)
     target.stop()
     return {
         'minutes': options.minutes, 'steps': steps, 'good_frames': steps,
         'subscriptions': subscriptions, 'good_frames_repeated': target.repeats,
-        'settled_mib': round(settled_mib, 1), 'last_mib': round(last_mib, 1),
-        'most_mib': round(most_mib, 1), 'grown_mib': round(last_mib - settled_mib, 1),
+        **memory.report(),
     }
 
 
@@ -170,13 +161,12 @@ def ends(parameter: Any) -> list[Any]:
     return [kind(-1e308 if low is None else low), kind(1e308 if high is None else high)]
 
 
-def sweep(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def sweep(target: Target, options: argparse.Namespace) -> dict[str, Any]:
     """Set every runtime parameter to both ends on the living node, and back."""
-    target = Target(folder / 'node.log', scale__max_time_offset=0.1)
     target.start()
     stamp = stamps()
     client = target.node.create_client(SetParameters, '/depth_anything/set_parameters')
-    own = {'scale.max_hold': 0.0, 'scale.max_time_offset': 0.1}
+    own = target.parameters
 
     def put(name: str, value: Any) -> bool:
         request = SetParameters.Request()
@@ -226,11 +216,18 @@ def main() -> int:
     failure: NodeFailure | None = None
     report: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
-        try:
-            report = options.run(options, Path(name))
-        except NodeFailure as error:
-            failure = error
-            sys.stdout.write(Path(name, 'node.log').read_text(errors='replace')[-5000:])
+        os.environ['XDG_CACHE_HOME'] = str(Path(name, 'cache'))
+        log = Path(name, 'node.log')
+        made = Target(log)
+        if options.command == 'kill':  # a network that is exported
+            made = Target(log, command=REAL, exact=False, model__checkpoint='bundled',
+                          runtime__backend=options.backend)
+        with made as target:
+            try:
+                report = options.run(target, options)
+            except NodeFailure as error:
+                failure = error
+                sys.stdout.write(log.read_text(errors='replace')[-5000:])
     rclpy.try_shutdown()
     found = {'death': 0, 'hang': 0, 'wrong': 0}
     if failure is not None:

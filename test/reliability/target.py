@@ -63,12 +63,38 @@ def private_domain() -> None:
         os.environ[variable] = str(SHARED_MEMORY)
 
 
+class Memory:
+    """What a process holds: when it has settled, last and most, in MiB."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.settled_mib = self.last_mib = self.most_mib = 0.0
+
+    def note(self, now_mib: float, settled: bool) -> None:
+        """Take a reading; the first one that is settled is what the last is compared with."""
+        self.last_mib, self.most_mib = now_mib, max(self.most_mib, now_mib)
+        if settled and not self.settled_mib:
+            self.settled_mib = now_mib
+
+    @property
+    def grown_mib(self) -> float:
+        """Growth since it settled."""
+        return self.last_mib - self.settled_mib if self.settled_mib else 0.0
+
+    def report(self) -> dict[str, float]:
+        """Return all of it, rounded."""
+        names = ('settled_mib', 'last_mib', 'most_mib', 'grown_mib')
+        return {name: round(getattr(self, name), 1) for name in names}
+
+
 class Target:
     """The node under attack.
 
     Attributes:
         process: of the node, None before start().
         node: a plain node that publishes to it and listens to it.
+        kinds: of messages that it publishes, the inputs of the node.
+        parameters: with which it is started.
         state: newest state by stamp in nanoseconds, of depth/scale: (state, reason).
         depth: newest depth image, serialised, by stamp.
         counts: dropped_... and frames, as the node last said.
@@ -95,7 +121,7 @@ class Target:
             parameters: of the node, dots as double underscores.
         """
         pose = ', '.join(f'{x:.9f}' for x in matrix_to_pose(SCENE_T_CAMERA_LIDAR))
-        values = {
+        self.parameters = values = {
             'image_transport': 'raw' if image == 'image' else 'compressed',
             'model.input_size': RIG.height,
             'scale.T_camera_sensor': f'[{pose}]',
@@ -113,9 +139,10 @@ class Target:
         self.depth: dict[int, bytes] = {}
         self.counts: dict[str, str] = {}
         self.received = self.repeats = 0
+        self.kinds = (image, 'camera_info', 'points', 'scan')
         self._publishers = {
             kind: self.node.create_publisher(KINDS[kind], self.topic(kind), QOS)
-            for kind in (image, 'camera_info', 'points', 'scan')
+            for kind in self.kinds
         }
         self._inputs = NodeInputs(self.node)
         # What somebody subscribes to is computed; these are never taken, which costs nothing.
@@ -187,6 +214,12 @@ class Target:
         self.process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(20)
+        self.kill()
+
+    def __enter__(self) -> Target:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.kill()
 
     def kill(self) -> None:
