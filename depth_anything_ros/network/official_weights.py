@@ -23,7 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from depth_anything_ros.config import ModelConfig
 from depth_anything_ros.errors import CheckpointError
+from depth_anything_ros.network.spec import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,24 @@ def family_of(path: Path, variant: str, max_depth: float) -> tuple[str, float]:
             'set model.max_depth (20 for indoor, 80 for outdoor)'
         )
     return family, max_depth or named_depth
+
+
+def named_spec(path: Path, model: ModelConfig) -> ModelSpec:
+    """Return what a Depth Anything network predicts, by its file's name and model.variant.
+
+    Raises:
+        CheckpointError: neither tells.
+    """
+    family, max_depth_m = family_of(path, model.variant, model.max_depth)
+    metric = family == 'v2-metric'
+    return ModelSpec(
+        name=path.stem,
+        space='depth' if metric else 'inverse_depth',
+        metric=metric,
+        max_depth_m=max_depth_m if metric else None,
+        canonical_focal_px=(model.canonical_focal or None) if metric else None,
+        input_size=model.input_size or 518,
+    )
 
 
 def read(path: Path) -> dict[str, Tensor]:

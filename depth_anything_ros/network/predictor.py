@@ -1,23 +1,27 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A network on a device: normalised image -> prediction, and what it predicts."""
+"""The one door: model.* and runtime.* -> a network on its device, checked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 import logging
 import re
 from typing import Protocol
 
 import torch
-from torch import nn, Tensor
+from torch import Tensor
 
 from depth_anything_ros.config import ModelConfig, RuntimeConfig
 from depth_anything_ros.errors import BackendError, DeviceError
-from depth_anything_ros.network import backends, onnx_file
-from depth_anything_ros.network.checkpoint import Checkpoint, locate, open_checkpoint
-from depth_anything_ros.network.cuda_graph import Graphed
-from depth_anything_ros.network.spec import ModelSpec as ModelSpec
+from depth_anything_ros.network import backends
+from depth_anything_ros.network.backends import OnnxPredictor, TorchPredictor
+from depth_anything_ros.network.cache import cached
+from depth_anything_ros.network.checkpoint import Checkpoint, open_checkpoint
+from depth_anything_ros.network.hub import locate
+from depth_anything_ros.network.onnx_file import OnnxFile, open_onnx
+from depth_anything_ros.network.self_check import check, reference_of, test_image, UnusableError
+from depth_anything_ros.network.spec import ModelSpec
+from depth_anything_ros.network.threads import thread_count
 
 
 class Predictor(Protocol):
@@ -31,63 +35,7 @@ class Predictor(Protocol):
         ...
 
 
-class TorchPredictor:
-    """A network of transformers in evaluation mode; on CUDA it is replayed as a graph.
-
-    Attributes:
-        backend: what runs it, for people.
-    """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        spec: ModelSpec,
-        device: torch.device,
-        dtype: torch.dtype,
-        threads: int = 0,
-    ) -> None:
-        self.spec = spec
-        self._threads = backends.thread_count(threads)
-        self.device = device
-        self.dtype = dtype
-        self.network = network.eval().requires_grad_(False).to(device, dtype)
-        output_layer = dict(network.named_modules()).get('head.conv3')
-        if dtype != torch.float32 and output_layer is not None:
-            _keep_float32(output_layer)
-        self.backend = f'PyTorch {torch.__version__} ({str(dtype).removeprefix("torch.")})'
-        self._predict: Callable[[Tensor], Tensor] = self._eager
-        if device.type == 'cuda':
-            self._predict = Graphed(self._eager)
-
-    @torch.no_grad()
-    def __call__(self, image: Tensor) -> Tensor:
-        """Predict one image.
-
-        Args:
-            image: 1x3xhxw float32, normalised with spec.mean and spec.std, on the device; h and w
-                are multiples of spec.multiple.
-
-        Returns:
-            hxw float32 on the device, in the space that spec names.
-        """
-        with backends.torch_threads(self._threads):
-            return self._predict(image)
-
-    def _eager(self, image: Tensor) -> Tensor:
-        prediction: Tensor = self.network(image.to(self.dtype)).predicted_depth.float()  # 1xhxw
-        return onnx_file.at_size_of(image, prediction)
-
-
-def _keep_float32(layer: nn.Module) -> None:
-    """Run the layer that writes the prediction in float32 inside a half precision network.
-
-    bfloat16 holds 8 bits: written in it, depth would come in steps of 0.4 %, 4 cm at 10 m.
-    """
-    layer.float()
-    layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
-
-
-LoadedPredictor = TorchPredictor | backends.OnnxPredictor
+LoadedPredictor = TorchPredictor | OnnxPredictor
 
 
 def load_predictor(model: ModelConfig, runtime: RuntimeConfig) -> LoadedPredictor:
@@ -111,7 +59,7 @@ def load_predictor(model: ModelConfig, runtime: RuntimeConfig) -> LoadedPredicto
         try:
             backends.require(name)
             if path.suffix == '.onnx':
-                file = onnx_file.open_onnx(path, model)
+                file = open_onnx(path, model)
                 return _load_file(file, name, device, runtime, model.input_size)
             checkpoint = open_checkpoint(path, model)
             if name == 'torch':
@@ -153,39 +101,39 @@ def _load_torch(
     dtype = select_dtype(runtime.precision, device)
     network = checkpoint.load().eval().to(device)
     is_plain = device.type == 'cpu' and dtype == torch.float32  # what the others are compared with
-    reference = None if is_plain else onnx_file.reference_of(network, checkpoint.spec)
+    reference = None if is_plain else reference_of(network, checkpoint.spec)
     predictor = TorchPredictor(network, checkpoint.spec, device, dtype, runtime.threads)
     if reference is not None:
-        backends.check(predictor, reference, predictor.backend, device, dtype)
+        check(predictor, reference, predictor.backend, device, dtype)
     return predictor
 
 
 def _load_exported(
     checkpoint: Checkpoint, name: str, device: torch.device, runtime: RuntimeConfig
-) -> backends.OnnxPredictor:
+) -> OnnxPredictor:
     """Run a checkpoint's cached export; one that does not do is made again once."""
     try:
-        return _load_file(onnx_file.cached(checkpoint), name, device, runtime)
-    except backends.UnusableError:
-        file = onnx_file.cached(checkpoint, rebuild=True)
+        return _load_file(cached(checkpoint), name, device, runtime)
+    except UnusableError:
+        file = cached(checkpoint, rebuild=True)
         return _load_file(file, name, device, runtime)
 
 
 def _load_file(
-    file: onnx_file.OnnxFile,
+    file: OnnxFile,
     name: str,
     device: torch.device,
     runtime: RuntimeConfig,
     input_size: int = 0,
-) -> backends.OnnxPredictor:
+) -> OnnxPredictor:
     dtype = select_dtype(runtime.precision, torch.device('cpu'))  # auto is float32 for graphs
-    threads = backends.thread_count(runtime.threads)
-    predictor = backends.OnnxPredictor(file, name, device, dtype, threads, input_size)
+    threads = thread_count(runtime.threads)
+    predictor = OnnxPredictor(file, name, device, dtype, threads, input_size)
     if file.reference is not None:
-        backends.check(predictor, file.reference, predictor.backend, device, dtype)
+        check(predictor, file.reference, predictor.backend, device, dtype)
     else:  # nobody said what it should compute; that it runs is seen here, not at the first image
         size = predictor.spec.input_size
-        predictor(onnx_file.test_image(size, size).to(device))
+        predictor(test_image(size, size).to(device))
         predictor.backend += ', not checked: the file holds no reference'
     return predictor
 

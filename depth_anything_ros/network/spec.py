@@ -10,6 +10,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+import torch.nn.functional as F
+
 from depth_anything_ros.config import ModelConfig
 from depth_anything_ros.errors import CheckpointError
 
@@ -45,6 +48,14 @@ class ModelSpec:
     multiple: int = 14
     mean: _Triple = _IMAGENET_MEAN
     std: _Triple = _IMAGENET_STD
+
+
+def at_size_of(image: Tensor, prediction: Tensor) -> Tensor:
+    """Stretch a prediction 1xhxw or hxw to its image's size: some networks answer at half of it."""
+    prediction = prediction.reshape(1, 1, *prediction.shape[-2:])
+    if prediction.shape[-2:] != image.shape[-2:]:
+        prediction = F.interpolate(prediction, image.shape[-2:], mode='bilinear')
+    return prediction[0, 0]
 
 
 def read_spec(folder: Path, model: ModelConfig) -> ModelSpec:
