@@ -22,10 +22,11 @@ from depth_anything_ros.network.onnx_file import OnnxFile
 from depth_anything_ros.network.self_check import UnusableError
 from depth_anything_ros.network.spec import at_size_of, ModelSpec
 from depth_anything_ros.network.threads import thread_count, torch_threads
+from depth_anything_ros.network.untrusted import reason
 
 PACKAGES = {'torch': (), 'onnxruntime': ('onnxruntime', 'onnx'), 'openvino': ('openvino', 'onnx')}
 
-Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Run = Callable[[NDArray[np.float32]], Any]
 
 
 class TorchPredictor:
@@ -140,11 +141,12 @@ class OnnxPredictor:
         fed = image
         if self._size is not None and image.shape[-2:] != self._size:
             fed = F.interpolate(image, self._size, mode='bicubic')
-        output = self._run(fed.contiguous().cpu().numpy())
-        if math.prod(output.shape[:-2]) != 1:
+        output = np.asarray(self._run(fed.contiguous().cpu().numpy()))
+        is_image = output.ndim >= 2 and math.prod(output.shape[:-2]) == 1
+        if not is_image or min(output.shape[-2:]) < 2 or output.dtype.kind != 'f':
             raise CheckpointError(
-                f'{self.spec.name} answers with shape {output.shape}: export a network whose first '
-                'output is one depth image'
+                f'{self.spec.name} answers with {output.dtype} of shape {output.shape}: export a '
+                'network whose first output is one depth image'
             )
         prediction = torch.from_numpy(np.array(output, np.float32))
         return at_size_of(image, prediction).to(self.device)
@@ -177,15 +179,18 @@ def _openvino(
         # Height and width stay open: for one size, folding the transposed weights takes 11 s and
         # wins 5 %.
         model = core.read_model(file.path)
+        _require_one_image(file, [str(entry.element_type) for entry in model.inputs])
+        shape = [int(x.get_length()) if x.is_static else None for x in model.input(0).partial_shape]
         compiled = core.compile_model(model, 'CPU', settings)
+        request = compiled.create_infer_request()
     except RuntimeError as error:
         raise _cannot_run(file, 'OpenVINO', error) from error
-    request = compiled.create_infer_request()
-    shape = [int(x.get_length()) if x.is_static else None for x in model.input(0).partial_shape]
 
-    def run(image: NDArray[np.float32]) -> NDArray[np.float32]:
-        result: NDArray[np.float32] = request.infer([image], share_inputs=True)[0]
-        return result
+    def run(image: NDArray[np.float32]) -> Any:
+        try:
+            return request.infer([image], share_inputs=True)[0]
+        except RuntimeError as error:
+            raise _cannot_run(file, 'OpenVINO', error) from error
 
     version = openvino.__version__.partition('-')[0]
     return run, shape, f'OpenVINO {version} ({_name(dtype)}, {threads} threads)'
@@ -226,27 +231,32 @@ def _onnxruntime(
         session = onnxruntime.InferenceSession(file.path, options, providers)
     except Exception as error:  # its exceptions have no base of their own
         raise _cannot_run(file, 'ONNX Runtime', error) from error
+    _require_one_image(file, [entry.type for entry in session.get_inputs()])
     entry = session.get_inputs()[0]
-    if len(session.get_inputs()) != 1 or entry.type != 'tensor(float)':
-        raise CheckpointError(
-            f'{file.path} wants {len(session.get_inputs())} inputs, the first a {entry.type}: '
-            'export a network that takes one float32 image'
-        )
     shape = [x if isinstance(x, int) else None for x in entry.shape]
 
-    def run(image: NDArray[np.float32]) -> NDArray[np.float32]:
-        result: NDArray[np.float32] = session.run(None, {entry.name: image})[0]
-        return result
+    def run(image: NDArray[np.float32]) -> Any:
+        try:
+            return session.run(None, {entry.name: image})[0]
+        except Exception as error:  # its exceptions have no base of their own
+            raise _cannot_run(file, 'ONNX Runtime', error) from error
 
     used = session.get_providers()[0].removesuffix('ExecutionProvider')
     version = onnxruntime.__version__
     return run, shape, f'ONNX Runtime {version} ({used}, {_name(dtype)}, {threads} threads)'
 
 
+def _require_one_image(file: OnnxFile, inputs: list[str]) -> None:
+    if len(inputs) != 1 or inputs[0] not in ('tensor(float)', "<Type: 'float32'>"):
+        raise CheckpointError(
+            f'{file.path} wants {len(inputs)} inputs ({", ".join(inputs)[:80]}): export a network '
+            'that takes one float32 image'
+        )
+
+
 def _cannot_run(file: OnnxFile, backend: str, error: Exception) -> UnusableError:
-    reason = ' '.join(str(error).split())[:200]
     return UnusableError(
-        f'{backend} cannot run {file.path} ({reason}): try another runtime.backend'
+        f'{backend} cannot run {file.path} ({reason(error)}): try another runtime.backend'
     )
 
 

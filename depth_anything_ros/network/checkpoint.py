@@ -17,10 +17,9 @@ from torch import nn, Tensor
 
 from depth_anything_ros.config import ModelConfig
 from depth_anything_ros.errors import CheckpointError
-from depth_anything_ros.network import official_weights
-from depth_anything_ros.network.spec import ModelSpec, read_spec
-
-_WEIGHTS = ('.safetensors', '.bin')
+from depth_anything_ros.network import official_weights, weights
+from depth_anything_ros.network.spec import ModelSpec, read_config, read_spec
+from depth_anything_ros.network.untrusted import Fields, file_size, reason, SENSELESS
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,11 @@ class Checkpoint:
         """Return a hash of the weights and of all that the network makes of them."""
         files = [self.path]
         if self.path.is_dir():
-            files = sorted(f for f in self.path.iterdir() if f.suffix in _WEIGHTS)
-            files.append(self.path / 'config.json')
+            files = [*weights.files_in(self.path), self.path / 'config.json']
         meaning = (self.spec.space, self.spec.max_depth_m, self.spec.multiple, self._model.variant)
         digest = hashlib.sha256(repr(meaning).encode())
         for file in files:
+            file_size(file, weights.MOST_BYTES)
             with file.open('rb') as content:
                 while block := content.read(1 << 20):
                     digest.update(block)
@@ -109,23 +108,43 @@ def _folder_spec(folder: Path, model: ModelConfig) -> ModelSpec:
 
 def _load_folder(folder: Path, model: ModelConfig, spec: ModelSpec) -> Any:
     """Load a folder in Hugging Face format."""
-    from safetensors.torch import load
-    from transformers import AutoConfig, AutoModelForDepthEstimation
     from transformers import MODEL_FOR_DEPTH_ESTIMATION_MAPPING as CLASSES
 
-    if (weights := folder / 'model.safetensors').is_file():
-        # Read whole: tensor by tensor, as transformers does, safetensors 0.8 leaks about 30 bytes
-        # each, 14 KB every time the node is configured.
-        with _readable(folder):
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            network_class, state = CLASSES[type(config)], load(weights.read_bytes())
-        network = _from_pretrained(network_class, folder, config=config, state_dict=state)
-    else:
-        network = _from_pretrained(AutoModelForDepthEstimation, folder, local_files_only=True)
-    config = network.config
+    content = read_config(folder)
+    with _refused(folder), _quiet():
+        config = _known_config(content.text('model_type'), content)
+    network_class, files = CLASSES[type(config)], weights.files_in(folder)
+    _check_size(network_class, config, files, folder)
+    state = {name: tensor for file in files for name, tensor in weights.read(file).items()}
+    network = _from_pretrained(network_class, folder, config=config, state_dict=state)
     if config.model_type == 'dpt' and (config.backbone_config is None or config.is_hybrid):
         return _Stretched(network, spec.input_size // spec.multiple * spec.multiple)
     return network
+
+
+def _known_config(kind: str, content: Fields) -> Any:
+    """Build a configuration of transformers from what its class defines, and from nothing else.
+
+    What a config.json may hold besides (code to download, kernels, a backbone on the hub, which
+    outputs to return) does not reach transformers.
+    """
+    from transformers import CONFIG_MAPPING, PretrainedConfig
+
+    config_class: Any = CONFIG_MAPPING[kind]
+    defined = config_class().to_dict().keys() - PretrainedConfig().to_dict().keys()
+    values = {key: value for key, value in content.content.items() if key in defined}
+    backbone = content.section('backbone_config')
+    if backbone.content:
+        default = 'bit' if kind == 'dpt' else 'dinov2'
+        values['backbone_config'] = _known_config(backbone.text('model_type', default), backbone)
+    return config_class(**values)
+
+
+def _check_size(network_class: Any, config: Any, files: list[Path], source: Path) -> None:
+    """Hold a network that takes no memory yet to the files that should fill it."""
+    with _refused(source), _quiet(), torch.device('meta'):
+        parameters = sum(p.numel() for p in network_class(config).parameters())
+    weights.check_size(files, parameters, source)
 
 
 class _Stretched(nn.Module):
@@ -148,20 +167,19 @@ class _Stretched(nn.Module):
 def _load_official(path: Path, model: ModelConfig, spec: ModelSpec) -> Any:
     """Load one of the authors' .pth files."""
     family, _ = official_weights.family_of(path, model.variant, model.max_depth)
-    state = official_weights.read(path)
+    state = weights.read(path)
     architecture = official_weights.architecture_of(state, path)
     converted = official_weights.convert(state, architecture, path)
-    _, positions, width = state['pretrained.pos_embed'].shape
-    image_size = math.isqrt(positions - 1) * official_weights.PATCH_SIZE
-    config = official_weights.transformers_config(width, architecture, family, image_size)
+    width, positions = state['pretrained.cls_token'].numel(), state['pretrained.pos_embed'].numel()
+    image_size = math.isqrt(max(positions // width - 1, 0)) * official_weights.PATCH_SIZE
+    words = official_weights.transformers_config(width, architecture, family, image_size)
 
     from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
 
+    config = DepthAnythingConfig(**words)
+    _check_size(DepthAnythingForDepthEstimation, config, [path], path)
     network = _from_pretrained(
-        DepthAnythingForDepthEstimation,
-        path,
-        config=DepthAnythingConfig(**config),
-        state_dict=converted,
+        DepthAnythingForDepthEstimation, path, config=config, state_dict=converted
     )
     if spec.metric:
         network.head.max_depth = spec.max_depth_m
@@ -169,22 +187,22 @@ def _load_official(path: Path, model: ModelConfig, spec: ModelSpec) -> Any:
 
 
 @contextmanager
-def _readable(source: Path) -> Iterator[None]:
-    """Turn what libraries raise on broken files into one line."""
-    from safetensors import SafetensorError
+def _refused(source: Path) -> Iterator[None]:
+    """Turn what transformers raises on impossible configurations into one line."""
+    from huggingface_hub.errors import StrictDataclassError
 
     try:
         yield
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        reason = ' '.join(str(error).split())[:200]
+    except (*SENSELESS, StrictDataclassError) as error:
         raise CheckpointError(
-            f'{source} cannot be loaded ({reason}): download or save it again'
+            f'{source} describes no network that can be built ({reason(error)}): download or save '
+            'it again'
         ) from error
 
 
 def _from_pretrained(network_class: Any, source: Path, **arguments: Any) -> Any:
     """Call transformers' loader, and hold it to every tensor being there in the right shape."""
-    with _readable(source), _quiet():
+    with _refused(source), _quiet():
         network, report = network_class.from_pretrained(
             None if 'state_dict' in arguments else source,
             dtype=torch.float32,

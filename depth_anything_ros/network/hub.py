@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 import re
 import sys
@@ -26,14 +27,14 @@ def locate(checkpoint: str) -> Path:
             'model.checkpoint is empty: give a hub id, a folder, a .pth or .onnx file, or '
             '"bundled"'
         )
-    path = Path(checkpoint).expanduser()
-    if path.is_dir() or path.is_file():
+    path = Path(os.path.expanduser(checkpoint))
+    if os.path.isdir(path) or os.path.isfile(path):  # which raise nothing, whatever the name
         return path
     if re.fullmatch(r'\w[\w.-]*/\w[\w.-]*', checkpoint) and path.suffix not in _FILES:
         return _download(checkpoint)
     raise CheckpointError(
-        f'model.checkpoint "{checkpoint}" is no file or folder (from {Path.cwd()}) and no hub id: '
-        'give a path, an id such as depth-anything/Depth-Anything-V2-Small-hf, or "bundled"'
+        f'model.checkpoint {checkpoint[:200]!r} is no file or folder (from {Path.cwd()}) and no '
+        'hub id: give a path, an id such as depth-anything/Depth-Anything-V2-Small-hf, or "bundled"'
     )
 
 
@@ -58,7 +59,11 @@ def _bundled() -> Path:
 
 
 def _download(hub_id: str) -> Path:
-    """Return the local copy of a hub repository; the network is asked only when there is none."""
+    """Return the local copy of a hub repository; the network is asked only when there is none.
+
+    The hub's client downloads in threads of its own, which no exception ends: a program that must
+    end during a download (a signal) must not wait for this thread, nor for those.
+    """
     import huggingface_hub
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -68,6 +73,12 @@ def _download(hub_id: str) -> Path:
         RepositoryNotFoundError,
     )
 
+    cache = huggingface_hub.constants.HF_HUB_CACHE
+    if not os.path.isabs(cache):
+        raise CheckpointError(
+            f'model.checkpoint "{hub_id}" is no local folder, and there is no place to download it '
+            f'to ("{cache}"): set HOME or HF_HOME to a folder that can be written'
+        )
     for offline in (True, False):
         for weights in ('*.safetensors', 'pytorch_model*.bin'):
             try:

@@ -27,13 +27,21 @@ from torch import nn, Tensor
 
 from depth_anything_ros.config import ModelConfig
 from depth_anything_ros.errors import BackendError, CheckpointError
+from depth_anything_ros.network import onnx_bounds
 from depth_anything_ros.network.official_weights import named_spec
-from depth_anything_ros.network.self_check import Reference, reference_of, test_image
-from depth_anything_ros.network.spec import ModelSpec
+from depth_anything_ros.network.self_check import (
+    Reference,
+    reference_of,
+    small_size,
+    test_image,
+)
+from depth_anything_ros.network.spec import decode_spec, ModelSpec
+from depth_anything_ros.network.untrusted import decode, Fields, file_size, reason
 
 _KEY = 'depth_anything_ros'
-FORMAT = 1  # raised when what is written changes: older cached files are not read any more
+FORMAT = 2  # raised when what is written changes: older cached files are not read any more
 _OPSET = 17
+_LONGEST_SIDE = 8192  # pixels, of a test image
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +96,7 @@ def export(
     network = network.eval()
     reference = reference_of(network, spec, size)
     # Traced at one small size and checked at another one: what does not follow the size shows.
-    example = test_image(*(size or (10 * spec.multiple, 13 * spec.multiple)))
+    example = test_image(*(size or small_size(spec)))
     free = {'image': {2: 'height', 3: 'width'}, 'prediction': {1: 'height', 2: 'width'}}
     content: Any = io.BytesIO()  # which export() takes, whatever its annotation says
     try:
@@ -100,15 +108,15 @@ def export(
                 dynamic_axes=None if size else free,
             )
     except (RuntimeError, ValueError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
-        reason = ' '.join(str(error).split())[:200]
-        raise BackendError(f'{spec.name} cannot be exported ({reason}): set runtime.backend to '
-                           'torch') from error
+        raise BackendError(
+            f'{spec.name} cannot be exported ({reason(error)}): set runtime.backend to torch'
+        ) from error
     model = onnx.load_from_string(content.getvalue())
     facts = {
         'format': FORMAT,
         'spec': asdict(spec),
         'reference': {
-            'size': [reference.height, reference.width], 'stride': reference.stride,
+            'height': reference.height, 'width': reference.width, 'stride': reference.stride,
             'values': reference.values.astype('<f4').tobytes().hex(),
         },
     }
@@ -142,47 +150,57 @@ def _as_it_is(value: Any) -> Any:
     return value if isinstance(value, Tensor) else int(value)
 
 
-def read(path: Path) -> OnnxFile | None:
+def read(path: Path, *, trusted: bool = False) -> OnnxFile | None:
     """Read the metadata of a file that export() wrote.
+
+    Args:
+        path: the .onnx file.
+        trusted: whether this program wrote the graph itself, so that it needs no inspection.
 
     Returns:
         What it says; None where the file was exported by others.
 
     Raises:
-        CheckpointError: the file is no ONNX, or truncated.
+        CheckpointError: the file is no ONNX, truncated, of another version, or out of bounds.
     """
     from google.protobuf.message import DecodeError
     import onnx
 
+    size = file_size(path, onnx_bounds.MOST_FILE_BYTES)
     try:
         model = onnx.load(path, load_external_data=False)
     except (DecodeError, OSError, ValueError) as error:
-        reason = ' '.join(str(error).split())[:120]
         raise CheckpointError(
-            f'{path} cannot be read as ONNX ({reason}): it may be truncated or a placeholder of '
-            'git LFS; download or export it again'
+            f'{path} cannot be read as ONNX ({reason(error, 120)}): it may be truncated or a '
+            'placeholder of git LFS; download or export it again'
         ) from error
     if not model.graph.node:
         raise CheckpointError(f'{path} holds no network: download or export it again')
     written = {entry.key: entry.value for entry in model.metadata_props}.get(_KEY)
+    if not trusted:
+        onnx_bounds.check(model, path, size)
     if written is None:
         return None
-    facts = json.loads(written)
-    if facts['format'] != FORMAT:
+    facts = decode(written, f'{path}: what it says of itself')
+    if facts.content.get('format') != FORMAT:
         raise CheckpointError(
             f'{path} was exported by another version of depth_anything_ros: export it again'
         )
-    spec: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in facts['spec'].items()
-    }
-    wanted = facts['reference']
-    (height, width), stride = wanted['size'], wanted['stride']
-    values = np.frombuffer(bytes.fromhex(wanted['values']), '<f4')
-    shape = (-(-height // stride), -(-width // stride))
-    return OnnxFile(
-        path, ModelSpec(**spec), Reference(height, width, stride, values.reshape(shape))
-    )
+    return OnnxFile(path, decode_spec(facts.section('spec')), _reference(facts))
+
+
+def _reference(facts: Fields) -> Reference:
+    told = facts.section('reference')
+    height, width = (told.integer(key, 0, 1, _LONGEST_SIDE) for key in ('height', 'width'))
+    stride = told.integer('stride', 0, 1, _LONGEST_SIDE)
+    rows, columns = -(-height // stride), -(-width // stride)
+    try:
+        values = np.frombuffer(bytes.fromhex(told.text('values')), '<f4')
+        if not np.isfinite(values).all() or not values.any():
+            raise ValueError('no prediction')
+        return Reference(height, width, stride, values.reshape(rows, columns))
+    except ValueError as error:
+        raise told.wrong('values', f'{rows}x{columns} numbers of float32 in hexadecimal') from error
 
 
 def open_onnx(path: Path, model: ModelConfig) -> OnnxFile:

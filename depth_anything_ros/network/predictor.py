@@ -5,23 +5,31 @@
 from __future__ import annotations
 
 import logging
-import re
+import math
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from depth_anything_ros.config import ModelConfig, RuntimeConfig
-from depth_anything_ros.errors import BackendError, DeviceError
+from depth_anything_ros.errors import BackendError
 from depth_anything_ros.network import backends
 from depth_anything_ros.network.backends import OnnxPredictor, TorchPredictor
 from depth_anything_ros.network.cache import cached
 from depth_anything_ros.network.checkpoint import Checkpoint, open_checkpoint
+from depth_anything_ros.network.devices import current, select_device, select_dtype
 from depth_anything_ros.network.hub import locate
 from depth_anything_ros.network.onnx_file import OnnxFile, open_onnx
-from depth_anything_ros.network.self_check import check, reference_of, test_image, UnusableError
+from depth_anything_ros.network.self_check import (
+    check,
+    check_finite,
+    reference_of,
+    small_size,
+    test_image,
+    UnusableError,
+)
 from depth_anything_ros.network.spec import ModelSpec
-from depth_anything_ros.network.threads import thread_count
+from depth_anything_ros.network.threads import thread_count, torch_threads
 
 
 class Predictor(Protocol):
@@ -54,17 +62,19 @@ def load_predictor(model: ModelConfig, runtime: RuntimeConfig) -> LoadedPredicto
     """
     device = select_device(runtime.device)
     path = locate(model.checkpoint)
-    names = select_backends(runtime.backend, device, is_onnx=path.suffix == '.onnx')
+    is_onnx = path.suffix == '.onnx'
+    checkpoint = None if is_onnx else open_checkpoint(path, model)
+    names = select_backends(runtime.backend, device, is_onnx=is_onnx)
     for name, following in zip(names, [*names[1:], None]):
         try:
             backends.require(name)
-            if path.suffix == '.onnx':
-                file = open_onnx(path, model)
-                return _load_file(file, name, device, runtime, model.input_size)
-            checkpoint = open_checkpoint(path, model)
-            if name == 'torch':
-                return _load_torch(checkpoint, device, runtime)
-            return _load_exported(checkpoint, name, device, runtime)
+            with current(device):
+                if checkpoint is None:
+                    file = open_onnx(path, model)
+                    return _load_file(file, name, device, runtime, model.input_size)
+                if name == 'torch':
+                    return _load_torch(checkpoint, device, runtime)
+                return _load_exported(checkpoint, name, device, runtime)
         except BackendError as error:
             if following is None:
                 raise
@@ -101,9 +111,11 @@ def _load_torch(
     dtype = select_dtype(runtime.precision, device)
     network = checkpoint.load().eval().to(device)
     is_plain = device.type == 'cpu' and dtype == torch.float32  # what the others are compared with
-    reference = None if is_plain else reference_of(network, checkpoint.spec)
+    size = small_size(checkpoint.spec) if is_plain else None
+    with torch_threads(thread_count(runtime.threads)):
+        reference = reference_of(network, checkpoint.spec, size)
     predictor = TorchPredictor(network, checkpoint.spec, device, dtype, runtime.threads)
-    if reference is not None:
+    if not is_plain:
         check(predictor, reference, predictor.backend, device, dtype)
     return predictor
 
@@ -132,53 +144,8 @@ def _load_file(
     if file.reference is not None:
         check(predictor, file.reference, predictor.backend, device, dtype)
     else:  # nobody said what it should compute; that it runs is seen here, not at the first image
-        size = predictor.spec.input_size
-        predictor(test_image(size, size).to(device))
+        size = math.ceil(predictor.spec.input_size / predictor.spec.multiple)
+        image = test_image(*(size * predictor.spec.multiple,) * 2)
+        check_finite(predictor(image.to(device)).cpu().numpy(), predictor.spec)
         predictor.backend += ', not checked: the file holds no reference'
     return predictor
-
-
-def select_device(name: str) -> torch.device:
-    """Turn runtime.device into a device that is there.
-
-    Args:
-        name: 'auto', 'cpu', 'cuda' or 'cuda:N'; auto is CUDA where there is one.
-
-    Raises:
-        DeviceError: the name is unknown, or CUDA is asked for and absent; there is no fallback.
-    """
-    if not re.fullmatch(r'auto|cpu|cuda(:\d+)?', name):
-        raise DeviceError(f'runtime.device "{name}" is unknown: use auto, cpu, cuda or cuda:N')
-    if name == 'cpu' or (name == 'auto' and not torch.cuda.is_available()):
-        return torch.device('cpu')
-    if not torch.cuda.is_available():
-        cause = (
-            f'PyTorch {torch.__version__} is built without CUDA: install its CUDA build'
-            if torch.version.cuda is None
-            else 'PyTorch finds no CUDA device: check nvidia-smi and the driver'
-        )
-        raise DeviceError(f'runtime.device is {name} but {cause}, or set runtime.device to cpu')
-    index = int(name.partition(':')[2] or 0)
-    if index >= torch.cuda.device_count():
-        raise DeviceError(
-            f'runtime.device is {name} but there are only {torch.cuda.device_count()} CUDA '
-            'devices: use cuda:0 or another that is there'
-        )
-    return torch.device('cuda', index)
-
-
-def select_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Turn runtime.precision into a number format that suits the device.
-
-    Args:
-        precision: 'auto', 'float32', 'float16' or 'bfloat16'; auto is float32 on a CPU and on
-            cards without fast half precision (before compute capability 7.0), else float16, whose
-            rounding is 8 times finer than bfloat16's.
-        device: where the network runs.
-    """
-    if precision != 'auto':
-        named: torch.dtype = getattr(torch, precision)
-        return named
-    if device.type == 'cuda' and torch.cuda.get_device_capability(device) >= (7, 0):
-        return torch.float16
-    return torch.float32

@@ -14,8 +14,9 @@ import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
 
-from depth_anything_ros.errors import BackendError
+from depth_anything_ros.errors import BackendError, CheckpointError
 from depth_anything_ros.network.spec import at_size_of, ModelSpec
+from depth_anything_ros.network.untrusted import reason, SENSELESS
 
 # Largest deviation from eager float32 PyTorch, relative to the largest prediction. Measured on
 # ViT-S at 518x686: 2e-6 OpenVINO, 7e-6 ONNX Runtime, 0.017 OpenVINO in bfloat16.
@@ -67,15 +68,44 @@ def reference_of(
         network: in evaluation mode, on any device.
         spec: names the usual size: of a 4:3 camera's image in the network.
         size: another (height, width) in pixels.
+
+    Raises:
+        CheckpointError: it cannot predict, or predicts numbers that are not finite.
     """
     height, width = size or tuple(
         math.ceil(spec.input_size * ratio / spec.multiple) * spec.multiple for ratio in (1, 4 / 3)
     )
     device = next(network.parameters()).device
     image = test_image(height, width).to(device)
-    values = at_size_of(image, network(image).predicted_depth).cpu().numpy()
+    try:
+        values = at_size_of(image, network(image).predicted_depth).cpu().numpy()
+    except SENSELESS as error:
+        raise CheckpointError(
+            f'{spec.name} cannot predict an image of {height}x{width} ({reason(error)}): its '
+            'config.json belongs to another network, or there is too little memory for this size'
+        ) from error
+    check_finite(values, spec)
     stride = max(height // 64, 1)
     return Reference(height, width, stride, values[::stride, ::stride].astype(np.float32))
+
+
+def small_size(spec: ModelSpec) -> tuple[int, int]:
+    """Return a (height, width) in pixels that is quick to predict and of no usual shape."""
+    height, width = (max(side // spec.multiple, 1) * spec.multiple for side in (140, 182))
+    return height, width
+
+
+def check_finite(values: NDArray[np.float32], spec: ModelSpec) -> None:
+    """Refuse a network that predicts something else than numbers.
+
+    Raises:
+        CheckpointError: it does.
+    """
+    if not np.isfinite(values).all():
+        raise CheckpointError(
+            f'{spec.name} predicts numbers that are not finite on a test image: its weights are '
+            'damaged, download or train them again'
+        )
 
 
 def check(

@@ -18,7 +18,8 @@ from depth_anything_ros.config import ModelConfig, RuntimeConfig
 from depth_anything_ros.errors import CheckpointError, DeviceError
 from depth_anything_ros.network import hub
 from depth_anything_ros.network.backends import TorchPredictor
-from depth_anything_ros.network.predictor import load_predictor, select_device, select_dtype
+from depth_anything_ros.network.devices import select_device, select_dtype
+from depth_anything_ros.network.predictor import load_predictor
 from depth_anything_ros.network.spec import ModelSpec, read_spec
 from depth_anything_ros.network.threads import torch_threads
 
@@ -242,6 +243,14 @@ def test_a_hub_id_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(huggingface_hub.constants, 'HF_HUB_OFFLINE', True)
     text = message('depth-anything/Depth-Anything-V2-Small-hf')
     assert 'the hub cannot be reached' in text and 'give its path' in text
+
+
+def test_a_download_without_a_home_is_told_where_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    # As the hub's client has it where HOME is unset and the user has no entry.
+    monkeypatch.setattr(huggingface_hub.constants, 'HF_HUB_CACHE', '~/.cache/huggingface/hub')
+    assert 'set HOME or HF_HOME to a folder that can be written' in message('somebody/tiny')
 
 
 def test_a_cached_hub_id_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
