@@ -168,18 +168,19 @@ def test_a_configuration(name: str, folder: Path) -> None:
     assert word in refusal(folder)
 
 
-@pytest.mark.parametrize('extra', [
-    {'torch_dtype': 'float1'}, {'dtype': [3]}, {'architectures': 'AnotherNetwork'},
-    {'auto_map': {'AutoConfig': 'evil.Config', 'AutoModelForDepthEstimation': 'evil.Network'}},
-    {'trust_remote_code': True}, {'attn_implementation': 'somebody/kernels'},
-    {'_attn_implementation': 'somebody/kernels'}, {'return_dict': False},
-    {'output_hidden_states': 'yes'}, {'transformers_version': '99'}, {'id2label': 3},
-])
-def test_what_a_network_does_not_need_has_no_effect(
-    extra: dict[str, Any], folder: Path, sound: Path
-) -> None:
+HARMLESS = {
+    'torch_dtype': 'float1', 'dtype': [3], 'architectures': 'AnotherNetwork', 'id2label': 3,
+    'auto_map': {'AutoConfig': 'evil.Config', 'AutoModelForDepthEstimation': 'evil.Network'},
+    'trust_remote_code': True, 'attn_implementation': 'somebody/kernels',
+    '_attn_implementation': 'somebody/kernels', 'return_dict': False,
+    'output_hidden_states': 'yes', 'transformers_version': '99',
+}
+
+
+def test_what_a_network_does_not_need_has_no_effect(folder: Path, sound: Path) -> None:
     (folder / 'evil.py').write_text(f'open({str(folder / "bang")!r}, "w")')
-    (folder / 'config.json').write_text(changed(**extra))
+    content = {**BASE, 'backbone_config': {**BASE['backbone_config'], **HARMLESS}, **HARMLESS}
+    (folder / 'config.json').write_text(json.dumps(content))
     assert torch.equal(load(folder)(IMAGE), load(sound)(IMAGE))
     assert not (folder / 'bang').exists()
 
