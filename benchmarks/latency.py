@@ -36,9 +36,10 @@ from depth_anything_ros.errors import BackendError, DepthAnythingError
 from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.metric_depth.scale import State
 from depth_anything_ros.network import official_weights
-from depth_anything_ros.network.backends import torch_threads
-from depth_anything_ros.network.predictor import load_predictor, select_device
+from depth_anything_ros.network.devices import select_device
+from depth_anything_ros.network.predictor import load_predictor
 from depth_anything_ros.network.preprocessing import network_size
+from depth_anything_ros.network.threads import torch_threads
 from depth_anything_ros.pipeline import DepthPipeline
 from depth_anything_ros.stopwatch import Stopwatch
 

@@ -7,8 +7,10 @@ No ROS here. Everything between the one upload and the one download stays on the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import cv2
 import numpy as np
@@ -28,10 +30,14 @@ from depth_anything_ros.metric_depth.scale import (
     State,
     unanchored,
 )
+from depth_anything_ros.network.devices import current
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.network.preprocessing import Preprocessed, Preprocessor
 from depth_anything_ros.pointcloud import pack_cloud, PackedCloud, ray_tensor
 from depth_anything_ros.stopwatch import Stopwatch
+
+P = ParamSpec('P')
+R = TypeVar('R')
 
 THUMBNAIL = (24, 32)  # rows, columns: enough to tell a scene cut, cheap to download
 
@@ -106,6 +112,19 @@ class DepthFrame:
     timings_ms: dict[str, float] = field(default_factory=dict)
 
 
+def _on_its_device(
+    method: Callable[Concatenate[DepthPipeline, P], R]
+) -> Callable[Concatenate[DepthPipeline, P], R]:
+    """Run a step on the predictor's device, whichever thread calls, without gradients."""
+
+    @wraps(method)
+    def wrapped(self: DepthPipeline, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with torch.inference_mode(), current(self.predictor.device):
+            return method(self, *args, **kwargs)
+
+    return wrapped
+
+
 class DepthPipeline:
     """Image, camera and sensor points in; metric depth and cloud out.
 
@@ -156,7 +175,7 @@ class DepthPipeline:
             prediction, points, T_camera_sensor, stamp_ns=stamp_ns, ground=ground, outputs=outputs
         )
 
-    @torch.inference_mode()
+    @_on_its_device
     def predict(self, image: NDArray[np.uint8], camera: Camera) -> Prediction:
         """Run the network on one image; see process() for the arguments."""
         watch = Stopwatch(self.predictor.device)
@@ -170,7 +189,7 @@ class DepthPipeline:
         watch.lap('upsample')
         return Prediction(values, prepared.image, _thumbnail(prepared), preprocessor, watch)
 
-    @torch.inference_mode()
+    @_on_its_device
     def measure(
         self,
         prediction: Prediction,
@@ -230,8 +249,7 @@ class DepthPipeline:
             results['picture'] = picture[::step, ::step]
         if outputs.image_rect:
             results['image_rect'] = geometry.rectify(prediction.image)[::step, ::step]
-        arrays = _download(results)
-        watch.lap('download')
+        arrays = _download(results, watch)
 
         if 'depth' in arrays and config.depth.encoding == '16UC1':
             arrays['depth'] = arrays['depth'].view(np.uint16)
@@ -322,12 +340,13 @@ def _picture(prediction: Tensor, space: str) -> Tensor:
     return torch.from_numpy(ramp[:, 0]).to(nearness.device)[level.long()]
 
 
-def _download(results: dict[str, Tensor]) -> dict[str, Any]:
-    """Copy all results to the host with one wait at the end."""
+def _download(results: dict[str, Tensor], watch: Stopwatch) -> dict[str, Any]:
+    """Copy all results to the host with one wait at the end, which the laps need in any case."""
     on_host = {name: tensor.contiguous() for name, tensor in results.items()}
-    if any(tensor.is_cuda for tensor in on_host.values()):
-        for name, tensor in on_host.items():
+    for name, tensor in on_host.items():
+        if tensor.is_cuda:
             staging = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
             on_host[name] = staging.copy_(tensor, non_blocking=True)
-        torch.cuda.current_stream().synchronize()
+    watch.lap('download')
+    watch.wait()
     return {name: tensor.numpy() for name, tensor in on_host.items()}

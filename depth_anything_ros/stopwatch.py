@@ -10,10 +10,11 @@ import torch
 
 
 class Stopwatch:
-    """Collects laps; on CUDA they are events on the stream, read after the final download."""
+    """Collects laps; on CUDA they are events on the device's stream, read after wait()."""
 
     def __init__(self, device: torch.device) -> None:
         """Start the first lap."""
+        self._device = device
         self._cuda = device.type == 'cuda'
         self._laps: list[tuple[str, float | torch.cuda.Event]] = [('', self._now())]
 
@@ -21,15 +22,20 @@ class Stopwatch:
         if not self._cuda:
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record()
+        event.record(torch.cuda.current_stream(self._device))
         return event
 
     def lap(self, name: str) -> None:
         """End the current stage under this name and start the next."""
         self._laps.append((name, self._now()))
 
+    def wait(self) -> None:
+        """Wait until the device has done all that was queued on its stream, laps included."""
+        if self._cuda:
+            torch.cuda.current_stream(self._device).synchronize()
+
     def milliseconds(self) -> dict[str, float]:
-        """Return stage -> duration in ms; on CUDA the stream must have finished."""
+        """Return stage -> duration in ms, after wait()."""
         result: dict[str, float] = {}
         for (_, start), (name, end) in zip(self._laps, self._laps[1:]):
             if isinstance(start, float) and isinstance(end, float):

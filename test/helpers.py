@@ -75,7 +75,13 @@ def scene_depth_image(camera: Camera = SCENE_CAMERA):
 
 
 class ExactPredictor:
-    """A network whose output is an exact affine map of the scene's true inverse depth."""
+    """A network whose output is an exact affine map of the scene's true inverse depth.
+
+    Like a network it knows only what the image shows. Where that is black, as in the border of a
+    rectified image, it answers with a surface that is not there.
+    """
+
+    BLACK_M = 3.0
 
     def __init__(self, scale=0.4, shift=-0.01, camera=SCENE_CAMERA, input_size=518):
         """Make one for which 1 / z = scale * p + shift."""
@@ -87,6 +93,9 @@ class ExactPredictor:
         """Return (1 / z - shift) / scale at the network's pixel centres."""
         height, width = image.shape[-2:]
         depth_m = scene_depth_image(self._camera.scaled(width, height))
+        mean, std = (torch.tensor(x).view(3, 1, 1) for x in (self.spec.mean, self.spec.std))
+        is_black = (image[0] * std + mean).amax(dim=0) < 0.5 / 255
+        depth_m = np.where(is_black.numpy(), self.BLACK_M, depth_m)
         return torch.from_numpy((1 / depth_m - self._shift) / self._scale).float()
 
 

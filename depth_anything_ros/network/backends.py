@@ -1,37 +1,88 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Networks as .onnx files, run by OpenVINO or ONNX Runtime, and held to what PyTorch computes."""
+"""A network on a device, run by PyTorch, OpenVINO or ONNX Runtime: input -> prediction."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 import math
-import os
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 import torch
-from torch import Tensor
+from torch import nn, Tensor
 import torch.nn.functional as F
 
 from depth_anything_ros.errors import BackendError, CheckpointError
-from depth_anything_ros.network.onnx_file import at_size_of, OnnxFile, Reference
+from depth_anything_ros.network.cuda_graph import Graphed
+from depth_anything_ros.network.onnx_file import OnnxFile
+from depth_anything_ros.network.self_check import UnusableError
+from depth_anything_ros.network.spec import at_size_of, ModelSpec
+from depth_anything_ros.network.threads import thread_count, torch_threads
+from depth_anything_ros.network.untrusted import reason
 
 PACKAGES = {'torch': (), 'onnxruntime': ('onnxruntime', 'onnx'), 'openvino': ('openvino', 'onnx')}
 
-# Largest deviation from eager float32 PyTorch, relative to the largest prediction. Measured on
-# ViT-S at 518x686: 2e-6 OpenVINO, 7e-6 ONNX Runtime, 0.017 OpenVINO in bfloat16.
-LIMITS = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.05}
-
-Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Run = Callable[[NDArray[np.float32]], Any]
 
 
-class UnusableError(BackendError):
-    """A backend does not run a file, or computes something else than PyTorch did."""
+class TorchPredictor:
+    """A network of transformers in evaluation mode; on CUDA it is replayed as a graph.
+
+    Attributes:
+        backend: what runs it, for people.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        spec: ModelSpec,
+        device: torch.device,
+        dtype: torch.dtype,
+        threads: int = 0,
+    ) -> None:
+        self.spec = spec
+        self._threads = thread_count(threads)
+        self.device = device
+        self.dtype = dtype
+        self.network = network.eval().requires_grad_(False).to(device, dtype)
+        output_layer = dict(network.named_modules()).get('head.conv3')
+        if dtype != torch.float32 and output_layer is not None:
+            _keep_float32(output_layer)
+        self.backend = f'PyTorch {torch.__version__} ({_name(dtype)})'
+        self._predict: Callable[[Tensor], Tensor] = self._eager
+        if device.type == 'cuda':
+            self._predict = Graphed(self._eager)
+
+    @torch.no_grad()
+    def __call__(self, image: Tensor) -> Tensor:
+        """Predict one image.
+
+        Args:
+            image: 1x3xhxw float32, normalised with spec.mean and spec.std, on the device; h and w
+                are multiples of spec.multiple.
+
+        Returns:
+            hxw float32 on the device, in the space that spec names.
+        """
+        with torch_threads(self._threads):
+            return self._predict(image)
+
+    def _eager(self, image: Tensor) -> Tensor:
+        prediction: Tensor = self.network(image.to(self.dtype)).predicted_depth.float()  # 1xhxw
+        return at_size_of(image, prediction)
+
+
+def _keep_float32(layer: nn.Module) -> None:
+    """Run the layer that writes the prediction in float32 inside a half precision network.
+
+    bfloat16 holds 8 bits: written in it, depth would come in steps of 0.4 %, 4 cm at 10 m.
+    """
+    layer.float()
+    layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
 
 
 class OnnxPredictor:
@@ -90,11 +141,12 @@ class OnnxPredictor:
         fed = image
         if self._size is not None and image.shape[-2:] != self._size:
             fed = F.interpolate(image, self._size, mode='bicubic')
-        output = self._run(fed.contiguous().cpu().numpy())
-        if math.prod(output.shape[:-2]) != 1:
+        output = np.asarray(self._run(fed.contiguous().cpu().numpy()))
+        is_image = output.ndim >= 2 and math.prod(output.shape[:-2]) == 1
+        if not is_image or min(output.shape[-2:]) < 2 or output.dtype.kind != 'f':
             raise CheckpointError(
-                f'{self.spec.name} answers with shape {output.shape}: export a network whose first '
-                'output is one depth image'
+                f'{self.spec.name} answers with {output.dtype} of shape {output.shape}: export a '
+                'network whose first output is one depth image'
             )
         prediction = torch.from_numpy(np.array(output, np.float32))
         return at_size_of(image, prediction).to(self.device)
@@ -127,15 +179,18 @@ def _openvino(
         # Height and width stay open: for one size, folding the transposed weights takes 11 s and
         # wins 5 %.
         model = core.read_model(file.path)
+        _require_one_image(file, [str(entry.element_type) for entry in model.inputs])
+        shape = [int(x.get_length()) if x.is_static else None for x in model.input(0).partial_shape]
         compiled = core.compile_model(model, 'CPU', settings)
+        request = compiled.create_infer_request()
     except RuntimeError as error:
         raise _cannot_run(file, 'OpenVINO', error) from error
-    request = compiled.create_infer_request()
-    shape = [int(x.get_length()) if x.is_static else None for x in model.input(0).partial_shape]
 
-    def run(image: NDArray[np.float32]) -> NDArray[np.float32]:
-        result: NDArray[np.float32] = request.infer([image], share_inputs=True)[0]
-        return result
+    def run(image: NDArray[np.float32]) -> Any:
+        try:
+            return request.infer([image], share_inputs=True)[0]
+        except RuntimeError as error:
+            raise _cannot_run(file, 'OpenVINO', error) from error
 
     version = openvino.__version__.partition('-')[0]
     return run, shape, f'OpenVINO {version} ({_name(dtype)}, {threads} threads)'
@@ -176,27 +231,32 @@ def _onnxruntime(
         session = onnxruntime.InferenceSession(file.path, options, providers)
     except Exception as error:  # its exceptions have no base of their own
         raise _cannot_run(file, 'ONNX Runtime', error) from error
+    _require_one_image(file, [entry.type for entry in session.get_inputs()])
     entry = session.get_inputs()[0]
-    if len(session.get_inputs()) != 1 or entry.type != 'tensor(float)':
-        raise CheckpointError(
-            f'{file.path} wants {len(session.get_inputs())} inputs, the first a {entry.type}: '
-            'export a network that takes one float32 image'
-        )
     shape = [x if isinstance(x, int) else None for x in entry.shape]
 
-    def run(image: NDArray[np.float32]) -> NDArray[np.float32]:
-        result: NDArray[np.float32] = session.run(None, {entry.name: image})[0]
-        return result
+    def run(image: NDArray[np.float32]) -> Any:
+        try:
+            return session.run(None, {entry.name: image})[0]
+        except Exception as error:  # its exceptions have no base of their own
+            raise _cannot_run(file, 'ONNX Runtime', error) from error
 
     used = session.get_providers()[0].removesuffix('ExecutionProvider')
     version = onnxruntime.__version__
     return run, shape, f'ONNX Runtime {version} ({used}, {_name(dtype)}, {threads} threads)'
 
 
+def _require_one_image(file: OnnxFile, inputs: list[str]) -> None:
+    if len(inputs) != 1 or inputs[0] not in ('tensor(float)', "<Type: 'float32'>"):
+        raise CheckpointError(
+            f'{file.path} wants {len(inputs)} inputs ({", ".join(inputs)[:80]}): export a network '
+            'that takes one float32 image'
+        )
+
+
 def _cannot_run(file: OnnxFile, backend: str, error: Exception) -> UnusableError:
-    reason = ' '.join(str(error).split())[:200]
     return UnusableError(
-        f'{backend} cannot run {file.path} ({reason}): try another runtime.backend'
+        f'{backend} cannot run {file.path} ({reason(error)}): try another runtime.backend'
     )
 
 
@@ -216,43 +276,3 @@ def require(backend: str) -> None:
             f'runtime.backend {backend} needs {" and ".join(missing)}: pip install '
             f'{" ".join(missing)}, or set runtime.backend to auto'
         )
-
-
-def check(
-    predict: Callable[[Tensor], Tensor], reference: Reference, name: str, device: torch.device,
-    dtype: torch.dtype,
-) -> None:
-    """Hold a backend to what eager float32 PyTorch says of the same image.
-
-    Raises:
-        BackendError: it deviates by more than LIMITS[dtype].
-    """
-    deviation, limit = reference.deviation(predict, device), LIMITS[dtype]
-    if not deviation <= limit:
-        raise UnusableError(
-            f'{name} deviates from float32 PyTorch by {deviation:.3g} of the largest prediction '
-            f'at {reference.height}x{reference.width} (allowed: {limit:g}): its output is wrong '
-            'here, set runtime.backend to torch and runtime.precision to float32'
-        )
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Let PyTorch work on so many threads of the CPU until the block ends."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def thread_count(threads: int) -> int:
-    """Turn runtime.threads into a number of threads; 0 leaves a core of more than two."""
-    if threads:
-        return threads
-    told = os.environ.get('OMP_NUM_THREADS', '')
-    if told.isdecimal() and int(told):
-        return int(told)
-    cores = len(os.sched_getaffinity(0))
-    return cores if cores <= 2 else cores - 1

@@ -1,6 +1,6 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Find a checkpoint, however it is named, and load its network with every tensor in place."""
+"""Understand a checkpoint, and load its network with every tensor in place."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import hashlib
 import math
 from pathlib import Path
-import re
-import sys
 from typing import Any
 
 import torch
@@ -19,11 +17,9 @@ from torch import nn, Tensor
 
 from depth_anything_ros.config import ModelConfig
 from depth_anything_ros.errors import CheckpointError
-from depth_anything_ros.network import official_weights
-from depth_anything_ros.network.spec import ModelSpec, read_spec
-
-_FILES = ('.pth', '.pt', '.onnx')
-_WEIGHTS = ('.safetensors', '.bin')
+from depth_anything_ros.network import official_weights, weights
+from depth_anything_ros.network.spec import ModelSpec, read_config, read_spec
+from depth_anything_ros.network.untrusted import Fields, file_size, reason, SENSELESS
 
 
 @dataclass(frozen=True)
@@ -53,11 +49,11 @@ class Checkpoint:
         """Return a hash of the weights and of all that the network makes of them."""
         files = [self.path]
         if self.path.is_dir():
-            files = sorted(f for f in self.path.iterdir() if f.suffix in _WEIGHTS)
-            files.append(self.path / 'config.json')
+            files = [*weights.files_in(self.path), self.path / 'config.json']
         meaning = (self.spec.space, self.spec.max_depth_m, self.spec.multiple, self._model.variant)
         digest = hashlib.sha256(repr(meaning).encode())
         for file in files:
+            file_size(file, weights.MOST_BYTES)
             with file.open('rb') as content:
                 while block := content.read(1 << 20):
                     digest.update(block)
@@ -81,98 +77,7 @@ def open_checkpoint(path: Path, model: ModelConfig) -> Checkpoint:
             f'{path} is a {path.suffix or "nameless"} file: give an official Depth Anything .pth, '
             'an .onnx file, or the folder in Hugging Face format that holds config.json'
         )
-    return Checkpoint(path, named_spec(path, model), model)
-
-
-def locate(checkpoint: str) -> Path:
-    """Find the folder or file that model.checkpoint names, downloading it where it is a hub id.
-
-    Raises:
-        CheckpointError: there is no such thing.
-    """
-    if checkpoint == 'bundled':
-        return _bundled()
-    if not checkpoint:
-        raise CheckpointError(
-            'model.checkpoint is empty: give a hub id, a folder, a .pth or .onnx file, or '
-            '"bundled"'
-        )
-    path = Path(checkpoint).expanduser()
-    if path.is_dir() or path.is_file():
-        return path
-    if re.fullmatch(r'\w[\w.-]*/\w[\w.-]*', checkpoint) and path.suffix not in _FILES:
-        return _download(checkpoint)
-    raise CheckpointError(
-        f'model.checkpoint "{checkpoint}" is no file or folder (from {Path.cwd()}) and no hub id: '
-        'give a path, an id such as depth-anything/Depth-Anything-V2-Small-hf, or "bundled"'
-    )
-
-
-def _bundled() -> Path:
-    """Find the demo's checkpoint, installed by colcon or pip, or in the source tree."""
-    package, inside = 'depth_anything_ros', Path('checkpoints/depth_anything_world_tiny')
-    shares = [Path(sys.prefix, 'share', package), Path(__file__).parents[2]]
-    try:
-        from ament_index_python.packages import get_package_share_path
-
-        shares.insert(0, get_package_share_path(package))
-    except (ImportError, LookupError, OSError):  # no ROS, or not sourced, or not in it
-        pass
-    for share in shares:
-        if (share / inside).is_dir():
-            return share / inside
-    raise CheckpointError(
-        'the bundled checkpoint is not installed (looked for '
-        f'{", ".join(str(share / inside) for share in shares)}): install the package, or name '
-        'another model.checkpoint'
-    )
-
-
-def _download(hub_id: str) -> Path:
-    """Return the local copy of a hub repository; the network is asked only when there is none."""
-    import huggingface_hub
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
-
-    for offline in (True, False):
-        for weights in ('*.safetensors', 'pytorch_model*.bin'):
-            try:
-                folder = Path(
-                    huggingface_hub.snapshot_download(
-                        hub_id, allow_patterns=['*.json', weights], local_files_only=offline
-                    )
-                )
-            except (RepositoryNotFoundError, GatedRepoError, HFValidationError) as error:
-                raise CheckpointError(
-                    f'model.checkpoint "{hub_id}" is no local folder, and the hub does not give '
-                    'it out: check the spelling, or log in with `hf auth login` if it is gated'
-                ) from error
-            except LocalEntryNotFoundError as error:
-                if offline:
-                    break
-                raise CheckpointError(
-                    f'model.checkpoint "{hub_id}" is no local folder, is not in the local cache, '
-                    'and the hub cannot be reached: connect to the network once, or copy the '
-                    'checkpoint here and give its path'
-                ) from error
-            except (HfHubHTTPError, OSError) as error:
-                reason = ' '.join(str(error).split())[:120]
-                raise CheckpointError(
-                    f'model.checkpoint "{hub_id}" cannot be downloaded ({reason}): try again, or '
-                    'copy the checkpoint here and give its path'
-                ) from error
-            if (folder / 'config.json').is_file() and any(folder.glob(weights)):
-                return folder
-    raise CheckpointError(
-        f'model.checkpoint "{hub_id}" exists on the hub but has no config.json with weights '
-        'beside it: choose a repository in transformers format (for Depth Anything its name '
-        'ends in -hf), or download the .pth and give its path'
-    )
+    return Checkpoint(path, official_weights.named_spec(path, model), model)
 
 
 @contextmanager
@@ -203,23 +108,43 @@ def _folder_spec(folder: Path, model: ModelConfig) -> ModelSpec:
 
 def _load_folder(folder: Path, model: ModelConfig, spec: ModelSpec) -> Any:
     """Load a folder in Hugging Face format."""
-    from safetensors.torch import load
-    from transformers import AutoConfig, AutoModelForDepthEstimation
     from transformers import MODEL_FOR_DEPTH_ESTIMATION_MAPPING as CLASSES
 
-    if (weights := folder / 'model.safetensors').is_file():
-        # Read whole: tensor by tensor, as transformers does, safetensors 0.8 leaks about 30 bytes
-        # each, 14 KB every time the node is configured.
-        with _readable(folder):
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            network_class, state = CLASSES[type(config)], load(weights.read_bytes())
-        network = _from_pretrained(network_class, folder, config=config, state_dict=state)
-    else:
-        network = _from_pretrained(AutoModelForDepthEstimation, folder, local_files_only=True)
-    config = network.config
+    content = read_config(folder)
+    with _refused(folder), _quiet():
+        config = _known_config(content.text('model_type'), content)
+    network_class, files = CLASSES[type(config)], weights.files_in(folder)
+    _check_size(network_class, config, files, folder)
+    state = {name: tensor for file in files for name, tensor in weights.read(file).items()}
+    network = _from_pretrained(network_class, folder, config=config, state_dict=state)
     if config.model_type == 'dpt' and (config.backbone_config is None or config.is_hybrid):
         return _Stretched(network, spec.input_size // spec.multiple * spec.multiple)
     return network
+
+
+def _known_config(kind: str, content: Fields) -> Any:
+    """Build a configuration of transformers from what its class defines, and from nothing else.
+
+    What a config.json may hold besides (code to download, kernels, a backbone on the hub, which
+    outputs to return) does not reach transformers.
+    """
+    from transformers import CONFIG_MAPPING, PretrainedConfig
+
+    config_class: Any = CONFIG_MAPPING[kind]
+    defined = config_class().to_dict().keys() - PretrainedConfig().to_dict().keys()
+    values = {key: value for key, value in content.content.items() if key in defined}
+    backbone = content.section('backbone_config')
+    if backbone.content:
+        default = 'bit' if kind == 'dpt' else 'dinov2'
+        values['backbone_config'] = _known_config(backbone.text('model_type', default), backbone)
+    return config_class(**values)
+
+
+def _check_size(network_class: Any, config: Any, files: list[Path], source: Path) -> None:
+    """Hold a network that takes no memory yet to the files that should fill it."""
+    with _refused(source), _quiet(), torch.device('meta'):
+        parameters = sum(p.numel() for p in network_class(config).parameters())
+    weights.check_size(files, parameters, source)
 
 
 class _Stretched(nn.Module):
@@ -239,41 +164,22 @@ class _Stretched(nn.Module):
         return self.network(nn.functional.interpolate(image, side, mode='bicubic'))
 
 
-def named_spec(path: Path, model: ModelConfig) -> ModelSpec:
-    """Return what a Depth Anything network predicts, by its file's name and model.variant.
-
-    Raises:
-        CheckpointError: neither tells.
-    """
-    family, max_depth_m = official_weights.family_of(path, model.variant, model.max_depth)
-    metric = family == 'v2-metric'
-    return ModelSpec(
-        name=path.stem,
-        space='depth' if metric else 'inverse_depth',
-        metric=metric,
-        max_depth_m=max_depth_m if metric else None,
-        canonical_focal_px=(model.canonical_focal or None) if metric else None,
-        input_size=model.input_size or 518,
-    )
-
-
 def _load_official(path: Path, model: ModelConfig, spec: ModelSpec) -> Any:
     """Load one of the authors' .pth files."""
     family, _ = official_weights.family_of(path, model.variant, model.max_depth)
-    state = official_weights.read(path)
+    state = weights.read(path)
     architecture = official_weights.architecture_of(state, path)
     converted = official_weights.convert(state, architecture, path)
-    _, positions, width = state['pretrained.pos_embed'].shape
-    image_size = math.isqrt(positions - 1) * official_weights.PATCH_SIZE
-    config = official_weights.transformers_config(width, architecture, family, image_size)
+    width, positions = state['pretrained.cls_token'].numel(), state['pretrained.pos_embed'].numel()
+    image_size = math.isqrt(max(positions // width - 1, 0)) * official_weights.PATCH_SIZE
+    words = official_weights.transformers_config(width, architecture, family, image_size)
 
     from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
 
+    config = DepthAnythingConfig(**words)
+    _check_size(DepthAnythingForDepthEstimation, config, [path], path)
     network = _from_pretrained(
-        DepthAnythingForDepthEstimation,
-        path,
-        config=DepthAnythingConfig(**config),
-        state_dict=converted,
+        DepthAnythingForDepthEstimation, path, config=config, state_dict=converted
     )
     if spec.metric:
         network.head.max_depth = spec.max_depth_m
@@ -281,22 +187,22 @@ def _load_official(path: Path, model: ModelConfig, spec: ModelSpec) -> Any:
 
 
 @contextmanager
-def _readable(source: Path) -> Iterator[None]:
-    """Turn what libraries raise on broken files into one line."""
-    from safetensors import SafetensorError
+def _refused(source: Path) -> Iterator[None]:
+    """Turn what transformers raises on impossible configurations into one line."""
+    from huggingface_hub.errors import StrictDataclassError
 
     try:
         yield
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        reason = ' '.join(str(error).split())[:200]
+    except (*SENSELESS, StrictDataclassError) as error:
         raise CheckpointError(
-            f'{source} cannot be loaded ({reason}): download or save it again'
+            f'{source} describes no network that can be built ({reason(error)}): download or save '
+            'it again'
         ) from error
 
 
 def _from_pretrained(network_class: Any, source: Path, **arguments: Any) -> Any:
     """Call transformers' loader, and hold it to every tensor being there in the right shape."""
-    with _readable(source), _quiet():
+    with _refused(source), _quiet():
         network, report = network_class.from_pretrained(
             None if 'state_dict' in arguments else source,
             dtype=torch.float32,

@@ -16,14 +16,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-import pickle
 import re
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from depth_anything_ros.config import ModelConfig
 from depth_anything_ros.errors import CheckpointError
+from depth_anything_ros.network.spec import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -95,26 +95,22 @@ def family_of(path: Path, variant: str, max_depth: float) -> tuple[str, float]:
     return family, max_depth or named_depth
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a .pth file without running any code that it might hold.
+def named_spec(path: Path, model: ModelConfig) -> ModelSpec:
+    """Return what a Depth Anything network predicts, by its file's name and model.variant.
 
     Raises:
-        CheckpointError: the file is truncated, or holds anything but named tensors.
+        CheckpointError: neither tells.
     """
-    try:
-        state = torch.load(path, map_location='cpu', weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
-        reason = ' '.join(str(error).split('\n')[0].split())[:120]
-        raise CheckpointError(
-            f'{path} cannot be read as PyTorch weights ({reason}): it may be truncated or a '
-            'placeholder of git LFS; download it again'
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
-        raise CheckpointError(
-            f'{path} holds more than the weights of a network (a training state?): save '
-            'model.state_dict() alone'
-        )
-    return state
+    family, max_depth_m = family_of(path, model.variant, model.max_depth)
+    metric = family == 'v2-metric'
+    return ModelSpec(
+        name=path.stem,
+        space='depth' if metric else 'inverse_depth',
+        metric=metric,
+        max_depth_m=max_depth_m if metric else None,
+        canonical_focal_px=(model.canonical_focal or None) if metric else None,
+        input_size=model.input_size or 518,
+    )
 
 
 def architecture_of(state: dict[str, Tensor], path: Path) -> Architecture:
@@ -130,7 +126,7 @@ def architecture_of(state: dict[str, Tensor], path: Path) -> Architecture:
             f'{path} is not an official Depth Anything network (no pretrained.cls_token; it '
             f'holds {found}, ...): give such a .pth, or a folder in Hugging Face format'
         )
-    width = token.shape[-1]
+    width = token.numel()
     if width not in ARCHITECTURES:
         known = ', '.join(f'{a.name} {w}' for w, a in ARCHITECTURES.items())
         raise CheckpointError(
@@ -257,6 +253,14 @@ def convert(state: dict[str, Tensor], architecture: Architecture, path: Path) ->
         )
     converted: dict[str, Tensor] = {}
     for official, names in table.items():
-        for name, tensor in zip(names, state[official].chunk(len(names)), strict=True):
-            converted[name] = tensor
+        tensor = state[official]
+        if len(names) == 1:
+            converted[names[0]] = tensor
+        elif not tensor.ndim or len(tensor) % len(names):
+            raise CheckpointError(
+                f'{path}: {official} of shape {tuple(tensor.shape)} does not hold query, key and '
+                'value: download the file again'
+            )
+        else:
+            converted.update(zip(names, tensor.chunk(len(names))))
     return converted

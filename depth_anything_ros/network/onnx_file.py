@@ -8,14 +8,11 @@ test image: whoever runs the file can tell whether it still computes the same ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, ExitStack
 from dataclasses import asdict, dataclass, replace
-import hashlib
-from importlib.metadata import version
 import io
 import json
-import math
 import os
 from pathlib import Path
 import sys
@@ -25,40 +22,26 @@ from unittest import mock
 import warnings
 
 import numpy as np
-from numpy.typing import NDArray
 import torch
 from torch import nn, Tensor
-import torch.nn.functional as F
 
 from depth_anything_ros.config import ModelConfig
 from depth_anything_ros.errors import BackendError, CheckpointError
-from depth_anything_ros.network.checkpoint import Checkpoint, named_spec
-from depth_anything_ros.network.spec import ModelSpec
+from depth_anything_ros.network import onnx_bounds
+from depth_anything_ros.network.official_weights import named_spec
+from depth_anything_ros.network.self_check import (
+    Reference,
+    reference_of,
+    small_size,
+    test_image,
+)
+from depth_anything_ros.network.spec import decode_spec, ModelSpec
+from depth_anything_ros.network.untrusted import decode, Fields, file_size, reason
 
 _KEY = 'depth_anything_ros'
-_FORMAT = 1  # raised when what is written changes: older cached files are not read any more
+FORMAT = 2  # raised when what is written changes: older cached files are not read any more
 _OPSET = 17
-
-
-@dataclass(frozen=True, eq=False)
-class Reference:
-    """What eager float32 PyTorch predicts for test_image(height, width).
-
-    Attributes:
-        values: float32 prediction at every stride-th row and column.
-    """
-
-    height: int
-    width: int
-    stride: int
-    values: NDArray[np.float32]
-
-    def deviation(self, predict: Callable[[Tensor], Tensor], device: torch.device) -> float:
-        """Return max |p - reference| / max |reference|, inf where p is not finite."""
-        prediction = predict(test_image(self.height, self.width).to(device)).float().cpu().numpy()
-        difference = np.abs(prediction[:: self.stride, :: self.stride] - self.values).max()
-        largest = np.abs(self.values).max()
-        return float(difference / largest) if np.isfinite(difference) and largest else math.inf
+_LONGEST_SIDE = 8192  # pixels, of a test image
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,45 +57,6 @@ class OnnxFile:
     path: Path
     spec: ModelSpec
     reference: Reference | None
-
-
-def test_image(height: int, width: int) -> Tensor:
-    """Return a normalised 1x3xhxw float32 image of smooth gradients, texture and hard edges."""
-    generator = torch.Generator().manual_seed(0)
-    image = torch.zeros(1, 3, height, width)
-    for cells, mode in ((2, 'bilinear'), (6, 'nearest'), (40, 'bilinear')):
-        noise = torch.randn(1, 3, cells, cells, generator=generator)
-        image += F.interpolate(noise, (height, width), mode=mode) / 2
-    return image
-
-
-@torch.no_grad()
-def reference_of(
-    network: nn.Module, spec: ModelSpec, size: tuple[int, int] | None = None
-) -> Reference:
-    """Run a float32 network of transformers on the test image.
-
-    Args:
-        network: in evaluation mode, on any device.
-        spec: names the usual size: of a 4:3 camera's image in the network.
-        size: another (height, width) in pixels.
-    """
-    height, width = size or tuple(
-        math.ceil(spec.input_size * ratio / spec.multiple) * spec.multiple for ratio in (1, 4 / 3)
-    )
-    device = next(network.parameters()).device
-    image = test_image(height, width).to(device)
-    values = at_size_of(image, network(image).predicted_depth).cpu().numpy()
-    stride = max(height // 64, 1)
-    return Reference(height, width, stride, values[::stride, ::stride].astype(np.float32))
-
-
-def at_size_of(image: Tensor, prediction: Tensor) -> Tensor:
-    """Stretch a prediction 1xhxw or hxw to its image's size: some networks answer at half of it."""
-    prediction = prediction.reshape(1, 1, *prediction.shape[-2:])
-    if prediction.shape[-2:] != image.shape[-2:]:
-        prediction = F.interpolate(prediction, image.shape[-2:], mode='bilinear')
-    return prediction[0, 0]
 
 
 class _OnlyDepth(nn.Module):
@@ -152,7 +96,7 @@ def export(
     network = network.eval()
     reference = reference_of(network, spec, size)
     # Traced at one small size and checked at another one: what does not follow the size shows.
-    example = test_image(*(size or (10 * spec.multiple, 13 * spec.multiple)))
+    example = test_image(*(size or small_size(spec)))
     free = {'image': {2: 'height', 3: 'width'}, 'prediction': {1: 'height', 2: 'width'}}
     content: Any = io.BytesIO()  # which export() takes, whatever its annotation says
     try:
@@ -164,15 +108,15 @@ def export(
                 dynamic_axes=None if size else free,
             )
     except (RuntimeError, ValueError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
-        reason = ' '.join(str(error).split())[:200]
-        raise BackendError(f'{spec.name} cannot be exported ({reason}): set runtime.backend to '
-                           'torch') from error
+        raise BackendError(
+            f'{spec.name} cannot be exported ({reason(error)}): set runtime.backend to torch'
+        ) from error
     model = onnx.load_from_string(content.getvalue())
     facts = {
-        'format': _FORMAT,
+        'format': FORMAT,
         'spec': asdict(spec),
         'reference': {
-            'size': [reference.height, reference.width], 'stride': reference.stride,
+            'height': reference.height, 'width': reference.width, 'stride': reference.stride,
             'values': reference.values.astype('<f4').tobytes().hex(),
         },
     }
@@ -206,47 +150,57 @@ def _as_it_is(value: Any) -> Any:
     return value if isinstance(value, Tensor) else int(value)
 
 
-def read(path: Path) -> OnnxFile | None:
+def read(path: Path, *, trusted: bool = False) -> OnnxFile | None:
     """Read the metadata of a file that export() wrote.
+
+    Args:
+        path: the .onnx file.
+        trusted: whether this program wrote the graph itself, so that it needs no inspection.
 
     Returns:
         What it says; None where the file was exported by others.
 
     Raises:
-        CheckpointError: the file is no ONNX, or truncated.
+        CheckpointError: the file is no ONNX, truncated, of another version, or out of bounds.
     """
     from google.protobuf.message import DecodeError
     import onnx
 
+    size = file_size(path, onnx_bounds.MOST_FILE_BYTES)
     try:
         model = onnx.load(path, load_external_data=False)
     except (DecodeError, OSError, ValueError) as error:
-        reason = ' '.join(str(error).split())[:120]
         raise CheckpointError(
-            f'{path} cannot be read as ONNX ({reason}): it may be truncated or a placeholder of '
-            'git LFS; download or export it again'
+            f'{path} cannot be read as ONNX ({reason(error, 120)}): it may be truncated or a '
+            'placeholder of git LFS; download or export it again'
         ) from error
     if not model.graph.node:
         raise CheckpointError(f'{path} holds no network: download or export it again')
     written = {entry.key: entry.value for entry in model.metadata_props}.get(_KEY)
+    if not trusted:
+        onnx_bounds.check(model, path, size)
     if written is None:
         return None
-    facts = json.loads(written)
-    if facts['format'] != _FORMAT:
+    facts = decode(written, f'{path}: what it says of itself')
+    if facts.content.get('format') != FORMAT:
         raise CheckpointError(
             f'{path} was exported by another version of depth_anything_ros: export it again'
         )
-    spec: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in facts['spec'].items()
-    }
-    wanted = facts['reference']
-    (height, width), stride = wanted['size'], wanted['stride']
-    values = np.frombuffer(bytes.fromhex(wanted['values']), '<f4')
-    shape = (-(-height // stride), -(-width // stride))
-    return OnnxFile(
-        path, ModelSpec(**spec), Reference(height, width, stride, values.reshape(shape))
-    )
+    return OnnxFile(path, decode_spec(facts.section('spec')), _reference(facts))
+
+
+def _reference(facts: Fields) -> Reference:
+    told = facts.section('reference')
+    height, width = (told.integer(key, 0, 1, _LONGEST_SIDE) for key in ('height', 'width'))
+    stride = told.integer('stride', 0, 1, _LONGEST_SIDE)
+    rows, columns = -(-height // stride), -(-width // stride)
+    try:
+        values = np.frombuffer(bytes.fromhex(told.text('values')), '<f4')
+        if not np.isfinite(values).all() or not values.any():
+            raise ValueError('no prediction')
+        return Reference(height, width, stride, values.reshape(rows, columns))
+    except ValueError as error:
+        raise told.wrong('values', f'{rows}x{columns} numbers of float32 in hexadecimal') from error
 
 
 def open_onnx(path: Path, model: ModelConfig) -> OnnxFile:
@@ -272,46 +226,3 @@ def open_onnx(path: Path, model: ModelConfig) -> OnnxFile:
         if spec.metric else None,
     )
     return OnnxFile(path, spec, reference)
-
-
-def cache_folder() -> Path:
-    """Return where exported networks are kept, by the XDG base directory specification."""
-    root = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-    return Path(root) / 'depth_anything_ros'
-
-
-def cached(checkpoint: Checkpoint, *, rebuild: bool = False) -> OnnxFile:
-    """Return the export of a checkpoint, made now where there is none.
-
-    One file serves every size, precision and backend; its name holds a hash of the weights, of what
-    the network is told to predict, and of the libraries that wrote it. Writers may race: each
-    writes a file of its own and renames it.
-
-    Args:
-        checkpoint: in Hugging Face format or an official .pth file.
-        rebuild: make it again although it is there.
-
-    Raises:
-        BackendError: the network cannot be exported, or the cache cannot be written.
-        CheckpointError: the checkpoint cannot be loaded.
-    """
-    versions = [f'{name} {version(name)}' for name in ('torch', 'transformers', 'onnx')]
-    key = hashlib.sha256('\n'.join([checkpoint.fingerprint(), str(_FORMAT), *versions]).encode())
-    path = cache_folder() / f'{key.hexdigest()[:32]}.onnx'
-    if path.is_file() and not rebuild:
-        try:
-            found = read(path)
-            if found is not None:
-                return replace(found, spec=checkpoint.spec)
-        except (CheckpointError, ValueError, KeyError):
-            pass  # damaged: made again below
-    try:
-        export(checkpoint.load(), checkpoint.spec, path)
-    except OSError as error:
-        raise BackendError(
-            f'the exported network cannot be written to {path.parent} ({error.strerror}): make '
-            'room, or set XDG_CACHE_HOME to another folder'
-        ) from error
-    found = read(path)
-    assert found is not None
-    return replace(found, spec=checkpoint.spec)

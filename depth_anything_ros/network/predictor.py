@@ -1,23 +1,35 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A network on a device: normalised image -> prediction, and what it predicts."""
+"""The one door: model.* and runtime.* -> a network on its device, checked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 import logging
-import re
+import math
 from typing import Protocol
 
 import torch
-from torch import nn, Tensor
+from torch import Tensor
 
 from depth_anything_ros.config import ModelConfig, RuntimeConfig
-from depth_anything_ros.errors import BackendError, DeviceError
-from depth_anything_ros.network import backends, onnx_file
-from depth_anything_ros.network.checkpoint import Checkpoint, locate, open_checkpoint
-from depth_anything_ros.network.cuda_graph import Graphed
-from depth_anything_ros.network.spec import ModelSpec as ModelSpec
+from depth_anything_ros.errors import BackendError
+from depth_anything_ros.network import backends
+from depth_anything_ros.network.backends import OnnxPredictor, TorchPredictor
+from depth_anything_ros.network.cache import cached
+from depth_anything_ros.network.checkpoint import Checkpoint, open_checkpoint
+from depth_anything_ros.network.devices import current, select_device, select_dtype
+from depth_anything_ros.network.hub import locate
+from depth_anything_ros.network.onnx_file import OnnxFile, open_onnx
+from depth_anything_ros.network.self_check import (
+    check,
+    check_finite,
+    reference_of,
+    small_size,
+    test_image,
+    UnusableError,
+)
+from depth_anything_ros.network.spec import ModelSpec
+from depth_anything_ros.network.threads import thread_count, torch_threads
 
 
 class Predictor(Protocol):
@@ -31,63 +43,7 @@ class Predictor(Protocol):
         ...
 
 
-class TorchPredictor:
-    """A network of transformers in evaluation mode; on CUDA it is replayed as a graph.
-
-    Attributes:
-        backend: what runs it, for people.
-    """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        spec: ModelSpec,
-        device: torch.device,
-        dtype: torch.dtype,
-        threads: int = 0,
-    ) -> None:
-        self.spec = spec
-        self._threads = backends.thread_count(threads)
-        self.device = device
-        self.dtype = dtype
-        self.network = network.eval().requires_grad_(False).to(device, dtype)
-        output_layer = dict(network.named_modules()).get('head.conv3')
-        if dtype != torch.float32 and output_layer is not None:
-            _keep_float32(output_layer)
-        self.backend = f'PyTorch {torch.__version__} ({str(dtype).removeprefix("torch.")})'
-        self._predict: Callable[[Tensor], Tensor] = self._eager
-        if device.type == 'cuda':
-            self._predict = Graphed(self._eager)
-
-    @torch.no_grad()
-    def __call__(self, image: Tensor) -> Tensor:
-        """Predict one image.
-
-        Args:
-            image: 1x3xhxw float32, normalised with spec.mean and spec.std, on the device; h and w
-                are multiples of spec.multiple.
-
-        Returns:
-            hxw float32 on the device, in the space that spec names.
-        """
-        with backends.torch_threads(self._threads):
-            return self._predict(image)
-
-    def _eager(self, image: Tensor) -> Tensor:
-        prediction: Tensor = self.network(image.to(self.dtype)).predicted_depth.float()  # 1xhxw
-        return onnx_file.at_size_of(image, prediction)
-
-
-def _keep_float32(layer: nn.Module) -> None:
-    """Run the layer that writes the prediction in float32 inside a half precision network.
-
-    bfloat16 holds 8 bits: written in it, depth would come in steps of 0.4 %, 4 cm at 10 m.
-    """
-    layer.float()
-    layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
-
-
-LoadedPredictor = TorchPredictor | backends.OnnxPredictor
+LoadedPredictor = TorchPredictor | OnnxPredictor
 
 
 def load_predictor(model: ModelConfig, runtime: RuntimeConfig) -> LoadedPredictor:
@@ -106,17 +62,19 @@ def load_predictor(model: ModelConfig, runtime: RuntimeConfig) -> LoadedPredicto
     """
     device = select_device(runtime.device)
     path = locate(model.checkpoint)
-    names = select_backends(runtime.backend, device, is_onnx=path.suffix == '.onnx')
+    is_onnx = path.suffix == '.onnx'
+    checkpoint = None if is_onnx else open_checkpoint(path, model)
+    names = select_backends(runtime.backend, device, is_onnx=is_onnx)
     for name, following in zip(names, [*names[1:], None]):
         try:
             backends.require(name)
-            if path.suffix == '.onnx':
-                file = onnx_file.open_onnx(path, model)
-                return _load_file(file, name, device, runtime, model.input_size)
-            checkpoint = open_checkpoint(path, model)
-            if name == 'torch':
-                return _load_torch(checkpoint, device, runtime)
-            return _load_exported(checkpoint, name, device, runtime)
+            with current(device):
+                if checkpoint is None:
+                    file = open_onnx(path, model)
+                    return _load_file(file, name, device, runtime, model.input_size)
+                if name == 'torch':
+                    return _load_torch(checkpoint, device, runtime)
+                return _load_exported(checkpoint, name, device, runtime)
         except BackendError as error:
             if following is None:
                 raise
@@ -153,84 +111,41 @@ def _load_torch(
     dtype = select_dtype(runtime.precision, device)
     network = checkpoint.load().eval().to(device)
     is_plain = device.type == 'cpu' and dtype == torch.float32  # what the others are compared with
-    reference = None if is_plain else onnx_file.reference_of(network, checkpoint.spec)
+    size = small_size(checkpoint.spec) if is_plain else None
+    with torch_threads(thread_count(runtime.threads)):
+        reference = reference_of(network, checkpoint.spec, size)
     predictor = TorchPredictor(network, checkpoint.spec, device, dtype, runtime.threads)
-    if reference is not None:
-        backends.check(predictor, reference, predictor.backend, device, dtype)
+    if not is_plain:
+        check(predictor, reference, predictor.backend, device, dtype)
     return predictor
 
 
 def _load_exported(
     checkpoint: Checkpoint, name: str, device: torch.device, runtime: RuntimeConfig
-) -> backends.OnnxPredictor:
+) -> OnnxPredictor:
     """Run a checkpoint's cached export; one that does not do is made again once."""
     try:
-        return _load_file(onnx_file.cached(checkpoint), name, device, runtime)
-    except backends.UnusableError:
-        file = onnx_file.cached(checkpoint, rebuild=True)
+        return _load_file(cached(checkpoint), name, device, runtime)
+    except UnusableError:
+        file = cached(checkpoint, rebuild=True)
         return _load_file(file, name, device, runtime)
 
 
 def _load_file(
-    file: onnx_file.OnnxFile,
+    file: OnnxFile,
     name: str,
     device: torch.device,
     runtime: RuntimeConfig,
     input_size: int = 0,
-) -> backends.OnnxPredictor:
+) -> OnnxPredictor:
     dtype = select_dtype(runtime.precision, torch.device('cpu'))  # auto is float32 for graphs
-    threads = backends.thread_count(runtime.threads)
-    predictor = backends.OnnxPredictor(file, name, device, dtype, threads, input_size)
+    threads = thread_count(runtime.threads)
+    predictor = OnnxPredictor(file, name, device, dtype, threads, input_size)
     if file.reference is not None:
-        backends.check(predictor, file.reference, predictor.backend, device, dtype)
+        check(predictor, file.reference, predictor.backend, device, dtype)
     else:  # nobody said what it should compute; that it runs is seen here, not at the first image
-        size = predictor.spec.input_size
-        predictor(onnx_file.test_image(size, size).to(device))
+        size = math.ceil(predictor.spec.input_size / predictor.spec.multiple)
+        image = test_image(*(size * predictor.spec.multiple,) * 2)
+        check_finite(predictor(image.to(device)).cpu().numpy(), predictor.spec)
         predictor.backend += ', not checked: the file holds no reference'
     return predictor
-
-
-def select_device(name: str) -> torch.device:
-    """Turn runtime.device into a device that is there.
-
-    Args:
-        name: 'auto', 'cpu', 'cuda' or 'cuda:N'; auto is CUDA where there is one.
-
-    Raises:
-        DeviceError: the name is unknown, or CUDA is asked for and absent; there is no fallback.
-    """
-    if not re.fullmatch(r'auto|cpu|cuda(:\d+)?', name):
-        raise DeviceError(f'runtime.device "{name}" is unknown: use auto, cpu, cuda or cuda:N')
-    if name == 'cpu' or (name == 'auto' and not torch.cuda.is_available()):
-        return torch.device('cpu')
-    if not torch.cuda.is_available():
-        cause = (
-            f'PyTorch {torch.__version__} is built without CUDA: install its CUDA build'
-            if torch.version.cuda is None
-            else 'PyTorch finds no CUDA device: check nvidia-smi and the driver'
-        )
-        raise DeviceError(f'runtime.device is {name} but {cause}, or set runtime.device to cpu')
-    index = int(name.partition(':')[2] or 0)
-    if index >= torch.cuda.device_count():
-        raise DeviceError(
-            f'runtime.device is {name} but there are only {torch.cuda.device_count()} CUDA '
-            'devices: use cuda:0 or another that is there'
-        )
-    return torch.device('cuda', index)
-
-
-def select_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Turn runtime.precision into a number format that suits the device.
-
-    Args:
-        precision: 'auto', 'float32', 'float16' or 'bfloat16'; auto is float32 on a CPU and on
-            cards without fast half precision (before compute capability 7.0), else float16, whose
-            rounding is 8 times finer than bfloat16's.
-        device: where the network runs.
-    """
-    if precision != 'auto':
-        named: torch.dtype = getattr(torch, precision)
-        return named
-    if device.type == 'cuda' and torch.cuda.get_device_capability(device) >= (7, 0):
-        return torch.float16
-    return torch.float32

@@ -5,17 +5,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-import json
 import math
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+import torch.nn.functional as F
+
 from depth_anything_ros.config import ModelConfig
 from depth_anything_ros.errors import CheckpointError
+from depth_anything_ros.network.untrusted import Fields, read_json
 
 _Triple = tuple[float, float, float]
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# What files may ask for, lowest and highest.
+_INPUT_SIZE, _MULTIPLE, _DEPTH_M = (1, 2048), (1, 256), (1e-3, 1e6)
+_MEAN, _STD = (-1000.0, 1000.0), (1e-3, 1000.0)
+_LARGEST = 1 << 16  # of all numbers in a config.json; the widest of these networks have 4096
+_LONGEST, _DEEPEST = {list: 256, dict: 2048}, 6
+_REPEATED = {'num_hidden_layers', 'num_encoder_blocks', 'num_patch_transformer_layers', 'depths'}
+_MOST_LAYERS = 128
+
 _HALF, _ZERO, _ONE = (0.5, 0.5, 0.5), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 
@@ -47,6 +58,14 @@ class ModelSpec:
     std: _Triple = _IMAGENET_STD
 
 
+def at_size_of(image: Tensor, prediction: Tensor) -> Tensor:
+    """Stretch a prediction 1xhxw or hxw to its image's size: some networks answer at half of it."""
+    prediction = prediction.reshape(1, 1, *prediction.shape[-2:])
+    if prediction.shape[-2:] != image.shape[-2:]:
+        prediction = F.interpolate(prediction, image.shape[-2:], mode='bilinear')
+    return prediction[0, 0]
+
+
 def read_spec(folder: Path, model: ModelConfig) -> ModelSpec:
     """Read what a network in Hugging Face format wants and predicts.
 
@@ -57,75 +76,119 @@ def read_spec(folder: Path, model: ModelConfig) -> ModelSpec:
     Raises:
         CheckpointError: a file cannot be read, or what this kind of network predicts is not known.
     """
-    config = _read_json(folder / 'config.json')
-    kind = config.get('model_type')
+    config = read_config(folder)
+    kind = config.text('model_type')
     metric, max_depth_m = False, None
     size, multiple, mean, std = 518, 14, _IMAGENET_MEAN, _IMAGENET_STD
     if kind == 'depth_anything':
-        metric = config.get('depth_estimation_type', 'relative') == 'metric'
-        max_depth_m = float(config.get('max_depth') or 1) if metric else None
-    elif kind == 'dpt' and (config.get('backbone_config') or {}).get('model_type') != 'dinov2':
+        metric = config.text('depth_estimation_type', 'relative') == 'metric'
+        max_depth_m = config.number('max_depth', 1.0, *_DEPTH_M) if metric else None
+        multiple = config.integer('patch_size', multiple, 1, 64)
+    elif kind == 'dpt' and config.section('backbone_config').text('model_type') != 'dinov2':
         # MiDaS 3 and 3.1. (DINOv2's own DPT heads predict depth on a scale they do not state.)
         size, multiple, mean, std = 384, 32, _HALF, _HALF
     elif kind == 'zoedepth':
         metric = True
-        bins = config.get('bin_configurations') or [{}]
-        max_depth_m = max((float(b['max_depth']) for b in bins if 'max_depth' in b), default=None)
+        bins = [b for b in config.sections('bin_configurations') if 'max_depth' in b.content]
+        max_depth_m = max((b.number('max_depth', 1.0, *_DEPTH_M) for b in bins), default=None)
         size, multiple, mean, std = 384, 32, _HALF, _HALF
     elif kind == 'glpn':
-        metric, max_depth_m = True, float(config.get('max_depth') or 10)
+        metric, max_depth_m = True, config.number('max_depth', 10.0, *_DEPTH_M)
         size, multiple, mean, std = 480, 32, _ZERO, _ONE
     else:
         raise CheckpointError(
-            f'{folder}: what a "{kind}" network predicts (depth or inverse depth, in which unit) '
-            'is not known here: use a depth_anything, dpt (MiDaS), zoedepth or glpn checkpoint'
+            f'{folder}: what a "{kind[:40]}" network predicts (depth or inverse depth, in which '
+            'unit) is not known here: use a depth_anything, dpt (MiDaS), zoedepth or glpn '
+            'checkpoint'
         )
     path = folder / 'preprocessor_config.json'
-    wants = _read_json(path) if path.is_file() else {}
-    if wants.get('do_normalize', True):
-        mean = _triple(wants, 'image_mean', mean, path)
-        std = _triple(wants, 'image_std', std, path)
+    wants = read_json(path) if path.exists() else Fields({}, str(path))
+    if wants.flag('do_normalize', True):
+        mean = wants.three('image_mean', mean, *_MEAN)
+        std = wants.three('image_std', std, *_STD)
     else:
         mean, std = _ZERO, _ONE
+    multiple = math.lcm(multiple, wants.integer('ensure_multiple_of', 1, 1, _MULTIPLE[1]))
+    if multiple > _MULTIPLE[1]:
+        raise wants.wrong('ensure_multiple_of', f'such that sides need no more than {_MULTIPLE[1]}')
     return ModelSpec(
         name=model.checkpoint,
         space='depth' if metric else 'inverse_depth',
         metric=metric,
         max_depth_m=max_depth_m,
         canonical_focal_px=(model.canonical_focal or None) if metric else None,
-        input_size=model.input_size or _shorter_side(wants.get('size'), size),
-        multiple=math.lcm(multiple, max(int(wants.get('ensure_multiple_of') or 1), 1)),
+        input_size=model.input_size or _shorter_side(wants, size),
+        multiple=multiple,
         mean=mean,
         std=std,
     )
 
 
-def _triple(wants: dict[str, Any], key: str, default: _Triple, path: Path) -> _Triple:
-    value = wants.get(key, default)
-    if not (
-        isinstance(value, (list, tuple))
-        and len(value) == 3
-        and all(isinstance(x, (int, float)) for x in value)
-    ):
-        raise CheckpointError(f'{path}: {key} must be three numbers, got {value!r}')
-    return float(value[0]), float(value[1]), float(value[2])
+def decode_spec(facts: Fields) -> ModelSpec:
+    """Read a ModelSpec that asdict() and JSON wrote.
+
+    Raises:
+        CheckpointError: it is not what was written.
+    """
+    space = facts.text('space')
+    if space not in ('depth', 'inverse_depth'):
+        raise facts.wrong('space', 'depth or inverse_depth')
+
+    def positive(key: str) -> float | None:
+        is_there = facts.content.get(key) is not None
+        return facts.number(key, 1.0, *_DEPTH_M) if is_there else None
+
+    return ModelSpec(
+        name=facts.text('name'),
+        space=space,
+        metric=facts.flag('metric', False),
+        max_depth_m=positive('max_depth_m'),
+        canonical_focal_px=positive('canonical_focal_px'),
+        input_size=facts.integer('input_size', 518, *_INPUT_SIZE),
+        multiple=facts.integer('multiple', 14, *_MULTIPLE),
+        mean=facts.three('mean', _IMAGENET_MEAN, *_MEAN),
+        std=facts.three('std', _IMAGENET_STD, *_STD),
+    )
 
 
-def _shorter_side(size: Any, default: int) -> int:
+def read_config(folder: Path) -> Fields:
+    """Read config.json with everything in it bounded, before a library builds anything of it.
+
+    Raises:
+        CheckpointError: it cannot be read, is nested or sized like no network, or is quantised.
+    """
+    config = read_json(folder / 'config.json')
+    _bound(config, '', config.content, 0)
+    if config.content.get('quantization_config') is not None:
+        raise config.wrong('quantization_config', 'absent: use the weights before quantisation')
+    return config
+
+
+def _bound(config: Fields, key: str, value: Any, depth: int) -> None:
+    """Hold all that lies in a value to what networks have: sizes, counts, lengths, nesting."""
+    if isinstance(value, (dict, list)):
+        if depth > _DEEPEST or len(value) > _LONGEST[type(value)]:
+            raise CheckpointError(
+                f'{config.where}: {key or "it"} is nested or long like no network: download it '
+                'again'
+            )
+        for name, inside in value.items() if isinstance(value, dict) else enumerate(value):
+            _bound(config, name if isinstance(name, str) else key, inside, depth + 1)
+        if isinstance(value, list) and key in _REPEATED:
+            _bound(config, key, sum(x for x in value if isinstance(x, int)), depth)
+    elif isinstance(value, (int, float)):
+        most = _MOST_LAYERS if key in _REPEATED else _LARGEST
+        if not abs(value) <= most:
+            raise CheckpointError(
+                f'{config.where}: {key} must be a number up to {most}, got {value:g}: no network '
+                'is so large, download it again'
+            )
+
+
+def _shorter_side(wants: Fields, default: int) -> int:
     """Read the ways in which image processors write their size."""
-    if isinstance(size, dict):
-        sides = [size[key] for key in ('height', 'width', 'shortest_edge') if size.get(key)]
-        return int(min(sides)) if sides else default
-    return int(size) if isinstance(size, (int, float)) and size else default
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f'{path} cannot be read as JSON ({error}): download it again'
-        ) from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f'{path} is not a JSON object: download it again')
-    return content
+    if not isinstance(wants.content.get('size'), dict):
+        return wants.integer('size', default, *_INPUT_SIZE)
+    size = wants.section('size')
+    keys = [key for key in ('height', 'width', 'shortest_edge') if size.content.get(key)]
+    return min((size.integer(key, default, *_INPUT_SIZE) for key in keys), default=default)

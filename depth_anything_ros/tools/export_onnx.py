@@ -21,7 +21,8 @@ from depth_anything_ros.config import ModelConfig
 from depth_anything_ros.errors import DepthAnythingError
 from depth_anything_ros.network import onnx_file
 from depth_anything_ros.network.backends import require
-from depth_anything_ros.network.checkpoint import locate, open_checkpoint
+from depth_anything_ros.network.checkpoint import open_checkpoint
+from depth_anything_ros.network.hub import locate
 
 
 def size(text: str) -> tuple[int, int]:

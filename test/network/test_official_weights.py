@@ -14,7 +14,8 @@ from torch.nn import functional
 from depth_anything_ros.config import ModelConfig, RuntimeConfig
 from depth_anything_ros.errors import CheckpointError
 from depth_anything_ros.network import official_weights
-from depth_anything_ros.network.predictor import load_predictor, TorchPredictor
+from depth_anything_ros.network.backends import TorchPredictor
+from depth_anything_ros.network.predictor import load_predictor
 
 WIDTH = 24
 TINY = official_weights.Architecture('tiny', 6, 2, (4, 8, 12, 16), 8, (0, 2, 3, 5))

@@ -16,15 +16,12 @@ import transformers
 
 from depth_anything_ros.config import ModelConfig, RuntimeConfig
 from depth_anything_ros.errors import CheckpointError, DeviceError
-from depth_anything_ros.network import checkpoint as checkpoint_module
-from depth_anything_ros.network.backends import torch_threads
-from depth_anything_ros.network.predictor import (
-    load_predictor,
-    ModelSpec,
-    select_device,
-    select_dtype,
-    TorchPredictor,
-)
+from depth_anything_ros.network import hub
+from depth_anything_ros.network.backends import TorchPredictor
+from depth_anything_ros.network.devices import select_device, select_dtype
+from depth_anything_ros.network.predictor import load_predictor
+from depth_anything_ros.network.spec import ModelSpec, read_spec
+from depth_anything_ros.network.threads import torch_threads
 
 VIT = {'hidden_size': 16, 'num_hidden_layers': 4, 'num_attention_heads': 2}
 IMAGE = torch.randn(1, 3, 56, 98, generator=torch.Generator().manual_seed(1))
@@ -143,7 +140,7 @@ def test_zoedepth_is_metric_to_its_farthest_bin(tmp_path: Path) -> None:
         ],
     }
     (tmp_path / 'config.json').write_text(json.dumps(config))
-    spec = checkpoint_module.read_spec(tmp_path, ModelConfig())
+    spec = read_spec(tmp_path, ModelConfig())
     assert (spec.space, spec.metric, spec.max_depth_m) == ('depth', True, 80.0)
 
 
@@ -248,6 +245,14 @@ def test_a_hub_id_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert 'the hub cannot be reached' in text and 'give its path' in text
 
 
+def test_a_download_without_a_home_is_told_where_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    # As the hub's client has it where HOME is unset and the user has no entry.
+    monkeypatch.setattr(huggingface_hub.constants, 'HF_HUB_CACHE', '~/.cache/huggingface/hub')
+    assert 'set HOME or HF_HOME to a folder that can be written' in message('somebody/tiny')
+
+
 def test_a_cached_hub_id_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
@@ -272,7 +277,7 @@ def test_bundled_is_looked_for_where_packages_install(
     monkeypatch.delenv('AMENT_PREFIX_PATH', raising=False)
     monkeypatch.setattr(sys, 'prefix', str(tmp_path))
     module = tmp_path / 'source' / 'package' / 'network' / 'x'
-    monkeypatch.setattr(checkpoint_module, '__file__', str(module))
+    monkeypatch.setattr(hub, '__file__', str(module))
     assert 'bundled checkpoint is not installed' in message('bundled')
     inside = 'checkpoints/depth_anything_world_tiny'
     for root in ('source', 'share/depth_anything_ros'):  # the installed one is preferred

@@ -1,0 +1,126 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What eager float32 PyTorch says of a fixed image, to which every other way to run is held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+import torch
+from torch import nn, Tensor
+import torch.nn.functional as F
+
+from depth_anything_ros.errors import BackendError, CheckpointError
+from depth_anything_ros.network.spec import at_size_of, ModelSpec
+from depth_anything_ros.network.untrusted import reason, SENSELESS
+
+# Largest deviation from eager float32 PyTorch, relative to the largest prediction. Measured on
+# ViT-S at 518x686: 2e-6 OpenVINO, 7e-6 ONNX Runtime, 0.017 OpenVINO in bfloat16.
+LIMITS = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.05}
+
+
+class UnusableError(BackendError):
+    """A backend does not run a file, or computes something else than PyTorch did."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What eager float32 PyTorch predicts for test_image(height, width).
+
+    Attributes:
+        values: float32 prediction at every stride-th row and column.
+    """
+
+    height: int
+    width: int
+    stride: int
+    values: NDArray[np.float32]
+
+    def deviation(self, predict: Callable[[Tensor], Tensor], device: torch.device) -> float:
+        """Return max |p - reference| / max |reference|, inf where p is not finite."""
+        prediction = predict(test_image(self.height, self.width).to(device)).float().cpu().numpy()
+        difference = np.abs(prediction[:: self.stride, :: self.stride] - self.values).max()
+        largest = np.abs(self.values).max()
+        return float(difference / largest) if np.isfinite(difference) and largest else math.inf
+
+
+def test_image(height: int, width: int) -> Tensor:
+    """Return a normalised 1x3xhxw float32 image of smooth gradients, texture and hard edges."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.zeros(1, 3, height, width)
+    for cells, mode in ((2, 'bilinear'), (6, 'nearest'), (40, 'bilinear')):
+        noise = torch.randn(1, 3, cells, cells, generator=generator)
+        image += F.interpolate(noise, (height, width), mode=mode) / 2
+    return image
+
+
+@torch.no_grad()
+def reference_of(
+    network: nn.Module, spec: ModelSpec, size: tuple[int, int] | None = None
+) -> Reference:
+    """Run a float32 network of transformers on the test image.
+
+    Args:
+        network: in evaluation mode, on any device.
+        spec: names the usual size: of a 4:3 camera's image in the network.
+        size: another (height, width) in pixels.
+
+    Raises:
+        CheckpointError: it cannot predict, or predicts numbers that are not finite.
+    """
+    height, width = size or tuple(
+        math.ceil(spec.input_size * ratio / spec.multiple) * spec.multiple for ratio in (1, 4 / 3)
+    )
+    device = next(network.parameters()).device
+    image = test_image(height, width).to(device)
+    try:
+        values = at_size_of(image, network(image).predicted_depth).cpu().numpy()
+    except SENSELESS as error:
+        raise CheckpointError(
+            f'{spec.name} cannot predict an image of {height}x{width} ({reason(error)}): its '
+            'config.json belongs to another network, or there is too little memory for this size'
+        ) from error
+    check_finite(values, spec)
+    stride = max(height // 64, 1)
+    return Reference(height, width, stride, values[::stride, ::stride].astype(np.float32))
+
+
+def small_size(spec: ModelSpec) -> tuple[int, int]:
+    """Return a (height, width) in pixels that is quick to predict and of no usual shape."""
+    height, width = (max(side // spec.multiple, 1) * spec.multiple for side in (140, 182))
+    return height, width
+
+
+def check_finite(values: NDArray[np.float32], spec: ModelSpec) -> None:
+    """Refuse a network that predicts something else than numbers.
+
+    Raises:
+        CheckpointError: it does.
+    """
+    if not np.isfinite(values).all():
+        raise CheckpointError(
+            f'{spec.name} predicts numbers that are not finite on a test image: its weights are '
+            'damaged, download or train them again'
+        )
+
+
+def check(
+    predict: Callable[[Tensor], Tensor], reference: Reference, name: str, device: torch.device,
+    dtype: torch.dtype,
+) -> None:
+    """Hold a backend to what eager float32 PyTorch says of the same image.
+
+    Raises:
+        BackendError: it deviates by more than LIMITS[dtype].
+    """
+    deviation, limit = reference.deviation(predict, device), LIMITS[dtype]
+    if not deviation <= limit:
+        raise UnusableError(
+            f'{name} deviates from float32 PyTorch by {deviation:.3g} of the largest prediction '
+            f'at {reference.height}x{reference.width} (allowed: {limit:g}): its output is wrong '
+            'here, set runtime.backend to torch and runtime.precision to float32'
+        )
