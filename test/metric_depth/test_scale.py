@@ -117,6 +117,13 @@ def test_camera_height_stands_in_for_lidar_and_says_so():
     assert only_lidar.update((truth - 0.01) / 0.5, None, CAMERA, 0).state is State.UNANCHORED
 
 
+def test_a_camera_under_the_ground_gives_no_metres_and_says_why():
+    wrong = GroundPlane((0.0, 1.0, 0.2), -1.5)
+    fit = ScaleEstimator(ScaleConfig(), RELATIVE).update(predicted(), None, CAMERA, 0, None, wrong)
+    assert fit.state is State.UNANCHORED
+    assert fit.reason.startswith('the camera is -1.5 m above the ground')
+
+
 def test_the_last_fit_is_held_for_max_hold_with_growing_doubt():
     estimator = ScaleEstimator(ScaleConfig(max_hold=2.0), RELATIVE)
     first = estimator.update(predicted(), points(), CAMERA, 0)
