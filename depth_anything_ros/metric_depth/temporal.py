@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 import torch.nn.functional as F
 
-from depth_anything_ros.metric_depth.anchors import Anchors
+from depth_anything_ros.metric_depth.anchors import Anchors, thinned
 from depth_anything_ros.metric_depth.fitting import LineFit
 
 _FRAME_SIGMA = 0.02  # log depth: change of normalisation between two equal-looking images
@@ -104,7 +104,7 @@ class AnchorWatch:
         if last is None or age_s > _ANCHOR_MEMORY_S:
             return None if self._offset == 0.0 else self._offset
         few, many = _ANCHORS_COMPARED
-        here, there = _thinned(anchors, few), _thinned(last, many)
+        here, there = thinned(anchors, few), thinned(last, many)
         distance_px, nearest = torch.cdist(_pixels(here), _pixels(there)).min(dim=1)
         close = distance_px < _NEIGHBOUR_PX
         if int(close.sum()) < _ANCHORS_NEEDED:
@@ -115,11 +115,6 @@ class AnchorWatch:
             if abs(self._offset) < _ANCHOR_JUMP:  # back where they were
                 self._offset = 0.0
         return self._offset
-
-
-def _thinned(anchors: Anchors, count: int) -> Anchors:
-    index = torch.linspace(0, len(anchors) - 1, min(count, len(anchors)), device=anchors.u.device)
-    return anchors[index.long()]
 
 
 def _pixels(anchors: Anchors) -> Tensor:

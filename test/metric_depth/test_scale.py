@@ -175,6 +175,23 @@ def test_anchors_that_move_are_rejected_even_when_the_network_jumps_along():
     assert back.state is State.FITTED
 
 
+def small_object() -> tuple[torch.Tensor, Anchors]:
+    """Return a prediction and 20 anchors on a box of 4x5 pixels, beside which 1/z = p - 0.5 < 0."""
+    prediction = torch.full((HEIGHT, WIDTH), 0.3)
+    v, u = (x.flatten() for x in torch.meshgrid(torch.arange(50.0, 55), torch.arange(71.0, 75),
+                                                indexing='ij'))
+    prediction[50:55, 71:75] = torch.linspace(0.6, 0.9, 20).reshape(5, 4)
+    z = 1 / (prediction[v.long(), u.long()] - 0.5)
+    return prediction, Anchors(u, v, z, torch.zeros(20, dtype=torch.int64))
+
+
+def test_a_line_that_is_positive_on_one_small_object_alone_is_a_line():
+    prediction, anchors = small_object()
+    fit = ScaleEstimator(ScaleConfig(), RELATIVE).update(prediction, anchors, CAMERA, 0)
+    assert fit.state is State.FITTED
+    assert fit.scale == pytest.approx(1.0, rel=0.02) and fit.shift == pytest.approx(-0.5, rel=0.02)
+
+
 def test_exposure_is_no_scene_cut():
     estimator = ScaleEstimator(ScaleConfig(), RELATIVE)
     estimator.update(predicted(), points(), CAMERA, 0, picture(0))
