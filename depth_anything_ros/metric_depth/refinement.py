@@ -42,6 +42,7 @@ _HEAT = 1e3
 _NOISE_STIFFNESS = 3.0
 _Q90 = 1.645  # half width of the 90 % interval of a normal distribution, in sigma
 _MIN_ERROR = 0.003
+_EXACT = 1e-5  # log depth: errors below are none, and nothing is divided by them
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +130,7 @@ def refine(inverse_prior: Tensor, anchors: Anchors) -> tuple[Tensor, Tensor] | N
     inverses = torch.stack([candidates[:, 0] / unit_m, candidates[:, 1].exp()]).clamp(low, high)
     # An anchor that is itself wrong must not decide, hence the weight and the second clamp.
     loss = (believed * (inverses / measured).log().abs().clamp(max=0.5)).mean(dim=-1)  # space x T
+    loss = loss + _EXACT
     share = (loss.min() / loss) ** _SHARPNESS
     share = share / share.sum()
     error = ((share[..., None] * inverses).sum(dim=(0, 1)) / measured - 1).abs()
@@ -137,7 +139,7 @@ def refine(inverse_prior: Tensor, anchors: Anchors) -> tuple[Tensor, Tensor] | N
 
     noise, typical = _noise(error, distance_px, left_out, anchors, coarse)
     # Against what is usual around it: foliage is rough, and that makes no outliers of its points.
-    usual = typical.clamp(max=_ROUGHEST * float(error.median()))
+    usual = typical.clamp(max=_ROUGHEST * float(error.median()) + _EXACT)
     weight = believed / (1 + (error / (_ROBUST * usual)).square())
     weighted = weight * torch.cat([torch.ones_like(value[:1]), value - trust[:, None] * network])
     splatted = fine.splat(anchors.u, anchors.v, weighted)

@@ -57,6 +57,15 @@ def test_the_lines_covariance_shows_in_the_standard_deviation():
     assert float(metric.stddev_m[0, 0]) == pytest.approx(5.0 * relative)
 
 
+@pytest.mark.parametrize('distance_m', [2.0, 0.5, 8.0])
+def test_a_flat_wall_that_everything_agrees_on_is_a_wall(distance_m):
+    # Exact binary fractions: the left-out errors are exactly zero.
+    inverse = torch.full((HEIGHT, WIDTH), 1 / distance_m)
+    metric = metric_depth(2 * inverse, FIT, ringed(inverse, 32), Config())
+    torch.testing.assert_close(metric.depth_m, torch.full_like(inverse, distance_m))
+    assert ((metric.stddev_m > 0) & (metric.stddev_m < 0.02 * distance_m)).all()
+
+
 def test_what_is_too_far_too_near_or_behind_infinity_is_nan_never_a_wall():
     fit = replace(FIT, scale=1.0)
     prediction = torch.tensor([[-0.1, 0.0, 1 / 100, 1 / 79, 1 / 2, 20.0, torch.nan]])
