@@ -174,6 +174,44 @@ def test_distorted_camera_gives_rectified_depth_with_nan_border():
     np.testing.assert_array_equal(border[known_inside], False)
 
 
+class BorderPredictor(ExactPredictor):
+    """An exact network that calls what rectification leaves black a thing close by."""
+
+    def __init__(self, camera, seen):
+        super().__init__(camera=camera)
+        self._seen = seen
+
+    def __call__(self, image):
+        values = super().__call__(image)
+        size = values.shape[::-1]
+        seen = cv2.resize(self._seen.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        return torch.where(torch.from_numpy(seen).bool(), values, 4.0)
+
+
+@pytest.mark.parametrize('method', ['lidar', 'camera_height'])
+def test_the_black_border_of_rectification_anchors_nothing(method):
+    # Pincushion distortion and a short focal length: more than 40 % of the image shows nothing.
+    K, D = SCENE_CAMERA.K, [0.12, 0.0, 0, 0, 0]
+    P = K.copy()
+    P[0, 0], P[1, 1] = 390.0, 398.0
+    camera = Camera.from_calibration(640, 480, K, D, P=np.hstack([P, np.zeros((3, 1))]))
+    u, v = cv2.initUndistortRectifyMap(K, np.array(D), None, P, (640, 480), cv2.CV_32FC1)
+    seen = np.maximum(np.abs(u - 319.5) - 320, np.abs(v - 239.5) - 240) < 0
+    assert 0.4 < 1 - seen.mean() < 0.6
+    config = with_values(Config(), {'scale.method': method, 'scale.camera_height': 1.5})
+    predictor = BorderPredictor(camera.rectified(), seen)
+    frame = process(DepthPipeline(predictor, config), camera=camera)
+    assert (frame.fit.state, frame.fit.method) == (State.FITTED, method)
+    assert frame.fit.scale == pytest.approx(0.4, rel=5e-3)
+    assert frame.fit.shift == pytest.approx(-0.01, abs=1e-3)
+    truth_m = scene_depth_image(frame.camera)
+    middle = cv2.erode(seen.astype(np.uint8), np.ones((9, 9))) > 0
+    assert_true_depth(frame.depth, truth_m, ~edges(truth_m, 3) & middle)
+    assert np.isnan(frame.depth[~seen]).all() and np.isnan(frame.relative[~seen]).all()
+    # What is shown to people is stretched over what is seen.
+    assert frame.picture[middle].max() > 200 and (frame.picture[u < -1] < 10).all()
+
+
 def test_rectifying_rotation_turns_the_sensor_points_too():
     R = cv2.Rodrigues(np.array([0.0, np.deg2rad(4.0), 0.0]))[0]
     P = np.hstack([SCENE_CAMERA.K, np.zeros((3, 1))])

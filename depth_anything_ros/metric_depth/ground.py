@@ -59,7 +59,7 @@ def fit_ground(prediction: Tensor, space: str, camera: Camera, ground: GroundPla
     for pixels of the ground the one is a line over the other; pixels of objects are outliers.
 
     Args:
-        prediction: HxW, at the camera's size.
+        prediction: HxW, at the camera's size; NaN where the image shows nothing.
         space: 'inverse_depth' or 'depth'.
         camera: pinhole camera of the prediction.
         ground: the plane.
@@ -77,7 +77,7 @@ def fit_ground(prediction: Tensor, space: str, camera: Camera, ground: GroundPla
     columns = torch.linspace(0, width - 1, _COLUMNS, device=prediction.device).long()
     value = prediction[rows[:, None], columns[None, :]]
     target = ground.inverse_depth(camera, columns[None, :].double(), rows[:, None].double())
-    near = target > 1.0 / (_MAX_DEPTH_IN_HEIGHTS * ground.height_m)
+    near = (target > 1.0 / (_MAX_DEPTH_IN_HEIGHTS * ground.height_m)) & value.isfinite()
     if int(near.sum()) < _ROWS:
         return failed('the image shows too little of the ground near the camera')
     value, target = value[near], target[near]
