@@ -79,7 +79,9 @@ class Camera:
             rectified: whether the image has been rectified already, so that P describes it.
 
         Returns:
-            The camera, region of interest first, then binning, as image_geometry does.
+            The camera, region of interest first, then binning. A binned pixel is the mean of a
+            block, as CameraInfo defines it, so its centre is that of the block: u' = (u + 0.5) / n
+            - 0.5, where image_geometry scales the centre alone.
 
         Raises:
             BadFrameError: K is empty, or the distortion model is unknown.
@@ -94,7 +96,11 @@ class Camera:
         x0, y0, roi_width, roi_height = roi
         bin_x, bin_y = max(binning[0], 1), max(binning[1], 1)
         to_delivered = np.array(
-            [[1 / bin_x, 0, -x0 / bin_x], [0, 1 / bin_y, -y0 / bin_y], [0, 0, 1]]
+            [
+                [1 / bin_x, 0, (0.5 - x0) / bin_x - 0.5],  # the centre of a block
+                [0, 1 / bin_y, (0.5 - y0) / bin_y - 0.5],
+                [0, 0, 1],
+            ]
         )
         size = ((roi_width or width) // bin_x, (roi_height or height) // bin_y)
         K_raw, K_rect = to_delivered @ K_raw, to_delivered @ K_rect
@@ -108,7 +114,8 @@ class Camera:
             )
         if rectified:
             return Camera(*size, K_rect, R=R_rect)
-        if not any(coefficients):
+        # An ideal fisheye has coefficients of zero and is no pinhole.
+        if not any(coefficients) and not (model == 'equidistant' and coefficients):
             return Camera(*size, K_raw)
         if len(coefficients) not in _COEFFICIENTS.get(model, ()):
             raise BadFrameError(
