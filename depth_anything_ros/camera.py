@@ -85,7 +85,9 @@ class Camera:
             rectified: whether the image has been rectified already, so that P describes it.
 
         Returns:
-            The camera, region of interest first, then binning, as image_geometry does.
+            The camera, region of interest first, then binning. A binned pixel is the mean of a
+            block, as CameraInfo defines it, so its centre is that of the block: u' = (u + 0.5) / n
+            - 0.5, where image_geometry scales the centre alone.
 
         Raises:
             BadFrameError: what is used of it describes no camera (no size, no focal length,
@@ -105,7 +107,8 @@ class Camera:
             _check_rotation(R_rect)
             return Camera(*size, to_delivered @ K_rect, R=R_rect)
         _check_intrinsics(K_raw, width, height)
-        if not any(coefficients):
+        # An ideal fisheye has coefficients of zero and is no pinhole.
+        if not any(coefficients) and not (model == 'equidistant' and coefficients):
             return Camera(*size, to_delivered @ K_raw)
         if len(coefficients) not in _COEFFICIENTS.get(model, ()):
             raise BadFrameError(
@@ -242,7 +245,13 @@ def _delivered(
             f'{bin_x}x{bin_y}, of an image of {width}x{height}: roi and binning must leave a part '
             'of width and height, which are those of the full resolution',
         )
-    return size, np.array([[1 / bin_x, 0, -x0 / bin_x], [0, 1 / bin_y, -y0 / bin_y], [0, 0, 1]])
+    return size, np.array(
+        [
+            [1 / bin_x, 0, (0.5 - x0) / bin_x - 0.5],  # the centre of a block
+            [0, 1 / bin_y, (0.5 - y0) / bin_y - 0.5],
+            [0, 0, 1],
+        ]
+    )
 
 
 def _check_intrinsics(K: Array, width: int, height: int) -> None:

@@ -77,6 +77,7 @@ class ModelConfig:
         'metres; 0 takes what the checkpoint says, which may be none.',
         unit='px',
         minimum=0.0,
+        maximum=1e6,
     )
     input_size: int = param(
         0,
@@ -151,13 +152,16 @@ class ScaleConfig:
     assumed_scale: float = param(
         1.0,
         'Scale s of 1/z = s*p + t when unanchored is assume.',
-        minimum=0.0,
+        minimum=1e-9,
+        maximum=1e9,
         runtime=True,
     )
     assumed_shift: float = param(
         0.0,
         'Shift t of 1/z = s*p + t when unanchored is assume.',
         unit='1/m',
+        minimum=-1e4,
+        maximum=1e4,
         runtime=True,
     )
     T_camera_sensor: tuple[float, ...] = param(
@@ -185,10 +189,20 @@ class ScaleConfig:
         runtime=True,
     )
     min_range: float = param(
-        0.5, 'Nearest sensor point used as an anchor.', unit='m', minimum=0.0, runtime=True
+        0.5,
+        'Nearest sensor point used as an anchor.',
+        unit='m',
+        minimum=0.0,
+        maximum=1e4,
+        runtime=True,
     )
     max_range: float = param(
-        80.0, 'Farthest sensor point used as an anchor.', unit='m', minimum=0.1, runtime=True
+        80.0,
+        'Farthest sensor point used as an anchor.',
+        unit='m',
+        minimum=0.1,
+        maximum=1e4,
+        runtime=True,
     )
     refine: bool = param(
         True,
@@ -200,6 +214,7 @@ class ScaleConfig:
         'Pixels less sure than this become NaN; 0 keeps all.',
         unit='m',
         minimum=0.0,
+        maximum=1e4,
         runtime=True,
     )
     camera_height: float = param(
@@ -282,7 +297,7 @@ class DepthConfig:
         1, 'Publish every n-th row and column.', unit='px', minimum=1, maximum=16, runtime=True
     )
     min: float = param(
-        0.1, 'Nearer depth is invalid.', unit='m', minimum=0.0, runtime=True
+        0.1, 'Nearer depth is invalid.', unit='m', minimum=0.001, maximum=1e3, runtime=True
     )
     max: float = param(
         80.0,
@@ -338,6 +353,7 @@ class Config:
         '0 keeps all (bags have old stamps).',
         unit='s',
         minimum=0.0,
+        maximum=1e9,
         runtime=True,
     )
     model: ModelConfig = field(default_factory=ModelConfig)

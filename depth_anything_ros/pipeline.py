@@ -25,6 +25,7 @@ from depth_anything_ros.metric_depth.anchors import Anchors, project_points, Sen
 from depth_anything_ros.metric_depth.refinement import metric_depth
 from depth_anything_ros.metric_depth.scale import (
     GroundPlane,
+    sample,
     ScaleEstimator,
     ScaleFit,
     State,
@@ -65,7 +66,8 @@ class Prediction:
 
     Attributes:
         values: HxW float32 at image size, in the model's space: relative inverse depth, or depth
-            in metres (focal correction applied) for a metric model.
+            in metres (focal correction applied) for a metric model; NaN where rectification left
+            nothing to see, whatever the network made of that.
         image: HxWx3 uint8 RGB as uploaded.
         thumbnail: small gray image by which scene cuts are told.
         preprocessor: the geometry it was made with.
@@ -186,6 +188,8 @@ class DepthPipeline:
         watch.lap('network')
         raw = raw * self._focal_factor(preprocessor.network_camera)
         values = F.interpolate(raw[None, None], camera.size, mode='bilinear')[0, 0]
+        if preprocessor.border is not None:
+            values.masked_fill_(preprocessor.border, torch.nan)
         watch.lap('upsample')
         return Prediction(values, prepared.image, _thumbnail(prepared), preprocessor, watch)
 
@@ -208,6 +212,7 @@ class DepthPipeline:
         anchors: Anchors | None = None
         if points is not None and T_camera_sensor is not None and camera.is_calibrated:
             anchors = project_points(points, T_camera_sensor, camera, config.scale, device)
+            anchors = anchors[sample(prediction.values, anchors).isfinite()]
         watch.lap('anchors')
         self._scale.config = config.scale
         if camera.is_calibrated:
@@ -224,9 +229,7 @@ class DepthPipeline:
         published = fit.state is not State.UNANCHORED or fit.assumed
         if published and outputs.metric:
             metric = metric_depth(prediction.values, fit, anchors, config)
-            depth_m, stddev_m = (
-                self._masked(plane, geometry) for plane in (metric.depth_m, metric.stddev_m)
-            )
+            depth_m, stddev_m = metric.depth_m, metric.stddev_m
             watch.lap('metric')
             if outputs.depth:
                 results['depth'] = _encode_depth(depth_m[::step, ::step], config.depth.encoding)
@@ -243,7 +246,7 @@ class DepthPipeline:
                 results['points'] = cloud.points
             watch.lap('pack')
         if outputs.relative:
-            results['relative'] = self._masked(prediction.values, geometry)[::step, ::step]
+            results['relative'] = prediction.values[::step, ::step]
         if outputs.picture:
             picture = _picture(prediction.values, self.predictor.spec.space)
             results['picture'] = picture[::step, ::step]
@@ -292,10 +295,6 @@ class DepthPipeline:
             return 1.0
         return float(network_camera.K[0, 0] + network_camera.K[1, 1]) / 2 / canonical_px
 
-    @staticmethod
-    def _masked(plane: Tensor, geometry: Preprocessor) -> Tensor:
-        return plane if geometry.border is None else plane.masked_fill(geometry.border, torch.nan)
-
 
 def load(
     checkpoint: str, device: str = 'auto', parameters: dict[str, Any] | None = None
@@ -332,7 +331,7 @@ def _encode_depth(depth_m: Tensor, encoding: str) -> Tensor:
 def _picture(prediction: Tensor, space: str) -> Tensor:
     """Colour a prediction for people: HxWx3 uint8 BGR, nearer is brighter, 2-98 % stretched."""
     nearness = prediction if space == 'inverse_depth' else 1 / prediction.clamp_min(1e-6)
-    low, high = torch.quantile(
+    low, high = torch.nanquantile(
         nearness[::8, ::8].flatten(), torch.tensor([0.02, 0.98], device=nearness.device)
     )
     level = ((nearness - low) / (high - low).clamp_min(1e-9) * 255).nan_to_num_(0.0).clamp_(0, 255)

@@ -13,10 +13,29 @@ K = [[500.0, 0, 320], [0, 400.0, 240], [0, 0, 1]]
 
 
 def test_roi_is_applied_before_binning():
-    # Region at (100, 50) of 400x300, binned 2x2: cx = (320 - 100) / 2, fx = 500 / 2.
+    # Region at (100, 50) of 400x300, binned 2x2: cx = (320 - 100 + .5) / 2 - .5, fx = 500 / 2.
     camera = Camera.from_calibration(640, 480, K, roi=(100, 50, 400, 300), binning=(2, 2))
     assert camera.size == (150, 200)
-    np.testing.assert_allclose(camera.K, [[250, 0, 110], [0, 200, 95], [0, 0, 1]])
+    np.testing.assert_allclose(camera.K, [[250, 0, 109.75], [0, 200, 94.75], [0, 0, 1]])
+
+
+def test_what_is_seen_at_the_centre_of_a_binned_pixel_is_at_the_centre_of_its_block():
+    # Pixel (10, 20) of a 4x2 binning covers columns 40..43 and rows 40..41.
+    full, binned = (
+        Camera.from_calibration(640, 480, K, binning=binning) for binning in ((1, 1), (4, 2))
+    )
+    ray = binned.rays()[20, 10]
+    np.testing.assert_allclose(full.K @ ray, [41.5, 40.5, 1])
+
+
+def test_an_ideal_fisheye_is_no_pinhole():
+    # Equidistant without further coefficients: u = fx theta + cx, and theta = pi/4 at x = 1.
+    P = [[200.0, 0, 320, 0], [0, 200.0, 240, 0], [0, 0, 1, 0]]
+    camera = Camera.from_calibration(640, 480, K, np.zeros(4), 'equidistant', P=P)
+    assert camera.is_distorted
+    np.testing.assert_allclose(camera.distort([[1.0, 0.0]]), [[500 * np.pi / 4 + 320, 240]])
+    source = camera.rectification_map(camera.rectified())
+    np.testing.assert_allclose(source[240, 420], [500 * np.arctan(0.5) + 320, 240], rtol=1e-6)
 
 
 def test_rectified_image_uses_P_and_R_and_drops_distortion():

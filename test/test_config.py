@@ -101,8 +101,9 @@ def test_whole_numbers_are_accepted_for_doubles():
         ('depth.far', 1.0, 'unknown parameter "depth.far"'),
         ('max_age', '1', "max_age must be float, got '1'"),
         ('max_age', True, 'max_age must be float, got True'),
-        ('max_age', float('nan'), 'max_age must be in [0, inf], got nan'),
-        ('max_age', float('inf'), 'max_age must be in [0, inf], got inf'),
+        ('max_age', float('nan'), 'max_age must be in [0, 1e+09], got nan'),
+        ('max_age', float('inf'), 'max_age must be in [0, 1e+09], got inf'),
+        ('depth.min', 0.0, 'depth.min must be in [0.001, 1000], got 0.0'),
         ('cloud.stride', 2.0, 'cloud.stride must be int, got 2.0'),
         ('cloud.stride', True, 'cloud.stride must be int, got True'),
         ('autostart', 1, 'autostart must be bool, got 1'),
@@ -172,5 +173,5 @@ def test_the_parameter_file_tells_unit_range_and_meaning():
         assert parameter.description in text
         if parameter.unit:
             assert f'[{parameter.unit}' in text
-    assert 'Farthest sensor point used as an anchor. [m; at least 0.1; settable' in text
+    assert 'Farthest sensor point used as an anchor. [m; 0.1 to 10000; settable' in text
     assert '[one of 32FC1, 16UC1; settable while running]' in text

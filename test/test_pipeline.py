@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from depth_anything_ros.camera import Camera
-from depth_anything_ros.config import Config, with_values
+from depth_anything_ros.config import Config, parameters, with_values
 from depth_anything_ros.errors import BadFrameError
 from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.metric_depth.scale import State
@@ -167,11 +167,52 @@ def test_distorted_camera_gives_rectified_depth_with_nan_border():
     beside = cv2.dilate(border.astype(np.uint8), np.ones((3, 3))) > 0  # blended with what is black
     assert_true_depth(frame.depth, truth_m, ~edges(truth_m, 3) & ~beside)
     assert np.isnan(frame.points[0, 0, :3]).all() and np.isnan(frame.relative[0, 0])
-    # Where the border is, by OpenCV's inverse: rays that no raw pixel shows.
-    raw = camera.distort(frame.camera.rays()[..., :2].reshape(-1, 2)).reshape(480, 640, 2)
-    outside = (raw[..., 0] < -1.5) | (raw[..., 0] > 640.5) | (raw[..., 1] < -1.5)
-    assert border[outside].all()
-    assert border.mean() < outside.mean() + 0.12
+    # Where the border is, by OpenCV: rays that no raw pixel shows.
+    D = np.array([-0.25, 0.06, 0, 0, 0])
+    u, v = cv2.initUndistortRectifyMap(K, D, None, P[:, :3], (640, 480), cv2.CV_32FC1)
+    beyond_px = np.maximum(np.abs(u - 319.5) - 320, np.abs(v - 239.5) - 240)
+    assert 0.05 < (beyond_px > 0).mean() < 0.5
+    np.testing.assert_array_equal(border[beyond_px > 0.01], True)
+    known_inside = (beyond_px < -0.01) & ~edges(truth_m, 3)
+    np.testing.assert_array_equal(border[known_inside], False)
+
+
+class BorderPredictor(ExactPredictor):
+    """An exact network that calls what rectification leaves black a thing close by."""
+
+    def __init__(self, camera, seen):
+        super().__init__(camera=camera)
+        self._seen = seen
+
+    def __call__(self, image):
+        values = super().__call__(image)
+        size = values.shape[::-1]
+        seen = cv2.resize(self._seen.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        return torch.where(torch.from_numpy(seen).bool(), values, 4.0)
+
+
+@pytest.mark.parametrize('method', ['lidar', 'camera_height'])
+def test_the_black_border_of_rectification_anchors_nothing(method):
+    # Pincushion distortion and a short focal length: more than 40 % of the image shows nothing.
+    K, D = SCENE_CAMERA.K, [0.12, 0.0, 0, 0, 0]
+    P = K.copy()
+    P[0, 0], P[1, 1] = 390.0, 398.0
+    camera = Camera.from_calibration(640, 480, K, D, P=np.hstack([P, np.zeros((3, 1))]))
+    u, v = cv2.initUndistortRectifyMap(K, np.array(D), None, P, (640, 480), cv2.CV_32FC1)
+    seen = np.maximum(np.abs(u - 319.5) - 320, np.abs(v - 239.5) - 240) < 0
+    assert 0.4 < 1 - seen.mean() < 0.6
+    config = with_values(Config(), {'scale.method': method, 'scale.camera_height': 1.5})
+    predictor = BorderPredictor(camera.rectified(), seen)
+    frame = process(DepthPipeline(predictor, config), camera=camera)
+    assert (frame.fit.state, frame.fit.method) == (State.FITTED, method)
+    assert frame.fit.scale == pytest.approx(0.4, rel=5e-3)
+    assert frame.fit.shift == pytest.approx(-0.01, abs=1e-3)
+    truth_m = scene_depth_image(frame.camera)
+    middle = cv2.erode(seen.astype(np.uint8), np.ones((9, 9))) > 0
+    assert_true_depth(frame.depth, truth_m, ~edges(truth_m, 3) & middle)
+    assert np.isnan(frame.depth[~seen]).all() and np.isnan(frame.relative[~seen]).all()
+    # What is shown to people is stretched over what is seen.
+    assert frame.picture[middle].max() > 200 and (frame.picture[u < -1] < 10).all()
 
 
 def test_rectifying_rotation_turns_the_sensor_points_too():
@@ -215,6 +256,106 @@ def test_parameters_may_change_between_frames():
     assert process(pipeline).depth.shape == (480, 640)
     pipeline.config = replace(pipeline.config, depth=replace(pipeline.config.depth, stride=2))
     assert process(pipeline, stamp_ns=100_000_000).depth.shape == (240, 320)
+
+
+SMALL_CAMERA = SCENE_CAMERA.scaled(64, 48)
+SMALL_IMAGE = np.ascontiguousarray(scene_image()[::10, ::10])
+LIMITS = {'depth.min': {'depth.max': 1e4}, 'depth.max': {'depth.min': 0.001},
+          'scale.min_range': {'scale.max_range': 1e4}, 'scale.max_range': {'scale.min_range': 0.0}}
+ASSUME = {'scale.unanchored': 'assume', 'scale.assumed_scale': 0.4, 'scale.assumed_shift': -0.01}
+
+
+def ends():
+    """List every value at the ends of every runtime parameter's range, as its name and others."""
+    for parameter in parameters():
+        name = parameter.name
+        if not parameter.runtime:
+            continue
+        if isinstance(parameter.value, bool):
+            values = [False, True]
+        elif parameter.choices:
+            values = list(parameter.choices)
+        else:
+            values = [parameter.minimum, parameter.maximum]
+            if isinstance(parameter.value, int):
+                values = [int(value) for value in values]
+            elif parameter.minimum == 0:
+                values.append(1e-30)
+        for value in values:
+            limits = LIMITS.get(name, {})
+            if limits.get(next(iter(limits), '')) == value:
+                value -= 0.001
+            yield {name: value, **limits}
+
+
+TOGETHER = [
+    {'depth.stride': 16, 'cloud.stride': 64},  # 48 rows
+    {'depth.stride': 16, 'cloud.stride': 64, 'cloud.organized': False, 'cloud.stddev': True},
+    {'scale.min_range': 9999.0, 'scale.max_range': 1e4},
+    {'scale.min_range': 0.0, 'scale.max_range': 0.1},
+    {'depth.encoding': '16UC1', 'depth.max': 1e4},
+    {'depth.encoding': '16UC1', 'depth.min': 0.001, 'depth.max': 0.1},
+    {'depth.min': 0.001, 'depth.max': 1e4, 'scale.refine': False},
+    {'scale.max_stddev': 1e-30, 'cloud.stddev': True, 'cloud.organized': False},
+    {'scale.assumed_scale': 1e9, 'scale.assumed_shift': -1e4, 'depth.max': 1e4},
+    {'scale.assumed_scale': 1e-9, 'scale.assumed_shift': 1e4, 'depth.min': 0.001},
+    {'cloud.edge_threshold': 1e-30, 'cloud.organized': False},
+]
+
+
+def checked_outputs(frame, config):
+    """Check shapes, types and that each number is finite or NaN where NaN stands for nothing."""
+    stride = config.depth.stride
+    rows, columns = -(-48 // stride), -(-64 // stride)
+    assert frame.relative.shape == (rows, columns) and frame.picture.shape == (rows, columns, 3)
+    assert frame.image_rect.shape == (rows, columns, 3)
+    if frame.depth is None:
+        assert frame.fit.state is State.UNANCHORED and not frame.fit.assumed
+        return
+    kind = np.uint16 if config.depth.encoding == '16UC1' else np.float32
+    assert (frame.depth.dtype, frame.depth.shape) == (kind, (rows, columns))
+    assert frame.stddev_m.shape == (rows, columns)
+    assert not np.isinf(frame.depth).any() and not np.isinf(frame.stddev_m).any()
+    if kind is np.float32:
+        known = frame.depth[np.isfinite(frame.depth)]
+        assert ((known >= 0.999 * config.depth.min) & (known <= 1.001 * config.depth.max)).all()
+    fields = 5 if config.cloud.stddev else 4
+    if config.cloud.organized:
+        step = config.cloud.stride
+        assert frame.points.shape == (-(-48 // step), -(-64 // step), fields)
+    else:
+        assert frame.points.shape[::2] == (1, fields) and np.isfinite(frame.points[..., :3]).all()
+    assert not np.isinf(frame.points[..., [0, 1, 2] + [4] * (fields > 4)]).any()
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize(
+    'values',
+    [*ends(), *TOGETHER],
+    ids=lambda values: ','.join(f'{name}={value}' for name, value in values.items()),
+)
+def test_every_runtime_parameter_works_at_both_ends_of_its_range(values):
+    predictor = ExactPredictor(camera=SMALL_CAMERA, input_size=42)
+    # With points, while held or withheld, and with a line that is only assumed.
+    for more, points in (({}, (True, False)), (ASSUME, (False,))):
+        config = with_values(Config(), {**more, **values})
+        pipeline = DepthPipeline(predictor, config)
+        for i, seen in enumerate(points):
+            frame = pipeline.process(
+                SMALL_IMAGE,
+                SMALL_CAMERA,
+                sensor_points() if seen else None,
+                SCENE_T_CAMERA_LIDAR,
+                stamp_ns=i * 100_000_000,
+                outputs=EVERYTHING,
+            )
+            checked_outputs(frame, config)
+
+
+def test_every_runtime_number_has_a_range():
+    for parameter in parameters():
+        if parameter.runtime and type(parameter.value) in (int, float):
+            assert parameter.minimum is not None and parameter.maximum is not None, parameter.name
 
 
 def test_stages_are_timed():

@@ -18,6 +18,9 @@ from depth_anything_ros.config import ScaleConfig
 # inverse depth by more than 1 / (f * distance) from one pixel to the next.
 _NEAREST_PLANE_M = 0.7
 _RELATIVE_STEP = 0.05
+# More points, and then anchors, than this are thinned evenly: the time of a frame is bounded.
+_MOST_POINTS = 500_000
+_MOST_ANCHORS = 40_000
 # Half the window of the local-minimum test, in pixels, for dense and for sparse scans.
 _WINDOW_RADIUS_PX = (3, 15)
 
@@ -104,26 +107,42 @@ def project_points(
     """
     T = np.asarray(T_camera_sensor, dtype=np.float64)
     R = camera.R @ T[:3, :3]
-    with np.errstate(invalid='ignore'):
-        xyz = (points.xyz_m @ R.T.astype(np.float32)) + (camera.R @ T[:3, 3]).astype(np.float32)
-    z = xyz[:, 2]
-    range_m = np.linalg.norm(points.xyz_m, axis=1)
-    # NaN and infinity fail these comparisons.
-    near_enough = (range_m >= config.min_range) & (range_m <= config.max_range)
-    index = np.flatnonzero(near_enough & (z > 0.05))
-    pixels = xyz[index] @ camera.K.T.astype(np.float32)
-    u, v = pixels[:, 0] / pixels[:, 2], pixels[:, 1] / pixels[:, 2]
+    kept = _evenly(len(points), _MOST_POINTS)
+    seen = points.xyz_m[kept]
+    # NaN, infinity and what overflows fail the comparisons.
+    with np.errstate(invalid='ignore', over='ignore'):
+        xyz = (seen @ R.T.astype(np.float32)) + (camera.R @ T[:3, 3]).astype(np.float32)
+        range_m = np.linalg.norm(seen, axis=1)
+        near_enough = (range_m >= config.min_range) & (range_m <= config.max_range)
+        index = np.flatnonzero(near_enough & (xyz[:, 2] > 0.05))
+        pixels = xyz[index] @ camera.K.T.astype(np.float32)
+        u, v = pixels[:, 0] / pixels[:, 2], pixels[:, 1] / pixels[:, 2]
     inside = (u >= -0.5) & (u < camera.width - 0.5) & (v >= -0.5) & (v < camera.height - 0.5)
     u, v, index = u[inside], v[inside], index[inside]
-    keep = visible(u, v, z[index], camera)
+    keep = visible(u, v, xyz[index, 2], camera)
+    keep = keep[_evenly(len(keep), _MOST_ANCHORS)]
     u, v, index = u[keep], v[keep], index[keep]
-    ring = np.full(len(index), -1) if points.ring is None else points.ring[index]
+    ring = np.full(len(index), -1) if points.ring is None else points.ring[kept][index]
     return Anchors(
         torch.from_numpy(u).to(device),
         torch.from_numpy(v).to(device),
-        torch.from_numpy(z[index].copy()).to(device),
+        torch.from_numpy(xyz[index, 2]).to(device),
         torch.from_numpy(ring.astype(np.int64)).to(device),
     )
+
+
+def thinned(anchors: Anchors, most: int) -> Anchors:
+    """Return evenly as many of the anchors as are allowed."""
+    if len(anchors) <= most:
+        return anchors
+    return anchors[torch.linspace(0, len(anchors) - 1, most, device=anchors.u.device).long()]
+
+
+def _evenly(count: int, most: int) -> slice | NDArray[np.int64]:
+    """Return what takes all of so many items, or evenly as many as are allowed."""
+    if count <= most:
+        return slice(None)
+    return np.linspace(0, count - 1, most).astype(np.int64)
 
 
 def visible(

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from depth_anything_ros.metric_depth.fitting import failed, fit_line, LineFit
 _ROWS, _COLUMNS = 48, 64
 # A pitch error e changes the ground's depth Z by about e * Z / height: near ground is used.
 _MAX_DEPTH_IN_HEIGHTS = 8.0
+_MIN_HEIGHT_M = 0.01
 _MAX_RESIDUAL = 0.15  # log depth; a wall or a truck in front fits no better
 
 
@@ -25,7 +27,8 @@ class GroundPlane:
 
     Attributes:
         normal_down: unit normal pointing into the ground, in the rectified optical frame.
-        height_m: distance of the camera from the plane in metres.
+        height_m: distance of the camera from the plane in metres; what is not above it (a wrong
+            TF) has no ground to see, and fit_ground() says so.
     """
 
     normal_down: tuple[float, float, float]
@@ -56,7 +59,7 @@ def fit_ground(prediction: Tensor, space: str, camera: Camera, ground: GroundPla
     for pixels of the ground the one is a line over the other; pixels of objects are outliers.
 
     Args:
-        prediction: HxW, at the camera's size.
+        prediction: HxW, at the camera's size; NaN where the image shows nothing.
         space: 'inverse_depth' or 'depth'.
         camera: pinhole camera of the prediction.
         ground: the plane.
@@ -64,12 +67,17 @@ def fit_ground(prediction: Tensor, space: str, camera: Camera, ground: GroundPla
     Returns:
         The line, or one with `failure` set.
     """
+    if not (_MIN_HEIGHT_M <= ground.height_m < math.inf and np.isfinite(ground.normal_down).all()):
+        return failed(
+            f'the camera is {ground.height_m:g} m above the ground, which cannot be: check '
+            'scale.camera_height or TF of scale.ground_frame'
+        )
     height, width = prediction.shape
     rows = torch.linspace(0, height - 1, 2 * _ROWS, device=prediction.device).long()
     columns = torch.linspace(0, width - 1, _COLUMNS, device=prediction.device).long()
     value = prediction[rows[:, None], columns[None, :]]
     target = ground.inverse_depth(camera, columns[None, :].double(), rows[:, None].double())
-    near = target > 1.0 / (_MAX_DEPTH_IN_HEIGHTS * ground.height_m)
+    near = (target > 1.0 / (_MAX_DEPTH_IN_HEIGHTS * ground.height_m)) & value.isfinite()
     if int(near.sum()) < _ROWS:
         return failed('the image shows too little of the ground near the camera')
     value, target = value[near], target[near]

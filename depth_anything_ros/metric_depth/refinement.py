@@ -24,6 +24,7 @@ import torch.nn.functional as F
 
 from depth_anything_ros.config import Config
 from depth_anything_ros.metric_depth.anchors import Anchors
+from depth_anything_ros.metric_depth.consensus import agreement
 from depth_anything_ros.metric_depth.membrane import Grid, solve_membrane
 from depth_anything_ros.metric_depth.scale import sample, ScaleFit, State
 
@@ -36,12 +37,12 @@ _SHARPNESS = 20.0  # how steeply a candidate's share falls with its left-out err
 _ROBUST = 2.5  # left-out error, in typical ones around it, at which an anchor counts half
 _ROUGHEST = 4.0  # typical error of the roughest places, in that of the whole image
 _REACH = 5.0  # the correction fades over so many times the largest gap it was tested on
-_DOUBTFUL = 0.05  # weight of an anchor far off the global fit, until its neighbours confirm it
 _DISTANCE_CELLS = 8.0  # scale on which distances to the nearest anchor are resolved
 _HEAT = 1e3
 _NOISE_STIFFNESS = 3.0
 _Q90 = 1.645  # half width of the 90 % interval of a normal distribution, in sigma
 _MIN_ERROR = 0.003
+_EXACT = 1e-5  # log depth: errors below are none, and nothing is divided by them
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +106,11 @@ def refine(inverse_prior: Tensor, anchors: Anchors) -> tuple[Tensor, Tensor] | N
         too few, or too much in one place, to judge by leaving some out.
     """
     height, width = inverse_prior.shape
-    fold = folds(anchors, height, width)
-    left_out = F.one_hot(fold, _FOLDS).T.to(inverse_prior)  # fold x N
+    if len(anchors) < _MIN_ANCHORS:
+        return None
+    believed = agreement(anchors, inverse_prior)
+    anchors, believed = anchors[believed > 0], believed[believed > 0]
+    left_out = F.one_hot(folds(anchors, height, width), _FOLDS).T.to(inverse_prior)  # fold x N
     if len(anchors) < _MIN_ANCHORS or int((left_out.sum(dim=1) > 0).sum()) < 2:
         return None
     unit_m = float(anchors.z_m.mean())
@@ -115,18 +119,18 @@ def refine(inverse_prior: Tensor, anchors: Anchors) -> tuple[Tensor, Tensor] | N
     # The two spaces, in units of similar size: space x N. Inverse depth needs no positive prior.
     value = torch.stack([unit_m * measured, measured.log()])
     network = torch.stack([unit_m * prior, prior.clamp(low, high).log()])
-    weight = _first_look(network[1] - value[1])
 
     fine = Grid.over(height, width, _CELLS)
     coarse = fine.coarser()
     unseen_value, unseen_network, distance_px = _unseen(
-        value, network, weight, left_out, anchors, coarse
+        value, network, believed, left_out, anchors, coarse
     )
     trusts = inverse_prior.new_tensor(_TRUST)
     candidates = unseen_value + trusts[:, None, None] * (network - unseen_network)  # T x space x N
     inverses = torch.stack([candidates[:, 0] / unit_m, candidates[:, 1].exp()]).clamp(low, high)
     # An anchor that is itself wrong must not decide, hence the weight and the second clamp.
-    loss = (weight * (inverses / measured).log().abs().clamp(max=0.5)).mean(dim=-1)  # space x T
+    loss = (believed * (inverses / measured).log().abs().clamp(max=0.5)).mean(dim=-1)  # space x T
+    loss = loss + _EXACT
     share = (loss.min() / loss) ** _SHARPNESS
     share = share / share.sum()
     error = ((share[..., None] * inverses).sum(dim=(0, 1)) / measured - 1).abs()
@@ -135,8 +139,8 @@ def refine(inverse_prior: Tensor, anchors: Anchors) -> tuple[Tensor, Tensor] | N
 
     noise, typical = _noise(error, distance_px, left_out, anchors, coarse)
     # Against what is usual around it: foliage is rough, and that makes no outliers of its points.
-    usual = typical.clamp(max=_ROUGHEST * float(error.median()))
-    weight = 1 / (1 + (error / (_ROBUST * usual)).square())
+    usual = typical.clamp(max=_ROUGHEST * float(error.median()) + _EXACT)
+    weight = believed / (1 + (error / (_ROBUST * usual)).square())
     weighted = weight * torch.cat([torch.ones_like(value[:1]), value - trust[:, None] * network])
     splatted = fine.splat(anchors.u, anchors.v, weighted)
     counts = splatted[:1]
@@ -192,15 +196,6 @@ def folds(anchors: Anchors, height: int, width: int) -> Tensor:
         rank = (anchors.u * (16 / width)).long()
     fold: Tensor = rank % _FOLDS
     return fold
-
-
-def _first_look(residual: Tensor) -> Tensor:
-    """Weigh anchors by the global fit alone, so that gross outliers do not spoil their neighbours.
-
-    A whole object that the network missed still wins: its anchors, however light, are unopposed.
-    """
-    wide = (4 * 1.4826 * (residual - residual.median()).abs().median()).clamp(min=0.3)
-    return torch.where(residual.abs() > wide, _DOUBTFUL, 1.0)
 
 
 def _unseen(

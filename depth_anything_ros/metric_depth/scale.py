@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import ScaleConfig
-from depth_anything_ros.metric_depth.anchors import Anchors
+from depth_anything_ros.metric_depth.anchors import Anchors, thinned
 from depth_anything_ros.metric_depth.fitting import failed, fit_line, LineFit, Prior
 from depth_anything_ros.metric_depth.ground import fit_ground
 from depth_anything_ros.metric_depth.ground import GroundPlane as GroundPlane
@@ -24,6 +24,7 @@ from depth_anything_ros.metric_depth.temporal import AnchorWatch, ScaleFilter, S
 from depth_anything_ros.network.spec import ModelSpec
 
 _FEW_INLIERS = 20  # below this a prior from another source joins the lidar
+_SAMPLED_ANCHORS = 64
 # A metric checkpoint on images unlike its training data is off by this much (log depth, metres).
 _CHECKPOINT_SIGMA = (0.15, 0.3)
 
@@ -115,8 +116,7 @@ class ScaleEstimator:
         """
         note = self._restart_reason(stamp_ns, image)
         fit, method = self._measure(prediction, anchors, camera, ground)
-        values = prediction[:: max(1, camera.height // 32), :: max(1, camera.width // 32)]
-        values = values[torch.isfinite(values) & (values > 0)]
+        values = _sampled(prediction, anchors)
         elapsed_s = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) * 1e-9
         self._stamp_ns = stamp_ns
         change = self._cuts.change
@@ -265,6 +265,15 @@ def unanchored(space: str, stamp_ns: int, reason: str) -> ScaleFit:
         stamp_ns,
         reason,
     )
+
+
+def _sampled(prediction: Tensor, anchors: Anchors | None) -> Tensor:
+    """Return some hundreds of an image's predictions, and some at anchors: objects may be small."""
+    height, width = prediction.shape
+    values = prediction[:: max(1, height // 32), :: max(1, width // 32)].flatten()
+    if anchors is not None:
+        values = torch.cat([values, sample(prediction, thinned(anchors, _SAMPLED_ANCHORS))])
+    return values[torch.isfinite(values) & (values > 0)]
 
 
 def sample(plane: Tensor, anchors: Anchors) -> Tensor:

@@ -8,6 +8,7 @@ frame whose anchors do not belong to the image.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 import math
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 import torch.nn.functional as F
 
-from depth_anything_ros.metric_depth.anchors import Anchors
+from depth_anything_ros.metric_depth.anchors import Anchors, thinned
 from depth_anything_ros.metric_depth.fitting import LineFit
 
 _FRAME_SIGMA = 0.02  # log depth: change of normalisation between two equal-looking images
@@ -27,7 +28,10 @@ _GATE_SIGMAS = 3.5
 _GATE_FLOOR = 0.08  # log depth: a smaller jump is never rejected
 _ANCHOR_JUMP = 0.08  # log depth: anchors as a whole do not move more while the image stands still
 _ANCHOR_JUMP_PER_CHANGE = 2.0  # more is allowed per unit of image change
+_ANCHOR_JUMP_PER_SECOND = 0.5  # and per second of a gap: a wall close by recedes as fast
+_USUAL_PERIOD_S = 0.1
 _ANCHOR_MEMORY_S = 1.0
+_CONVINCED_S = 7.0  # sweeps that agree with each other for so long are believed
 _ANCHORS_COMPARED = (256, 1024)
 _ANCHORS_NEEDED = 20
 _NEIGHBOUR_PX = 12.0
@@ -70,19 +74,48 @@ class SceneCutDetector:
         return correlation < _CUT_CORRELATION
 
 
+@dataclass
+class _Sweep:
+    """Anchors of an earlier frame, and what has passed since."""
+
+    anchors: Anchors
+    age_s: float = 0.0
+    change: float = 0.0
+
+    def allowed(self) -> float:
+        """Return how far, in log depth, the scene as a whole may have moved since."""
+        return (
+            _ANCHOR_JUMP
+            + _ANCHOR_JUMP_PER_CHANGE * self.change
+            + _ANCHOR_JUMP_PER_SECOND * max(self.age_s - _USUAL_PERIOD_S, 0.0)
+        )
+
+    def step_to(self, anchors: Anchors) -> float | None:
+        """Return the median log ratio of depths on the same pixels, None where hardly any are."""
+        few, many = _ANCHORS_COMPARED
+        here, there = thinned(anchors, few), thinned(self.anchors, many)
+        distance_px, nearest = torch.cdist(_pixels(here), _pixels(there)).min(dim=1)
+        close = distance_px < _NEIGHBOUR_PX
+        if int(close.sum()) < _ANCHORS_NEEDED:
+            return None
+        return float((here.z_m.log() - there.z_m[nearest].log())[close].median())
+
+
 class AnchorWatch:
     """Tells whether the anchors moved as a whole while the image did not.
 
     The network's normalisation may jump from image to image, the world does not: anchors of two
     sweeps that fall on the same pixels have about the same depth, unless the sensor or what is
-    known of its place is wrong. The network has no say in it.
+    known of its place is wrong. The network has no say in it. Sweeps that stand off are refused
+    until one of them jumps back, nothing has been seen for a while, or they have agreed with each
+    other for so long that the one before them must have been the wrong one.
     """
 
     def __init__(self) -> None:
         """Start without a sweep."""
-        self._last: Anchors | None = None
-        self._age_s = 0.0
+        self._last: _Sweep | None = None
         self._offset = 0.0
+        self._agreed_s = 0.0
 
     def moved(self, anchors: Anchors | None, elapsed_s: float, change: float) -> float | None:
         """Compare with the last sweep.
@@ -96,30 +129,31 @@ class AnchorWatch:
             By how much, in log depth, the anchors stand off from where they were believed; 0 where
             they stand still; None where there is nothing to compare with.
         """
-        self._age_s += elapsed_s
+        if self._last is not None:
+            self._last.age_s += elapsed_s
+            self._last.change += change
         if anchors is None or len(anchors) < _ANCHORS_NEEDED:
             return None
-        last, self._last = self._last, anchors
-        age_s, self._age_s = self._age_s, 0.0
-        if last is None or age_s > _ANCHOR_MEMORY_S:
+        last = self._last
+        if last is None or last.age_s > _ANCHOR_MEMORY_S:
+            self._believe(anchors)
+            return None
+        step = last.step_to(anchors)
+        if step is None:
             return None if self._offset == 0.0 else self._offset
-        few, many = _ANCHORS_COMPARED
-        here, there = _thinned(anchors, few), _thinned(last, many)
-        distance_px, nearest = torch.cdist(_pixels(here), _pixels(there)).min(dim=1)
-        close = distance_px < _NEIGHBOUR_PX
-        if int(close.sum()) < _ANCHORS_NEEDED:
-            return None if self._offset == 0.0 else self._offset
-        step = float((here.z_m.log() - there.z_m[nearest].log())[close].median())
-        if abs(step) > _ANCHOR_JUMP + _ANCHOR_JUMP_PER_CHANGE * change:
+        if abs(step) > last.allowed():
             self._offset += step
-            if abs(self._offset) < _ANCHOR_JUMP:  # back where they were
-                self._offset = 0.0
+            self._agreed_s = 0.0
+        elif self._offset != 0.0:
+            self._agreed_s += last.age_s
+        if abs(self._offset) <= last.allowed() or self._agreed_s >= _CONVINCED_S:
+            self._believe(anchors)
+            return 0.0
+        self._last = _Sweep(anchors)
         return self._offset
 
-
-def _thinned(anchors: Anchors, count: int) -> Anchors:
-    index = torch.linspace(0, len(anchors) - 1, min(count, len(anchors)), device=anchors.u.device)
-    return anchors[index.long()]
+    def _believe(self, anchors: Anchors) -> None:
+        self._last, self._offset, self._agreed_s = _Sweep(anchors), 0.0, 0.0
 
 
 def _pixels(anchors: Anchors) -> Tensor:

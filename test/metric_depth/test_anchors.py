@@ -7,10 +7,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import ScaleConfig
-from depth_anything_ros.metric_depth.anchors import deskew, project_points, SensorPoints
+from depth_anything_ros.metric_depth.anchors import deskew, project_points, SensorPoints, visible
 from depth_anything_ros.poses import interpolate
 
 CAMERA = Camera(64, 48, np.array([[50.0, 0, 31.5], [0, 50.0, 23.5], [0, 0, 1]]))
@@ -52,6 +53,54 @@ def test_what_cannot_be_an_anchor_is_left_out():
     )
     assert len(project(points)) == 0
     assert len(project(scan())) == 0
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('far', [1e-42, 3e38, math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize('axes', [slice(0, 3), 0, 1, 2])
+def test_no_coordinate_disturbs_the_others(far, axes):
+    xyz_m = np.tile(np.array([10.0, 1.0, 0.5], np.float32), (3, 1))
+    xyz_m[0, axes], xyz_m[2, axes] = far, -far
+    anchors = project(SensorPoints(xyz_m, 0, 'lidar', ring=np.array([1, 2, 3])))
+    assert (26.5, 21.0, 10.0, 2) in zip(*(x.tolist() for x in vars(anchors).values()))
+    assert all(x.isfinite().all() for x in vars(anchors).values())
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('offset_m', [1e308, math.nan])
+def test_a_sensor_that_is_nowhere_gives_no_anchors(offset_m):
+    T = T_CAMERA_SENSOR.copy()
+    T[0, 3] = offset_m
+    assert len(project_points(scan((10.0, 1.0, 0.5)), T, CAMERA, ScaleConfig())) == 0
+
+
+@pytest.mark.parametrize('one_pixel', [True, False])
+def test_five_million_points_are_thinned_before_anything_is_computed_of_them(
+    monkeypatch, one_pixel
+):
+    # A camera with more pixels than there may be anchors, and a wall 5 m ahead of it.
+    camera = Camera(640, 480, np.array([[500.0, 0, 319.5], [0, 500.0, 239.5], [0, 0, 1]]))
+    u, v = np.random.default_rng(0).uniform(0, (639, 479), (5_000_000, 2)).T.astype(np.float32)
+    y, z = -(u - 319.5) / 100, -(v - 239.5) / 100
+    xyz_m = np.stack([np.full_like(y, 5.0), *((0 * y, 0 * z) if one_pixel else (y, z))], axis=1)
+    points = SensorPoints(xyz_m, 0, 'lidar', ring=np.arange(len(y)) % 64)
+    looked_at = []
+
+    def counted(u, v, z_m, camera):
+        looked_at.append(len(u))
+        return visible(u, v, z_m, camera)
+
+    monkeypatch.setattr('depth_anything_ros.metric_depth.anchors.visible', counted)
+    anchors = project(points, camera)
+    assert looked_at[0] <= 500_000
+    if one_pixel:
+        assert anchors.z_m.tolist() == [5.0]
+    else:
+        # As many as are allowed, of all rings and all over the image.
+        assert len(anchors) == 40_000
+        assert len(anchors.ring.unique()) == 64
+        cells = (anchors.v // 48).long() * 10 + (anchors.u // 64).long()
+        assert cells.bincount().min() > 300 and len(cells.bincount()) == 100
 
 
 def test_the_rectifying_rotation_is_applied():

@@ -57,6 +57,15 @@ def test_the_lines_covariance_shows_in_the_standard_deviation():
     assert float(metric.stddev_m[0, 0]) == pytest.approx(5.0 * relative)
 
 
+@pytest.mark.parametrize('distance_m', [2.0, 0.5, 8.0])
+def test_a_flat_wall_that_everything_agrees_on_is_a_wall(distance_m):
+    # Exact binary fractions: the left-out errors are exactly zero.
+    inverse = torch.full((HEIGHT, WIDTH), 1 / distance_m)
+    metric = metric_depth(2 * inverse, FIT, ringed(inverse, 32), Config())
+    torch.testing.assert_close(metric.depth_m, torch.full_like(inverse, distance_m))
+    assert ((metric.stddev_m > 0) & (metric.stddev_m < 0.02 * distance_m)).all()
+
+
 def test_what_is_too_far_too_near_or_behind_infinity_is_nan_never_a_wall():
     fit = replace(FIT, scale=1.0)
     prediction = torch.tensor([[-0.1, 0.0, 1 / 100, 1 / 79, 1 / 2, 20.0, torch.nan]])
@@ -132,6 +141,48 @@ def test_gross_outliers_hardly_move_it():
     z = torch.where(wrong, 2 * 30 ** torch.rand(len(anchors), generator=generator), anchors.z_m)
     inverse, _ = refine(TRUE_INVERSE * 1.05, replace(anchors, z_m=z))
     assert mean_error(inverse) < 0.03
+
+
+def disturbed(anchors: Anchors, share: float, low_m: float, high_m: float, seed: int) -> Anchors:
+    """Put a share of the anchors anywhere between two depths, but never behind what is there."""
+    generator = torch.Generator().manual_seed(seed)
+    wrong = torch.rand(len(anchors), generator=generator) < share
+    z = low_m * (high_m / low_m) ** torch.rand(len(anchors), generator=generator)
+    return replace(anchors, z_m=torch.where(wrong, z, anchors.z_m))
+
+
+@pytest.mark.parametrize('seed', range(3))
+@pytest.mark.parametrize(
+    ('share', 'low_m', 'high_m'),
+    [(0.5, 2.0, 60.0), (0.4, 0.6, 2.5)],
+    ids=['uniform outliers', 'veil of dust'],
+)
+@pytest.mark.parametrize('factor', [1.0, 1.05])
+def test_what_no_neighbour_confirms_does_not_come_back(share, low_m, high_m, factor, seed):
+    anchors = disturbed(ringed(TRUE_INVERSE, 16), share, low_m, high_m, seed)
+    inverse, _ = refine(TRUE_INVERSE * factor, anchors)
+    assert mean_error(inverse) < 0.015
+
+
+def test_a_post_that_the_network_sees_and_a_box_that_it_does_not_are_kept():
+    truth = TRUE_INVERSE.clone()
+    truth[10:110, 40:44] = 0.4  # two columns of anchors
+    noise = torch.randn(HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+    prior = truth * (1 + 0.03 * noise)
+    truth[30:60, 100:130] = 0.5
+    inverse, _ = refine(prior, ringed(truth, 24))
+    post, box = (slice(15, 105), slice(41, 43)), (slice(36, 54), slice(108, 122))
+    assert float((truth / inverse - 1)[post].abs().mean()) < 0.05
+    assert float((truth / inverse - 1)[box].abs().mean()) < 0.05
+
+
+def test_anchors_of_which_none_has_a_witness_refine_nothing():
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(0))
+    z = torch.logspace(-0.3, 1.9, 60)[order]
+    u = torch.linspace(5, 150, 60)
+    anchors = Anchors(u, torch.full_like(u, 60.0), z, torch.zeros(60, dtype=torch.int64))
+    noise = torch.rand(HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+    assert refine(noise, anchors) is None
 
 
 def test_the_interval_covers_what_it_claims():

@@ -117,6 +117,13 @@ def test_camera_height_stands_in_for_lidar_and_says_so():
     assert only_lidar.update((truth - 0.01) / 0.5, None, CAMERA, 0).state is State.UNANCHORED
 
 
+def test_a_camera_under_the_ground_gives_no_metres_and_says_why():
+    wrong = GroundPlane((0.0, 1.0, 0.2), -1.5)
+    fit = ScaleEstimator(ScaleConfig(), RELATIVE).update(predicted(), None, CAMERA, 0, None, wrong)
+    assert fit.state is State.UNANCHORED
+    assert fit.reason.startswith('the camera is -1.5 m above the ground')
+
+
 def test_the_last_fit_is_held_for_max_hold_with_growing_doubt():
     estimator = ScaleEstimator(ScaleConfig(max_hold=2.0), RELATIVE)
     first = estimator.update(predicted(), points(), CAMERA, 0)
@@ -166,6 +173,95 @@ def test_anchors_that_move_are_rejected_even_when_the_network_jumps_along():
     assert moved.state is State.HELD and 'moved by 2' in moved.reason  # 20 %, give or take noise
     back = estimator.update(predicted(), points(seed=2), CAMERA, seconds(0.2), picture(0))
     assert back.state is State.FITTED
+
+
+def driven(stretches: dict[float, float | None], end_s: float, hz: float = 10.0) -> dict:
+    """Drive past one scene and return time -> state.
+
+    Args:
+        stretches: time -> factor on all anchors' depths from then on, None for no sweep.
+        end_s: of the drive.
+        hz: frames a second.
+    """
+    estimator = ScaleEstimator(ScaleConfig(), RELATIVE)
+    states = {}
+    for i in range(round(end_s * hz)):
+        t = i / hz
+        stretch = stretches[max(start for start in stretches if start <= t + 1e-6)]
+        anchors = None if stretch is None else points(stretch, seed=i)
+        fit = estimator.update(predicted(), anchors, CAMERA, seconds(t), picture(0, 0.05 * i))
+        states[round(t, 3)] = fit.state
+    return states
+
+
+def test_a_wrong_extrinsic_is_refused_for_five_seconds_and_not_for_ever():
+    states = driven({0.0: 1.0, 3.0: 1.25}, 14.0)
+    assert {s for t, s in states.items() if t < 3} == {State.FITTED}
+    assert State.FITTED not in {s for t, s in states.items() if 3 <= t < 8}
+    # Nothing in the sweeps tells which half of the drive was the wrong one.
+    assert {s for t, s in states.items() if t >= 13} == {State.FITTED}
+
+
+def test_one_wrong_first_sweep_does_not_lock_out_the_good_ones():
+    states = driven({0.0: 1.3, 0.1: 1.0}, 10.0)
+    assert {s for t, s in states.items() if t > 8} == {State.FITTED}
+
+
+@pytest.mark.parametrize('factors', [(1.3, 1.3, 1.3), (1.3, 0.7, 1.5), (0.8, 1.15, 1.3)])
+def test_three_disturbed_sweeps_cost_three_frames(factors):
+    disturbed = {2.0 + i / 10: factor for i, factor in enumerate(factors)}
+    states = driven({0.0: 1.0, **disturbed, 2.3: 1.0}, 4.0)
+    assert {s for t, s in states.items() if t < 2 or t >= 2.3} == {State.FITTED}
+    assert states[2.0] is State.HELD
+
+
+def test_a_wrong_sweep_before_a_gap_is_forgotten():
+    states = driven({0.0: 1.0, 2.0: 1.3, 2.1: None, 3.3: 1.0}, 5.0)
+    assert {s for t, s in states.items() if t >= 3.3} == {State.FITTED}
+
+
+@pytest.mark.parametrize(
+    ('gap_s', 'ratio'), [(0.6, 1.3), (0.95, 1.4), (0.95, 0.7)], ids=['away', 'slowly', 'towards']
+)
+def test_a_scene_that_moved_during_a_gap_is_no_wrong_extrinsic(gap_s, ratio):
+    # Away from a wall, or towards it: everything is farther when the sweeps are back.
+    estimator = ScaleEstimator(ScaleConfig(), RELATIVE)
+    estimator.update(predicted(), points(), CAMERA, 0, picture(0))
+    for i in range(1, 7):
+        t = seconds(gap_s * i / 6)
+        farther = predicted() / ratio ** (i / 6)
+        anchors = points(ratio, seed=1) if i == 6 else None
+        fit = estimator.update(farther, anchors, CAMERA, t, picture(0, 0.1 * i))
+    assert fit.state is State.FITTED
+
+
+@pytest.mark.parametrize('period_s', [0.5, 0.95])
+def test_slow_sweeps_in_a_room_are_believed(period_s):
+    estimator = ScaleEstimator(ScaleConfig(), RELATIVE)
+    for i in range(8):
+        nearness = math.exp(0.14 * math.sin(2.0 * i))  # up to 27 % from one sweep to the next
+        fit = estimator.update(
+            predicted() * nearness, points(1 / nearness, seed=i), CAMERA,
+            seconds(i * period_s), picture(0, 0.2 * i),
+        )
+        assert fit.state is State.FITTED, (i, fit.reason)
+
+
+def small_object() -> tuple[torch.Tensor, Anchors]:
+    """Return a prediction and 20 anchors on a box of 4x5 pixels, beside which 1/z = p - 0.5 < 0."""
+    prediction = torch.full((HEIGHT, WIDTH), 0.3)
+    v, u = (x.flatten() for x in torch.meshgrid(torch.arange(50.0, 55), torch.arange(71.0, 75),
+                                                indexing='ij'))
+    prediction[50:55, 71:75] = torch.linspace(0.6, 0.9, 20).reshape(5, 4)
+    z = 1 / (prediction[v.long(), u.long()] - 0.5)
+    return prediction, Anchors(u, v, z, torch.zeros(20, dtype=torch.int64))
+
+
+def test_a_line_that_is_positive_on_one_small_object_alone_is_a_line():
+    prediction, anchors = small_object()
+    fit = ScaleEstimator(ScaleConfig(), RELATIVE).update(prediction, anchors, CAMERA, 0)
+    assert fit.state is State.FITTED
+    assert fit.scale == pytest.approx(1.0, rel=0.02) and fit.shift == pytest.approx(-0.5, rel=0.02)
 
 
 def test_exposure_is_no_scene_cut():
