@@ -160,7 +160,7 @@ def depth_node(options: argparse.Namespace, frame: Frame, node: Node
                ) -> Iterator[subprocess.Popen[bytes]]:
     """Run the node under test; begins when it can be seen, the rest is Listener.warm_up()."""
     pose = ', '.join(f'{x:.9f}' for x in matrix_to_pose(frame.T_camera_sensor))
-    command = [sys.executable, '-m', 'depth_anything_ros.ros.node', '--ros-args',
+    command = [sys.executable, '-m', 'depth_anything_ros.ros.depth_node', '--ros-args',
                '-p', f'model.checkpoint:={options.checkpoint}',
                '-p', f'runtime.device:={options.device}',
                '-p', f'scale.T_camera_sensor:=[{pose}]']

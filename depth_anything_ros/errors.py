@@ -26,13 +26,13 @@ class BackendError(DepthAnythingError):
 LONGEST_MESSAGE = 500  # characters
 
 
-def one_line(text: str) -> str:
+def one_line(text: str, longest: int = LONGEST_MESSAGE) -> str:
     """Return a text on one line that can be printed, cut in the middle where it is too long.
 
     What is quoted in it came from outside and may be of any length and hold any character.
     """
-    if len(text) > LONGEST_MESSAGE:
-        half = (LONGEST_MESSAGE - 5) // 2
+    if len(text) > longest:
+        half = (longest - 5) // 2
         text = f'{text[:half]} ... {text[-half:]}'
     return ''.join(c if c.isprintable() else ' ' for c in text)
 

@@ -58,7 +58,7 @@ def test_the_node_runs_a_trained_checkpoint_by_its_path(tmp_path):
     checkpoint = tmp_path / 'run' / 'checkpoint'
     image_rgb = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     arguments = ['--ros-args', '-p', f'model.checkpoint:={checkpoint}']
-    with program('-m', 'depth_anything_ros.ros.node', *arguments, ready='predicts'):
+    with program('-m', 'depth_anything_ros.ros.depth_node', *arguments, ready='predicts'):
         answer, sent = first_answer(image_rgb)
     stamp = answer.header.stamp
     assert {'sec': stamp.sec, 'nanosec': stamp.nanosec} in sent

@@ -14,9 +14,9 @@ import time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 import torch
 
+from depth_anything_ros.errors import one_line
 from depth_anything_ros.metric_depth.scale import ScaleFit, State
 from depth_anything_ros.pipeline import DepthFrame
-from depth_anything_ros.ros.quiet_log import clip
 
 STALLED_S = 10.0  # at one image: longer than any network here takes
 AHEAD_S = 1.0  # of the clock: more than clocks differ that are kept in step
@@ -154,7 +154,7 @@ class Statistics:
         status = DiagnosticStatus(
             level=level,
             name=f'{self._name}: pipeline',
-            message=clip(message),
+            message=one_line(message),
             hardware_id=self._image_topic,
             values=[KeyValue(key=key, value=value) for key, value in values.items()],
         )

@@ -18,8 +18,8 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.task import Future
 
-from depth_anything_ros.errors import DepthAnythingError
-from depth_anything_ros.ros.quiet_log import clip, QuietLog
+from depth_anything_ros.errors import DepthAnythingError, one_line
+from depth_anything_ros.ros.quiet_log import QuietLog
 
 SUCCESS, FAILURE, ERROR = (
     TransitionCallbackReturn.SUCCESS,
@@ -39,7 +39,7 @@ def reported(callback: Callback[AnyNode]) -> Callback[AnyNode]:
         try:
             return callback(node, state)
         except DepthAnythingError as error:
-            node.get_logger().error(clip(str(error)))
+            node.get_logger().error(one_line(str(error)))
             return FAILURE
         except Exception:
             node.get_logger().error(traceback.format_exc())
@@ -150,7 +150,7 @@ class Transitions:
         return response
 
     def _refuse(self, asked: Transition, why: str) -> None:
-        name = f'"{clip(asked.label, 40)}"' if asked.label else str(asked.id)
+        name = f'"{one_line(asked.label, 40)}"' if asked.label else str(asked.id)
         self._log.warning('transition', f'transition {name} refused: {why}')
 
 

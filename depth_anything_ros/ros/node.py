@@ -27,7 +27,7 @@ import torch
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
-from depth_anything_ros.errors import BadFrameError, DepthAnythingError
+from depth_anything_ros.errors import BadFrameError, DepthAnythingError, one_line
 from depth_anything_ros.metric_depth.scale import GroundPlane, ScaleFit, State
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.pipeline import DepthFrame, DepthPipeline
@@ -42,7 +42,7 @@ from depth_anything_ros.ros.messages import (
     stamp_to_ns,
 )
 from depth_anything_ros.ros.outputs import OutputPublishers
-from depth_anything_ros.ros.quiet_log import clip, QuietLog
+from depth_anything_ros.ros.quiet_log import QuietLog
 from depth_anything_ros.ros.shared_memory import remove_dead_segments
 from depth_anything_ros.ros.stopping import Stop
 from depth_anything_ros.ros.worker import NewestItemWorker, OneAhead, Worker
@@ -197,12 +197,12 @@ class DepthNode(LifecycleNode):
 
     def _listen(self) -> None:
         self._fit_state = None
+        self._inputs = Inputs(self, self._config, self._on_image, self._refuse)
         self._publication = OneAhead(self._publish)
         self._worker = NewestItemWorker(
             self._process, lambda: self._statistics.dropped('superseded')
         )
         self._workers = [self._worker, self._publication]
-        self._inputs = Inputs(self, self._config, self._on_image, self._refuse)
         # On a clock that always goes: diagnostics matter most where /clock has stopped.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timers.append(self.create_timer(1.0, self._tell_diagnostics, clock=steady))
@@ -391,7 +391,7 @@ def main(
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = DepthNode(load)
     except (DepthAnythingError, RCLError) as error:
-        print(f'depth_node: {clip(str(error).splitlines()[0])}', file=sys.stderr)
+        print(f'depth_node: {one_line(str(error).splitlines()[0])}', file=sys.stderr)
         rclpy.try_shutdown()
         stop.done()
         return 1
@@ -428,6 +428,3 @@ def spin(node: DepthNode, stop: Stop) -> None:
         executor.spin_once(timeout_sec=0.1)
         node.raise_crash()
 
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -10,16 +10,9 @@ import threading
 import time
 from typing import Any
 
+from depth_anything_ros.errors import one_line
+
 FIRST_QUIET_S, LONGEST_QUIET_S = 5.0, 320.0  # between two lines of one kind
-LONGEST_LINE = 600  # characters
-
-
-def clip(text: str, longest: int = LONGEST_LINE) -> str:
-    """Return a text, its middle left out where it is too long."""
-    if len(text) <= longest:
-        return text
-    half = longest // 2
-    return f'{text[:half]} [{len(text) - 2 * half} characters] {text[-half:]}'
 
 
 @dataclass
@@ -66,4 +59,4 @@ class QuietLog:
             )
             entry.until_s = now_s + entry.quiet_s
         again = f' (and {left_out} times more since it was last said)' if left_out else ''
-        return clip(text) + again
+        return one_line(text) + again

@@ -351,7 +351,7 @@ def run(options: argparse.Namespace) -> int:
     parameters = {'model.checkpoint': options.checkpoint, 'cloud.stride': 2}
     arguments = [part for item in parameters.items() for part in ('-p', '{}:={}'.format(*item))]
     depth_node = [
-        'depth_anything_ros.ros.node', '--ros-args', *arguments, *source.node_arguments
+        'depth_anything_ros.ros.depth_node', '--ros-args', *arguments, *source.node_arguments
     ]
     title = f'{options.checkpoint} on {source.name}'
     with (

@@ -36,7 +36,7 @@ from mutations import BASE_NS, good, Rig  # noqa: E402
 from target import Memory, NodeFailure, private_domain, Target, UNSEEN  # noqa: E402
 
 STEP_NS = 50_000_000
-REAL = ['-m', 'depth_anything_ros.ros.node']
+REAL = ['-m', 'depth_anything_ros.ros.depth_node']
 
 
 def stamps() -> Iterator[int]:
