@@ -201,15 +201,17 @@ def spinning(node):
 
 
 @contextmanager
-def program(*command, ready=None):
+def program(*command, ready=None, stdin=False):
     """Run a Python program until the block ends; it must stop cleanly on SIGINT.
 
     Args:
         command: script (or -m module) and its arguments.
         ready: a line of its output that contains this is waited for.
+        stdin: whether its standard input is a pipe.
     """
     process = subprocess.Popen(
         [sys.executable, *map(str, command)],
+        stdin=subprocess.PIPE if stdin else None,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
