@@ -330,7 +330,7 @@ class Target:
             return '' if np.isfinite(depth_m).mean() > 0.5 else 'depth without values'
         truth_m, clear = _truth(rig)
         error = np.abs(depth_m / truth_m - 1)[clear]
-        wrong = ~(error <= 0.03)
+        wrong = ~(error <= 0.01)
         # Where the network does not see every pixel, its own resampling has a say.
         if wrong.mean() > (0.0 if rig == RIG else 0.1):
             return f'{wrong.sum()} of {wrong.size} pixels are wrong, by up to {error.max():.1%}'
