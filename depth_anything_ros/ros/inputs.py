@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -35,6 +36,7 @@ from depth_anything_ros.ros.messages import (
 from depth_anything_ros.ros.parameters import qos_overridden, QOS_OVERRIDES
 from depth_anything_ros.ros.transforms import Transforms
 
+LOOK_S = 0.5  # between two looks for a camera_info that is latched
 CAMERA_WAIT_S = 0.02  # for the camera_info of an image that has overtaken it
 CAMERA_BYTES = 1 << 16  # a hundred times what a camera_info needs
 LONGEST_SWEEP_S = 0.2  # of a lidar that turns five times a second; messages farther apart are shots
@@ -279,6 +281,8 @@ class Inputs:
         )
         self.cameras = CameraStore(rectified)
         self.transforms = Transforms(node, config.scale, refuse)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._look = node.create_timer(LOOK_S, self._look_for_latched, clock=steady)
         with ExitStack() as undo:
             undo.callback(self.close)
             self._subscribe_to_images(on_image, 'image' if raw else f'{image_topic}/compressed')
@@ -290,6 +294,7 @@ class Inputs:
         """Stop listening; what has arrived is still there."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
+        self._node.destroy_timer(self._look)
         self._subscriptions = []
         self._named = {}
         self.transforms.close()
@@ -328,18 +333,26 @@ class Inputs:
         return None
 
     def _subscribe_to_images(self, on_image: Callable[[bytes], None], topic: str) -> None:
-        keep = self._kept_by(self.cameras)
         self._subscribe('image', self.image_kind, topic, 1, on_image)
-        self._subscribe('camera_info', CameraInfo, 'camera_info', 5, keep)
-        # One more for what was published before this node came: best effort gets nothing of that,
-        # and a transient local subscription nothing from a volatile publisher.
-        self._create(
-            CameraInfo,
-            'camera_info',
-            QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL),
-            keep,
-            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
-        )
+        self._subscribe('camera_info', CameraInfo, 'camera_info', 5, self._kept_by(self.cameras))
+
+    def _look_for_latched(self) -> None:
+        """Subscribe once more where a camera_info was published before this node came.
+
+        Best effort gets nothing of that, and only a publisher that is transient local keeps it;
+        any other would warn of a subscription that asks for it.
+        """
+        topic = self._named['camera_info'].topic_name
+        publishers = self._node.get_publishers_info_by_topic(topic)
+        if any(p.qos_profile.durability is DurabilityPolicy.TRANSIENT_LOCAL for p in publishers):
+            self._look.cancel()
+            self._create(
+                CameraInfo,
+                'camera_info',
+                QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+                self._kept_by(self.cameras),
+                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+            )
 
     def _subscribe_to_points(self, limits: LimitsConfig) -> None:
         for name, kind, decode in (

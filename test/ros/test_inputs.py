@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 import rclpy
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
@@ -405,13 +406,27 @@ def test_latched_camera_info_from_before_the_node(listen, robot):
 
 
 def test_volatile_camera_info(listen, robot):
-    publisher = robot.create_publisher(CameraInfo, 'camera_info', 1)
+    warnings = []
+    publisher = robot.create_publisher(
+        CameraInfo,
+        'camera_info',
+        1,
+        event_callbacks=PublisherEventCallbacks(incompatible_qos=warnings.append),
+    )
     inputs = listen()
+    looks = []
+    look = inputs._look.callback
+    inputs._look.callback = lambda: looks.append(look())
     spin_until(
         inputs,
         lambda: known_focal_px(inputs, at(1)) == 600,
         lambda: publisher.publish(camera_info(at(1), 600.0)),
     )
+    # It has been looked for a latched one, and the camera's driver has heard nothing of that.
+    looks.clear()
+    spin_until(inputs, lambda: len(looks) > 1)
+    rclpy.spin_once(robot, timeout_sec=0.0)
+    assert warnings == []
 
 
 def test_durability_can_be_overridden(listen, robot):
