@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
+import math
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import cv2
@@ -40,6 +41,7 @@ from depth_anything_ros.stopwatch import Stopwatch
 P = ParamSpec('P')
 R = TypeVar('R')
 
+_SIGMA_STEP = 8  # every so many pixels enter the median
 THUMBNAIL = (24, 32)  # rows, columns: enough to tell a scene cut, cheap to download
 
 
@@ -89,6 +91,8 @@ class DepthFrame:
         camera: pinhole camera of the rectified image at full size.
         depth_camera: pinhole camera of all images here (depth.stride applied).
         fit: how metres came about, or why there are none.
+        sigma: median standard deviation of the depth over the depth; NaN where no metres are
+            computed or it is not known.
         depth: rows x columns, float32 metres with NaN invalid, or uint16 millimetres with 0.
         stddev_m: rows x columns float32, metres.
         points: rows x columns x F float32 cloud; see PackedCloud for the fields.
@@ -103,6 +107,7 @@ class DepthFrame:
     camera: Camera
     depth_camera: Camera
     fit: ScaleFit
+    sigma: float = math.nan
     depth: NDArray[np.float32] | NDArray[np.uint16] | None = None
     stddev_m: NDArray[np.float32] | None = None
     points: NDArray[np.float32] | None = None
@@ -230,6 +235,8 @@ class DepthPipeline:
         if published and outputs.metric:
             metric = metric_depth(prediction.values, fit, anchors, config)
             depth_m, stddev_m = metric.depth_m, metric.stddev_m
+            thin = (slice(None, None, _SIGMA_STEP),) * 2
+            results['sigma'] = (stddev_m[thin] / depth_m[thin]).nanmedian()
             watch.lap('metric')
             if outputs.depth:
                 results['depth'] = _encode_depth(depth_m[::step, ::step], config.depth.encoding)
@@ -260,6 +267,7 @@ class DepthPipeline:
             camera,
             camera.strided(step),
             fit,
+            float(arrays.pop('sigma', math.nan)),
             point_fields=cloud.fields if cloud else (),
             points_dense=cloud.is_dense if cloud else False,
             timings_ms=watch.milliseconds(),

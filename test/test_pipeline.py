@@ -74,6 +74,7 @@ def test_depth_and_cloud_of_a_known_scene():
     red, green, blue = (rgb >> shift & 255 for shift in (16, 8, 0))
     np.testing.assert_array_equal(np.stack([red, green, blue], axis=-1), scene_image())
     assert (frame.stddev_m[np.isfinite(frame.depth)] > 0).all()
+    assert frame.sigma == pytest.approx(np.nanmedian(frame.stddev_m / frame.depth), rel=0.05)
     assert frame.relative.shape == frame.picture.shape[:2] == TRUTH_M.shape
     # Nearer is brighter: the ground at our feet against the wall.
     assert frame.picture[470].mean() > frame.picture[5].mean() + 50
@@ -92,6 +93,7 @@ def test_without_anchors_metres_are_withheld_and_relative_is_not():
     frame = process(DepthPipeline(ExactPredictor()), points=False)
     assert frame.fit.state is State.UNANCHORED and frame.fit.reason
     assert (frame.depth, frame.points, frame.stddev_m) == (None, None, None)
+    assert np.isnan(frame.sigma)
     expected = (1 / TRUTH_M + 0.01) / 0.4
     np.testing.assert_allclose(
         frame.relative[AWAY_FROM_EDGES], expected[AWAY_FROM_EDGES], rtol=5e-3

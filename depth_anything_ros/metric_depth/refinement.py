@@ -131,6 +131,10 @@ def refine(inverse_prior: Tensor, anchors: Anchors) -> tuple[Tensor, Tensor] | N
     # An anchor that is itself wrong must not decide, hence the weight and the second clamp.
     loss = (believed * (inverses / measured).log().abs().clamp(max=0.5)).mean(dim=-1)  # space x T
     loss = loss + _EXACT
+    # Along one ring the lidar interpolates itself best; above and below only the network can tell.
+    planar = len(_rings(anchors, height)[0]) < 2
+    if planar:
+        loss = loss.masked_fill(trusts < 1, torch.inf)
     share = (loss.min() / loss) ** _SHARPNESS
     share = share / share.sum()
     error = ((share[..., None] * inverses).sum(dim=(0, 1)) / measured - 1).abs()
@@ -148,7 +152,7 @@ def refine(inverse_prior: Tensor, anchors: Anchors) -> tuple[Tensor, Tensor] | N
     here = _HEAT * (counts > 0).to(counts)
     # What was not tested is not trusted: the correction fades beyond the gaps left out above.
     gap_px = float(torch.sort(distance_px).values[int(0.9 * len(distance_px))])
-    reach_px = max(_REACH * gap_px, 0.5 * height)
+    reach_px = gap_px if planar else max(_REACH * gap_px, 0.5 * height)
     screening = [0.0, 0.0, (fine.cell_px / reach_px) ** 2, _DISTANCE_CELLS**-2]
     fields = solve_membrane(
         torch.cat([counts, counts, counts, here]),
@@ -188,14 +192,20 @@ def folds(anchors: Anchors, height: int, width: int) -> Tensor:
     Returns:
         N int64 in [0, 4).
     """
-    ring = anchors.ring
-    if bool((ring < 0).any()):
-        ring = (anchors.v * (32 / height)).long()
-    rings, rank = torch.unique(ring, return_inverse=True)
+    rings, rank = _rings(anchors, height)
     if len(rings) < 2:
         rank = (anchors.u * (16 / width)).long()
     fold: Tensor = rank % _FOLDS
     return fold
+
+
+def _rings(anchors: Anchors, height: int) -> tuple[Tensor, Tensor]:
+    """Return the rings (or bands of rows) that there are, and which of them each anchor is of."""
+    ring = anchors.ring
+    if bool((ring < 0).any()):
+        ring = (anchors.v * (32 / height)).long()
+    rings, rank = torch.unique(ring, return_inverse=True)
+    return rings, rank
 
 
 def _unseen(

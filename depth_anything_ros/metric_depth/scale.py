@@ -20,7 +20,7 @@ from depth_anything_ros.metric_depth.anchors import Anchors, thinned
 from depth_anything_ros.metric_depth.fitting import failed, fit_line, LineFit, Prior
 from depth_anything_ros.metric_depth.ground import fit_ground
 from depth_anything_ros.metric_depth.ground import GroundPlane as GroundPlane
-from depth_anything_ros.metric_depth.temporal import AnchorWatch, ScaleFilter, SceneCutDetector
+from depth_anything_ros.metric_depth.temporal import AnchorWatch, LineTrack, SceneCutDetector
 from depth_anything_ros.network.spec import ModelSpec
 
 _FEW_INLIERS = 20  # below this a prior from another source joins the lidar
@@ -86,7 +86,7 @@ class ScaleEstimator:
 
     def reset(self) -> None:
         """Forget all history."""
-        self._filter = ScaleFilter()
+        self._track = LineTrack(self.spec.space)
         self._cuts = SceneCutDetector()
         self._anchors = AnchorWatch()
         self._accepted: ScaleFit | None = None
@@ -115,31 +115,28 @@ class ScaleEstimator:
             The fit to use for this frame.
         """
         note = self._restart_reason(stamp_ns, image)
-        fit, method = self._measure(prediction, anchors, camera, ground)
-        values = _sampled(prediction, anchors)
         elapsed_s = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) * 1e-9
         self._stamp_ns = stamp_ns
-        change = self._cuts.change
-        moved = self._anchors.moved(anchors, elapsed_s, change) if method == 'lidar' else None
+        self._track.advance(prediction, elapsed_s)
+        fit, method = self._measure(prediction, anchors, camera, ground)
+        seen = anchors if method == 'lidar' else None
+        moved = self._anchors.moved(seen, elapsed_s, self._cuts.change)
         vouched = None if moved is None else moved == 0.0
-        rejection = fit.failure or self._filter.update(fit, values, elapsed_s, change, vouched)
+        rejection = fit.failure or self._track.update(fit, _sampled(prediction, anchors), vouched)
         if rejection and moved:
             rejection = (
                 f'anchors moved by {math.expm1(abs(moved)):.0%} while the image did not: rejected '
                 '(check the extrinsic)'
             )
-        if fit.failure:
-            self._filter.wait(elapsed_s, change)
         if rejection:
             return self._without_fit(stamp_ns, f'{note}{rejection}')
-        scale, shift, covariance = self._filter.line()
         self._accepted = ScaleFit(
             State.FITTED,
             method,
             self.spec.space,
-            scale,
-            shift,
-            covariance,
+            fit.scale,
+            fit.shift,
+            fit.covariance,
             fit.inliers,
             fit.residual,
             stamp_ns,
@@ -154,7 +151,7 @@ class ScaleEstimator:
             self._cuts.is_cut(image)
             return 'time ran backwards, history dropped; '
         if self._cuts.is_cut(image):
-            self._filter, self._anchors = ScaleFilter(), AnchorWatch()
+            self._track, self._anchors = LineTrack(self.spec.space), AnchorWatch()
             self._accepted = None
             return 'scene cut, history dropped; '
         return ''
@@ -203,8 +200,8 @@ class ScaleEstimator:
         self, prediction: Tensor, camera: Camera, ground: GroundPlane | None
     ) -> Prior | None:
         """Return what else is known of the line: the past, the ground, or the checkpoint."""
-        if self._filter.started:
-            return Prior(*self._filter.line())
+        if self._track.started:
+            return Prior(*self._track.line())
         if ground is not None:
             fit = fit_ground(prediction, self.spec.space, camera, ground)
             if not fit.failure:
@@ -219,10 +216,12 @@ class ScaleEstimator:
         if last is not None:
             age_s = (stamp_ns - last.stamp_ns) * 1e-9
             if age_s <= self.config.max_hold:
-                _, _, covariance = self._filter.line()
+                scale, shift, covariance = self._track.line()
                 return replace(
                     last,
                     state=State.HELD,
+                    scale=scale,
+                    shift=shift,
                     covariance=covariance,
                     reason=f'{reason}: holding a fit of {age_s:.1f} s ago',
                 )

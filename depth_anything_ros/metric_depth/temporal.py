@@ -1,9 +1,9 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Scale and shift over time: a gated filter, and what tells a wrong anchor from a new image.
+"""Scale and shift over time: the line between measurements, and what tells a wrong anchor.
 
-The network re-normalises every image, so the filter follows quickly; its work is to notice the
-frame whose anchors do not belong to the image.
+The network re-normalises every image, so each frame's own line is the best there is; the past
+stands in where a frame has none, and notices the frame whose anchors do not belong to the image.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ import torch.nn.functional as F
 from depth_anything_ros.metric_depth.anchors import Anchors, thinned
 from depth_anything_ros.metric_depth.fitting import LineFit
 
-_FRAME_SIGMA = 0.02  # log depth: change of normalisation between two equal-looking images
-_CHANGE_SIGMA = 0.5  # the same per unit of image change (1 - correlation)
-_SECOND_SIGMA = 0.05  # the same per square root of a second
-_MEASURED_SIGMA = 0.001  # the same where rejected fits still tell the change; errors telescope
+_POOLED = (24, 32)  # rows, columns of the prediction that one image is compared with the next on
+_POOLED_NEEDED = 40
+_FIRST_ERRORS = (0.02, 0.04)  # log depth a frame: of a line that stays, and of one that is carried
+_LEAST_ERROR = 0.003
+_LEARNING = 0.2  # weight of the newest frame
+_SMALLEST_JUMP = 0.05  # log depth: less is not told from motion
+_SECOND_SIGMA = 0.05  # log depth per square root of a second, of any line
 _GATE_SIGMAS = 3.5
 _GATE_FLOOR = 0.08  # log depth: a smaller jump is never rejected
 _ANCHOR_JUMP = 0.08  # log depth: anchors as a whole do not move more while the image stands still
@@ -160,48 +163,88 @@ def _pixels(anchors: Anchors) -> Tensor:
     return torch.stack([anchors.u, anchors.v], dim=1)
 
 
-class ScaleFilter:
-    """Kalman filter of (log scale, shift) with a gate on the jump of depth itself."""
+class LineTrack:
+    """The last line, brought to each new prediction: a prior for few anchors, and what is held.
 
-    def __init__(self) -> None:
-        """Start without a state."""
-        self._mean: NDArray[np.float64] | None = None
+    Two things may have happened between two predictions: the network normalised anew, so that the
+    line must be carried along for the same depth to come out, or the scene moved, so that the line
+    stays and depth changes. A jump is the first. Smaller steps are what they have been in this
+    drive: while lines are measured, both guesses are compared with them.
+    """
+
+    def __init__(self, space: str) -> None:
+        """Start without a line.
+
+        Args:
+            space: of the predictions, 'inverse_depth' or 'depth'.
+        """
+        self._sign = 1.0 if space == 'inverse_depth' else -1.0
+        self._line: NDArray[np.float64] | None = None
         self._covariance = np.zeros((2, 2))
-        self._rejected: NDArray[np.float64] | None = None
-        self._unit = np.ones(2)
+        self._doubt = 0.0  # log depth, of what happened since the line was measured
+        self._last: NDArray[np.float64] | None = None
+        self._guesses: list[NDArray[np.float64]] = []
+        self._errors = np.array(_FIRST_ERRORS)  # of the two guesses, log depth a frame
 
     @property
     def started(self) -> bool:
         """Whether a line has been accepted since the start."""
-        return self._mean is not None
+        return self._line is not None
 
     def line(self) -> tuple[float, float, NDArray[np.float64]]:
-        """Return scale, shift and their 2x2 covariance."""
-        assert self._mean is not None
-        scale = math.exp(self._mean[0])
-        jacobian = np.diag([scale, 1.0])
-        return scale, float(self._mean[1]), jacobian @ self._covariance @ jacobian
+        """Return scale, shift and their 2x2 covariance for the last prediction."""
+        assert self._line is not None and self._last is not None
+        said = np.abs(self._line[0] * self._last + self._line[1])
+        level = float(np.median(said[np.isfinite(said)])) if np.isfinite(said).any() else 0.0
+        doubt = np.square(self._doubt * np.array([self._line[0], level]))
+        return float(self._line[0]), float(self._line[1]), self._covariance + np.diag(doubt)
 
-    def wait(self, elapsed_s: float, change: float) -> None:
-        """Let the state age by a frame that measured nothing."""
-        self._rejected = None
-        self._age(_process_sigma(elapsed_s, change))
+    def advance(self, prediction: Tensor, elapsed_s: float) -> None:
+        """Bring the line to a new prediction.
 
-    def update(
+        Args:
+            prediction: HxW network output.
+            elapsed_s: time since the last one in seconds.
+        """
+        pooled = F.adaptive_avg_pool2d(prediction.float()[None, None], _POOLED)
+        last, self._last = self._last, pooled.flatten().double().cpu().numpy()
+        measured, self._guesses = self._doubt == 0.0, []
+        if self._line is None or last is None:
+            return
+        stays, moves = self._errors
+        carried = self._carried(self._line, last, self._last)
+        if carried is not None:
+            line, jump = carried
+            if measured:
+                self._guesses = [self._line, line]
+            if jump > max(_SMALLEST_JUMP, 3 * moves) or moves < stays:
+                # s p + t = s' p' + t' makes s' and t' linear in s and t.
+                (s, t), (s_new, t_new) = self._line, line
+                jacobian = np.array([[s_new / s, 0.0], [(t_new - t) / s, 1.0]])
+                self._covariance = jacobian @ self._covariance @ jacobian.T
+                self._line, stays = line, moves
+        # Errors of one kind add up, as a robot keeps driving the way it does.
+        waited = _SECOND_SIGMA * math.sqrt(max(elapsed_s, 0.0))
+        self._doubt = math.hypot(self._doubt + stays, waited)
+
+    def _carried(
         self,
-        fit: LineFit,
-        values: Tensor,
-        elapsed_s: float,
-        change: float,
-        vouched: bool | None = None,
-    ) -> str:
+        line: NDArray[np.float64],
+        before: NDArray[np.float64],
+        now: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], float] | None:
+        """Return the line that keeps depth, and how far depth jumps under the one that stays."""
+        target = line[0] * before + line[1]
+        known = self._near(target) & np.isfinite(now)
+        carried = _line_through(now[known], target[known])
+        return carried if carried is None else (carried, _distance(line, now[known], target[known]))
+
+    def update(self, fit: LineFit, values: Tensor, vouched: bool | None = None) -> str:
         """Take one frame's line, or reject it.
 
         Args:
-            fit: a line without failure.
-            values: sample of the frame's prediction, where depths of two lines are compared.
-            elapsed_s: time since the last frame in seconds.
-            change: how much the image changed since, see SceneCutDetector.
+            fit: a line without failure, of the prediction that advance() has seen.
+            values: sample of that prediction, where depths of two lines are compared.
             vouched: whether the anchors are known to be where they were, so that a jump of the
                 line is the network's new normalisation; False where they are known not to be;
                 None where nothing is known and the jump itself must decide.
@@ -209,60 +252,73 @@ class ScaleFilter:
         Returns:
             Empty, or one line saying why the fit was rejected.
         """
-        measured = np.array([math.log(fit.scale), fit.shift])
-        noise = np.diag([1 / fit.scale, 1.0])
-        noise = noise @ fit.covariance @ noise
-        probes = _probes(values.double().cpu().numpy(), fit)
-        self._unit = np.array([1.0, abs(fit.scale * probes[1] + fit.shift)])
-        if self._mean is None:
-            self._mean, self._covariance = measured, noise
-            return ''
-        sigma = _process_sigma(elapsed_s, change)
-        if self._rejected is not None:
-            # A wrong extrinsic shifts all fits alike, so even rejected ones tell how the
-            # network's normalisation moves; the state moves along and the gate stays narrow.
-            step = _log_depth(measured, probes) - _log_depth(self._rejected, probes)
-            if np.abs(step).max() < max(_GATE_FLOOR, _GATE_SIGMAS * sigma):
-                self._mean = self._mean + (measured - self._rejected)
-                sigma = _MEASURED_SIGMA
-        self._age(sigma)
-        jump = _log_depth(measured, probes) - _log_depth(self._mean, probes)
-        jacobian = _log_depth_jacobian(self._mean, probes)
-        variance = np.einsum('ki,ij,kj->k', jacobian, self._covariance + noise, jacobian)
-        gate = np.maximum(_GATE_FLOOR, _GATE_SIGMAS * np.sqrt(variance))
-        jumped = bool((np.abs(jump) > gate).any())
-        if jumped and vouched:
-            self._mean, self._covariance, self._rejected = measured, noise, None
-            return ''
-        if jumped or vouched is False:
-            self._rejected = measured
-            worst = jump[np.argmax(np.abs(jump) / gate)]
-            return (
-                f'depth jumped by {math.expm1(abs(worst)):.0%} while the image did not: anchors '
-                'rejected (check the extrinsic)'
-            )
-        self._rejected = None
-        gain = self._covariance @ np.linalg.inv(self._covariance + noise)
-        self._mean = self._mean + gain @ (measured - self._mean)
-        self._covariance = (np.eye(2) - gain) @ self._covariance
+        measured = np.array([fit.scale, fit.shift])
+        if self._line is not None and not vouched:
+            probes = _probes(values.double().cpu().numpy(), fit)
+            jump = _log_depth(measured, probes) - _log_depth(self._line, probes)
+            jacobian = _log_depth_jacobian(self._line, probes)
+            covariance = self.line()[2] + fit.covariance
+            variance = np.einsum('ki,ij,kj->k', jacobian, covariance, jacobian)
+            gate = np.maximum(_GATE_FLOOR, _GATE_SIGMAS * np.sqrt(variance))
+            if vouched is False or (np.abs(jump) > gate).any():
+                worst = jump[np.argmax(np.abs(jump) / gate)]
+                return (
+                    f'depth jumped by {math.expm1(abs(worst)):.0%} while the image did not: '
+                    'anchors rejected (check the extrinsic)'
+                )
+        self._learn(measured)
+        self._line, self._covariance, self._doubt = measured, fit.covariance, 0.0
         return ''
 
-    def _age(self, sigma: float) -> None:
-        self._covariance = self._covariance + np.diag(np.square(sigma * self._unit))
+    def _learn(self, measured: NDArray[np.float64]) -> None:
+        """Compare both guesses with what was measured, where they started from a measured line."""
+        if not self._guesses or self._last is None:
+            return
+        target = measured[0] * self._last + measured[1]
+        known = self._near(target)
+        if known.any():
+            errors = [_distance(guess, self._last[known], target[known]) for guess in self._guesses]
+            self._errors += _LEARNING * (np.maximum(errors, _LEAST_ERROR) - self._errors)
+
+    def _near(self, target: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell where a line says something: towards the sky any two differ by any factor."""
+        with np.errstate(invalid='ignore', divide='ignore'):
+            inverse = np.where(target > 0, target**self._sign, np.nan)
+        if np.isnan(inverse).all():
+            return np.zeros(len(target), dtype=bool)
+        near: NDArray[np.bool_] = inverse >= _PROBED_SHARE * np.nanquantile(inverse, 0.98)
+        return near
 
 
-def _process_sigma(elapsed_s: float, change: float) -> float:
-    """Return how far log depth may move between frames without anything being wrong."""
-    return math.sqrt(
-        _FRAME_SIGMA**2 + (_CHANGE_SIGMA * change) ** 2 + _SECOND_SIGMA**2 * max(elapsed_s, 0.0)
-    )
+def _line_through(
+    value: NDArray[np.float64], target: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Fit target = scale * value + shift in relative residuals, robustly; None where none is."""
+    if len(value) < _POOLED_NEEDED:
+        return None
+    A = np.stack([value, np.ones_like(value)], axis=1) / target[:, None]
+    unit = np.abs(A).mean(axis=0)
+    if not unit.all():
+        return None
+    weight = np.ones(len(value))
+    for _ in range(4):
+        line = np.linalg.lstsq(A / unit * weight[:, None], weight, rcond=1e-6)[0] / unit
+        residual = np.abs(A @ line - 1)
+        band = 4.685 * max(1.4826 * float(np.median(residual)), 0.01)
+        weight = np.clip(1 - np.square(residual / band), 0, None)
+    return line if line[0] > 0 else None
+
+
+def _distance(
+    line: NDArray[np.float64], value: NDArray[np.float64], target: NDArray[np.float64]
+) -> float:
+    """Return the median of about |log((scale * value + shift) / target)|."""
+    said = line[0] * value + line[1]
+    return float(np.median(2 * np.abs(said - target) / (np.abs(said) + target)))
 
 
 def _probes(values: NDArray[np.float64], fit: LineFit) -> NDArray[np.float64]:
-    """Return three predictions that stand for the image where the line says something.
-
-    Towards the sky the line crosses zero, where any two lines differ by any factor.
-    """
+    """Return three predictions that stand for the image where the line says something."""
     line = fit.scale * values + fit.shift
     quantiles: NDArray[np.float64] = np.quantile(
         values[line >= _PROBED_SHARE * line.max()], [0.1, 0.5, 0.9]
@@ -270,16 +326,20 @@ def _probes(values: NDArray[np.float64], fit: LineFit) -> NDArray[np.float64]:
     return quantiles
 
 
-def _log_depth(state: NDArray[np.float64], probes: NDArray[np.float64]) -> NDArray[np.float64]:
-    line = math.exp(state[0]) * probes + state[1]
-    floor = 0.02 * math.exp(state[0]) * probes
-    result: NDArray[np.float64] = np.log(np.maximum(line, floor))
+def _log_depth(line: NDArray[np.float64], probes: NDArray[np.float64]) -> NDArray[np.float64]:
+    result: NDArray[np.float64] = np.log(_floored(line, probes))
     return result
 
 
 def _log_depth_jacobian(
-    state: NDArray[np.float64], probes: NDArray[np.float64]
+    line: NDArray[np.float64], probes: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    product = math.exp(state[0]) * probes
-    line = np.maximum(product + state[1], 0.02 * product)
-    return np.stack([product / line, 1 / line], axis=1)
+    said = _floored(line, probes)
+    return np.stack([probes / said, 1 / said], axis=1)
+
+
+def _floored(line: NDArray[np.float64], probes: NDArray[np.float64]) -> NDArray[np.float64]:
+    floored: NDArray[np.float64] = np.maximum(
+        line[0] * probes + line[1], 0.02 * line[0] * probes
+    )
+    return floored

@@ -12,7 +12,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from depth_anything_ros.metric_depth.scale import ScaleFit, State
+from depth_anything_ros.metric_depth.scale import State
 from depth_anything_ros.pipeline import DepthFrame, Outputs
 from depth_anything_ros.ros.messages import encode_camera, encode_cloud, encode_image
 from depth_anything_ros.ros.parameters import qos_overridden, QOS_OVERRIDES
@@ -93,7 +93,7 @@ class OutputPublishers:
         if frame.points is not None:
             self._publishers['depth/points'].publish(_cloud(frame, header))
         self._publishers['depth/scale'].publish(
-            scale_status(self._node.get_fully_qualified_name(), frame.fit)
+            scale_status(self._node.get_fully_qualified_name(), frame, header)
         )
 
 
@@ -115,8 +115,9 @@ def _cloud(frame: DepthFrame, header: Header) -> PointCloud2:
     )
 
 
-def scale_status(node_name: str, fit: ScaleFit) -> DiagnosticStatus:
-    """Describe how metres came about as a diagnostic_msgs/DiagnosticStatus."""
+def scale_status(node_name: str, frame: DepthFrame, header: Header) -> DiagnosticStatus:
+    """Describe how one frame's metres came about as a diagnostic_msgs/DiagnosticStatus."""
+    fit = frame.fit
     level = DiagnosticStatus.WARN if fit.state is State.UNANCHORED else DiagnosticStatus.OK
     seconds, nanoseconds = divmod(fit.stamp_ns, 1_000_000_000)
     values = {
@@ -126,7 +127,10 @@ def scale_status(node_name: str, fit: ScaleFit) -> DiagnosticStatus:
         'shift': f'{fit.shift:.9g}',
         'inliers': str(fit.inliers),
         'residual': f'{fit.residual:.6g}',
+        'covariance': ' '.join(f'{fit.covariance[i, j]:.6g}' for i, j in ((0, 0), (0, 1), (1, 1))),
+        'sigma': f'{frame.sigma:.6g}',
         'stamp': f'{seconds}.{nanoseconds:09d}',
+        'image_stamp': f'{header.stamp.sec}.{header.stamp.nanosec:09d}',
         'assumed': str(fit.assumed).lower(),
         'reason': fit.reason,
     }

@@ -143,6 +143,20 @@ def test_gross_outliers_hardly_move_it():
     assert mean_error(inverse) < 0.03
 
 
+@pytest.mark.parametrize('row', [30, 60, 90])
+@pytest.mark.parametrize('wavelength_px', [10, 40])
+def test_one_planar_ring_never_makes_it_worse(row, wavelength_px):
+    # The network errs along the ring, where the lidar knows better, but it alone sees the ground.
+    prior = TRUE_INVERSE * torch.exp(0.3 * torch.sin(U / wavelength_px + V / 15))
+    anchors = ringed(TRUE_INVERSE, 1)
+    anchors = replace(anchors, v=torch.full_like(anchors.v, row))
+    anchors = replace(anchors, z_m=1 / TRUE_INVERSE[row, anchors.u.long()])
+    inverse, _ = refine(prior, anchors)
+    assert mean_error(inverse) < mean_error(prior)
+    on_ring = (slice(row, row + 1), slice(4, -4))
+    assert mean_error(inverse[on_ring], TRUE_INVERSE[on_ring]) < 0.05
+
+
 def disturbed(anchors: Anchors, share: float, low_m: float, high_m: float, seed: int) -> Anchors:
     """Put a share of the anchors anywhere between two depths, but never behind what is there."""
     generator = torch.Generator().manual_seed(seed)

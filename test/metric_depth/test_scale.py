@@ -14,8 +14,9 @@ import torch
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ScaleConfig
 from depth_anything_ros.metric_depth.anchors import Anchors
+from depth_anything_ros.metric_depth.fitting import fit_line
 from depth_anything_ros.metric_depth.refinement import metric_depth
-from depth_anything_ros.metric_depth.scale import GroundPlane, ScaleEstimator, State
+from depth_anything_ros.metric_depth.scale import GroundPlane, sample, ScaleEstimator, State
 from depth_anything_ros.network.spec import ModelSpec
 
 HEIGHT, WIDTH = 120, 160
@@ -173,6 +174,60 @@ def test_anchors_that_move_are_rejected_even_when_the_network_jumps_along():
     assert moved.state is State.HELD and 'moved by 2' in moved.reason  # 20 %, give or take noise
     back = estimator.update(predicted(), points(seed=2), CAMERA, seconds(0.2), picture(0))
     assert back.state is State.FITTED
+
+
+def depth_error(prediction: torch.Tensor, fit, truth: torch.Tensor = TRUE_INVERSE) -> float:
+    return float(((fit.scale * prediction + fit.shift) / truth - 1).abs().median())
+
+
+def test_what_is_published_is_the_frames_own_line():
+    # A mixture of two good lines is a bad one: scale and shift err together.
+    estimator = ScaleEstimator(ScaleConfig(), RELATIVE)
+    for i in range(10):
+        prediction = predicted(0.5 + 0.01 * i, 0.01 - 0.002 * i)
+        anchors = points(seed=i)
+        own = fit_line(sample(prediction, anchors), 1 / anchors.z_m)
+        fit = estimator.update(prediction, anchors, CAMERA, seconds(i / 10), picture(0, 0.05 * i))
+        assert (fit.scale, fit.shift) == (own.scale, own.shift)
+        np.testing.assert_array_equal(fit.covariance, own.covariance)
+
+
+@pytest.mark.parametrize('factor', [2.0, 0.4])
+def test_held_depth_does_not_jump_with_the_network(factor):
+    estimator = ScaleEstimator(ScaleConfig(), RELATIVE)
+    for i in range(5):
+        estimator.update(predicted(), points(seed=i), CAMERA, seconds(i / 10), picture(0))
+    for i in range(5, 20):
+        jumped = factor * predicted() + 0.2
+        fit = estimator.update(jumped, None, CAMERA, seconds(i / 10), picture(0))
+        assert fit.state is State.HELD
+        assert depth_error(jumped, fit) < 0.02
+
+
+def test_a_held_line_stays_while_a_steady_network_sees_a_wall_come_closer():
+    # 3 % closer from frame to frame: carrying the line along would freeze the wall.
+    estimator = ScaleEstimator(ScaleConfig(), RELATIVE)
+    for i in range(15):
+        closer = TRUE_INVERSE * 1.03**i
+        anchors = points(1.03**-i, seed=i) if i < 5 else None
+        fit = estimator.update(
+            (closer - 0.01) / 0.5, anchors, CAMERA, seconds(i / 10), picture(0, 0.02 * i)
+        )
+    assert fit.state is State.HELD
+    assert depth_error((closer - 0.01) / 0.5, fit, closer) < 0.02
+
+
+@pytest.mark.parametrize('count', [8, 15])
+def test_few_anchors_of_a_network_that_normalises_anew_are_no_less_right(count):
+    rng = np.random.default_rng(0)
+    estimator = ScaleEstimator(ScaleConfig(), RELATIVE)
+    estimator.update(predicted(), points(), CAMERA, 0, picture(0))
+    for i in range(1, 30):
+        prediction = predicted(0.5 * math.exp(0.4 * rng.normal()), 0.01 * rng.normal())
+        anchors = points(count=count, seed=i)
+        fit = estimator.update(prediction, anchors, CAMERA, seconds(i / 10), picture(0, 0.05 * i))
+        assert fit.state is State.FITTED
+        assert depth_error(prediction, fit) < 0.06
 
 
 def driven(stretches: dict[float, float | None], end_s: float, hz: float = 10.0) -> dict:
