@@ -15,7 +15,7 @@ from depth_anything_ros.metric_depth.scale import sample
 _NEIGHBOURS = 12
 _ROUNDS = 3
 _TOLERANCE = 0.15  # log depth: two anchors closer than this speak of one surface
-_SUPPORT = (0.3, 0.55)  # share of agreeing neighbours at which belief starts and is full
+_SUPPORT = (0.2, 0.45)  # share of agreeing neighbours at which belief starts and is full
 
 
 def agreement(anchors: Anchors, inverse_prior: Tensor) -> Tensor:
