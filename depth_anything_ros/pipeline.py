@@ -192,9 +192,7 @@ class DepthPipeline:
         raw = self.predictor(prepared.network_input)
         watch.lap('network')
         raw = raw * self._focal_factor(preprocessor.network_camera)
-        values = F.interpolate(raw[None, None], camera.size, mode='bilinear')[0, 0]
-        if preprocessor.border is not None:
-            values.masked_fill_(preprocessor.border, torch.nan)
+        values = preprocessor.at_image_size(raw)
         watch.lap('upsample')
         return Prediction(values, prepared.image, _thumbnail(prepared), preprocessor, watch)
 

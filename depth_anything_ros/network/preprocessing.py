@@ -118,6 +118,8 @@ class Preprocessor:
             self._network_grid = self._grid(self.network_camera)
             self._image_grid = self._grid(self.rectified)
             self.border = (self._image_grid.abs() > 1).any(dim=-1)[0]
+            self._seen = (self._network_grid.abs() <= 1).all(dim=-1)[0].float()  # by the network
+            self._seen_share = self._stretched(self._seen)
 
     def __call__(self, image: NDArray[np.uint8]) -> Preprocessed:
         """Upload one image and prepare it for the network.
@@ -145,6 +147,24 @@ class Preprocessor:
         else:
             sampled = F.interpolate(planes.float(), self._size, mode='bicubic')
         return Preprocessed(sampled.mul_(self._gain).add_(self._offset), uploaded)
+
+    def at_image_size(self, prediction: Tensor) -> Tensor:
+        """Stretch a prediction to the image; what is said of the black border stays out of it.
+
+        Args:
+            prediction: hxw float32 at the size of the network input.
+
+        Returns:
+            HxW float32, NaN where the rectified image shows nothing.
+        """
+        if self.border is None:
+            return self._stretched(prediction)
+        # Weighted by what the network saw, pixels beside the border are not blended with it.
+        values = self._stretched(prediction * self._seen) / self._seen_share  # 0 / 0 is NaN
+        return values.masked_fill_(self.border, torch.nan)
+
+    def _stretched(self, plane: Tensor) -> Tensor:
+        return F.interpolate(plane[None, None], self.camera.size, mode='bilinear')[0, 0]
 
     def rectify(self, image: Tensor) -> Tensor:
         """Return the uploaded image as the rectified camera sees it, black outside.
