@@ -136,5 +136,3 @@ def _pickled(path: Path, size: int) -> dict[str, Tensor]:
             'model.state_dict() alone'
         )
     return state
-
-

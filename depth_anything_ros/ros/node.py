@@ -427,4 +427,3 @@ def spin(node: DepthNode, stop: Stop) -> None:
     while not (node.failed or (stop.requested and (node.loading or not node.in_transition))):
         executor.spin_once(timeout_sec=0.1)
         node.raise_crash()
-
