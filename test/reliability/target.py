@@ -116,7 +116,7 @@ class Target:
             log: file for the node's output.
             image: 'image' or 'compressed'.
             command: Python program and arguments before --ros-args.
-            exact: whether the depth of the good frame is to be right to 3 percent.
+            exact: whether the depth of the good frame is to be right to 1 percent.
             patience_s: for a good frame; four times as long for a start.
             parameters: of the node, dots as double underscores.
         """

@@ -2,19 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What depth/scale says of a frame."""
 
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
 import numpy as np
-import pytest
+from std_msgs.msg import Header
 
-pytest.importorskip('rclpy')
-
-from builtin_interfaces.msg import Time  # noqa: E402
-from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
-
-from depth_anything_ros.metric_depth.scale import ScaleFit, State  # noqa: E402
-from depth_anything_ros.pipeline import DepthFrame  # noqa: E402
-from depth_anything_ros.ros.outputs import scale_status  # noqa: E402
-from helpers import SCENE_CAMERA  # noqa: E402
+from depth_anything_ros.metric_depth.scale import ScaleFit, State
+from depth_anything_ros.pipeline import DepthFrame
+from depth_anything_ros.ros.outputs import scale_status
+from helpers import SCENE_CAMERA
 
 
 def test_a_held_status_is_matched_to_its_image_and_gated_by_its_covariance():
