@@ -320,16 +320,16 @@ class Inputs:
             PointsOutOfTime: none are near enough.
             BadFrameError: the message cannot be decoded; it is forgotten.
         """
-        out_of_time = None
+        out_of_time: list[str] = []  # not the errors: each would keep its frames alive, and image
         for store in self._points:
             try:
                 points = store.nearest(stamp_ns, max_offset_s)
                 if points is not None:
                     return points
             except PointsOutOfTime as error:
-                out_of_time = out_of_time or error
-        if out_of_time is not None:
-            raise out_of_time
+                out_of_time.append(str(error))
+        if out_of_time:
+            raise PointsOutOfTime(out_of_time[0])
         return None
 
     def _subscribe_to_images(self, on_image: Callable[[bytes], None], topic: str) -> None:

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What arrives beside the image: cameras by stamp, points by time, over real DDS."""
 
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -467,6 +469,33 @@ def test_points_first_and_scan_where_they_are_too_far(listen, robot):
     assert len(inputs.nearest_points(at(2.01), 0.1)) == 1
     with pytest.raises(PointsOutOfTime, match=r'\(lidar\) are 9.00 s older'):
         inputs.nearest_points(at(10), 0.1)
+
+
+def test_points_out_of_time_keep_no_image_alive(listen):
+    inputs = listen()
+    for store, message in zip(
+        inputs._points, (PointCloud2(), LaserScan(range_max=9.0, angle_increment=0.1))
+    ):
+        message.header.frame_id = 'lidar'
+        if isinstance(message, PointCloud2):
+            numbers, fields = encode_points(SensorPoints(np.ones((3, 3), np.float32), 0, 'lidar'))
+            message = PointCloud2(fields=[PointField(**field) for field in fields], **numbers)
+        store.add(serialize_message(stamped(message, at(9))))
+    images = []
+
+    def frame():
+        image = np.zeros(3)
+        images.append(weakref.ref(image))
+        with pytest.raises(PointsOutOfTime):
+            inputs.nearest_points(at(1), 0.1)
+
+    gc.collect()
+    gc.disable()  # what only it would free waits for long, and images are large
+    try:
+        frame()
+        assert images[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_bytes_that_are_no_message_change_nothing(listen, robot):
