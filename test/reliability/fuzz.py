@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter, deque
+from functools import partial
 import json
 from pathlib import Path
 import pickle
@@ -29,6 +30,7 @@ from mutations import (  # noqa: E402
     good,
     huge,
     INDEX_NS,
+    largest,
     Message,
     mutated,
     stamp_of,
@@ -39,6 +41,7 @@ BATCH = 25
 SETTLED = 1000  # messages after which memory is first read
 ANSWER_S = 0.05  # for the good image beside a broken message; it paces the attack, no more
 SLOTS = 12  # more than a subscription of the node queues
+OUTPUT_SLOTS = 6  # more than a publisher of the node keeps
 GOOD_NS = 1_000_000  # from the stamp of a batch's last message to that of the good frame
 
 
@@ -76,16 +79,23 @@ def attack(target: Target, message: Message, stamp_ns: int) -> None:
     target.check_alive()
 
 
-def fill(target: Target) -> None:
+def fill(target: Target, options: argparse.Namespace) -> None:
     """Send the largest messages of the attack: the middleware keeps room for the largest seen.
 
     Fast DDS never gives back what a slot of a subscription's queue has once held. Without this,
-    memory would grow until chance has put the largest into each.
+    memory would grow until chance has put the largest into each. The same goes for the slots of the
+    node's outputs, which are as large as the image. A run too short to compare memory needs none.
     """
+    if options.count <= SETTLED:
+        return
     for kind in target.kinds:
         for message in [huge(kind, BASE_NS)] * SLOTS:
             target.send(message)
             target.spin_until(lambda: False, 0.02)
+    if 'compressed' in target.kinds:
+        for stamp_ns in range(BASE_NS, BASE_NS + OUTPUT_SLOTS):
+            target.send(largest(stamp_ns))
+            target.spin_until(partial(target.state.__contains__, stamp_ns), 30.0)
 
 
 def run(target: Target, options: argparse.Namespace) -> dict[str, Any]:
@@ -97,7 +107,7 @@ def run(target: Target, options: argparse.Namespace) -> dict[str, Any]:
     slowest = (0.0, 0)
     sent = good_frames = 0
     target.start()
-    fill(target)
+    fill(target, options)
     start = last_told = time.monotonic()
     index, end = options.first, options.first + options.count
     while index < end and len(failures) < options.failures:
@@ -120,7 +130,7 @@ def run(target: Target, options: argparse.Namespace) -> dict[str, Any]:
             tell_failure(target, failure, list(recent), options)
             target.kill()
             target.start()
-            fill(target)
+            fill(target, options)
             memory = Memory()
         if time.monotonic() - last_told > 10:
             last_told = time.monotonic()

@@ -293,10 +293,11 @@ class Target:
         self.state.clear()
         end, trouble, kind = time.monotonic() + self._patience_s, 'no answer', 'hang'
         for attempt in range(sys.maxsize):
+            wait_s = REPEAT_S * 2 ** min(attempt, 4)  # a busy machine may need longer for it
             if attempt:
                 self.repeats += 1
-                self.answered(stamp_ns + LATER_NS, rig)
-            self.answered(stamp_ns, rig)
+                self.answered(stamp_ns + LATER_NS, rig, wait_s)
+            self.answered(stamp_ns, rig, wait_s)
             if stamp_ns in self.state:
                 trouble, kind = self._trouble(stamp_ns, rig), 'wrong'
                 if not trouble:
@@ -304,12 +305,12 @@ class Target:
             if time.monotonic() > end:
                 raise NodeFailure(kind, f'good frame at {stamp_ns / 1e9:.3f} s: {trouble}')
 
-    def answered(self, stamp_ns: int, rig: Rig = RIG) -> bool:
+    def answered(self, stamp_ns: int, rig: Rig = RIG, wait_s: float = REPEAT_S) -> bool:
         """Send a good frame, and return whether something was said of it before long."""
         self.state.pop(stamp_ns, None)
         for kind in ('points', 'camera_info', self.image):  # as drivers send them
             self.send(good(kind, stamp_ns, rig))
-        end = time.monotonic() + REPEAT_S
+        end = time.monotonic() + wait_s
         while time.monotonic() < end and stamp_ns not in self.state:
             self.check_alive()
             self.executor.spin_once(timeout_sec=0.02)
