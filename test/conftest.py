@@ -11,6 +11,7 @@ from pathlib import Path
 import tempfile
 
 import pytest
+import torch
 
 from depth_anything_ros.ros.domain import reserve_domain
 from depth_anything_ros.tools.programs import cure
@@ -23,6 +24,8 @@ for variable in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FIL
 os.environ['XDG_CACHE_HOME'] = str(
     Path(tempfile.gettempdir(), f'depth_anything_ros_test_{os.getuid()}')
 )
+# As in the node: two threads wait for each other on a busy machine, three times as long.
+torch.set_num_threads(1)
 
 
 @pytest.hookimpl(hookwrapper=True)

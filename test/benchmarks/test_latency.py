@@ -9,7 +9,10 @@ from pathlib import Path
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.timeout(400)  # a ViT-S is exported and run by all backends, beside other work
 def test_quick_run_ends_with_one_json_object() -> None:
     script = Path(__file__).parents[2] / 'benchmarks' / 'latency.py'
     done = subprocess.run(
