@@ -14,7 +14,6 @@ import argparse
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
@@ -39,7 +38,7 @@ def main() -> None:
     parser.add_argument('--streets', type=int, default=12)
     options = parser.parse_args()
     predictor = load_predictor(ModelConfig(checkpoint=options.checkpoint), RuntimeConfig())
-    u, v = torch.meshgrid(torch.arange(640.0), torch.arange(480.0), indexing='xy')
+    u, v = np.meshgrid(np.arange(640.0), np.arange(480.0))
     errors: dict[float, list[float]] = {-0.5: [], 0.0: [], 0.5: []}
     refused = 0
     for seed in range(FIRST_SEED, FIRST_SEED + options.streets):
@@ -48,7 +47,7 @@ def main() -> None:
         picture = render(scene, T_world_camera, CAMERA.K, CAMERA.width, CAMERA.height)
         height_m, pitch_rad = T_world_camera[2, 3], np.arcsin(-T_world_camera[2, 2])
         truth = GroundPlane(tuple(-T_world_camera[2, :3]), height_m)
-        plane_m = 1 / truth.inverse_depth(CAMERA, u, v).numpy()
+        plane_m = 1 / truth.inverse_depth(CAMERA, u, v)
         ground = np.abs(plane_m / picture.depth_m - 1) < FLAT
         ground &= picture.depth_m < NEAR_M
         for error_deg, found in errors.items():

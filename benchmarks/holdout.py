@@ -45,8 +45,8 @@ def split(frame: Frame, config: ScaleConfig) -> Split:
     """Hold out every fourth ring that the image shows, and thin the others."""
     everything = _project(frame, frame.points, config)
     assert frame.points.ring is not None
-    rings, counts = torch.unique(everything.ring, return_counts=True)
-    shown = rings[counts >= _MIN_POINTS_PER_RING].numpy()
+    rings, counts = np.unique(everything.ring, return_counts=True)
+    shown = rings[counts >= _MIN_POINTS_PER_RING]
     held_out = shown[_FIRST_TEST::_TEST_EVERY]
     rest = np.setdiff1d(shown, held_out)
     anchors: dict[int | str, Anchors] = {}
@@ -59,7 +59,7 @@ def split(frame: Frame, config: ScaleConfig) -> Split:
             continue
         anchors[density] = _project(frame, _rings(frame.points, kept), config)
     anchors['planar'] = _project(frame, _rings(frame.points, _planar(frame, rest)), config)
-    is_test = torch.isin(everything.ring, torch.from_numpy(held_out))
+    is_test = np.isin(everything.ring, held_out)
     hidden_too = _unscreened(frame.points, frame.T_camera_sensor, frame.camera, held_out, config)
     return Split(anchors, _thinned(everything[is_test]), _thinned(hidden_too))
 
@@ -74,7 +74,7 @@ def noisy(anchors: Anchors, sigma: float, seed: int) -> Anchors:
     """Multiply depths by 1 + sigma times a normal deviate."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(len(anchors), generator=generator)
-    return replace(anchors, z_m=anchors.z_m * (1 + sigma * noise).clamp(min=0.1))
+    return replace(anchors, z_m=anchors.z_m * (1 + sigma * noise).clamp(min=0.1).numpy())
 
 
 def with_outliers(anchors: Anchors, share: float, seed: int) -> Anchors:
@@ -82,7 +82,7 @@ def with_outliers(anchors: Anchors, share: float, seed: int) -> Anchors:
     generator = torch.Generator().manual_seed(seed)
     wrong = torch.rand(len(anchors), generator=generator) < share
     z_m = 2.0 * 30.0 ** torch.rand(len(anchors), generator=generator)
-    return replace(anchors, z_m=torch.where(wrong, z_m, anchors.z_m))
+    return replace(anchors, z_m=np.where(wrong, z_m, anchors.z_m))
 
 
 def _project(frame: Frame, points: SensorPoints, config: ScaleConfig) -> Anchors:
@@ -116,12 +116,10 @@ def _unscreened(
         project_points(_rings(points, np.array([ring])), T_camera_sensor, camera, config)
         for ring in rings
     ]
-    u, v, z, ring = (
-        torch.cat([getattr(part, name) for part in parts]) for name in ('u', 'v', 'z_m', 'ring')
-    )
-    return Anchors(u, v, z, ring)
+    names = ('u', 'v', 'z_m', 'ring')
+    return Anchors(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def _thinned(test: Anchors) -> Anchors:
     step = max(1, -(-len(test) // _MAX_TEST_POINTS))
-    return test[torch.arange(0, len(test), step)]
+    return test[np.arange(0, len(test), step)]

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import math
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from depth_anything_ros.camera import Camera
-from depth_anything_ros.metric_depth.fitting import failed, fit_line, LineFit
+from depth_anything_ros.metric_depth.fitting import Array, failed, fit_line, LineFit
+from depth_anything_ros.metric_depth.glance import lattice
 
-_ROWS, _COLUMNS = 48, 64
+_LEAST_PIXELS = 48  # of the lattice that the prediction is seen on
 # A pitch error e changes the ground's depth Z by about e * Z / height: near ground is used.
 _MAX_DEPTH_IN_HEIGHTS = 8.0
 _MIN_HEIGHT_M = 0.01
@@ -39,7 +38,7 @@ class GroundPlane:
         """Return the plane under a camera without roll, tilted down by pitch_rad."""
         return GroundPlane((0.0, math.cos(pitch_rad), math.sin(pitch_rad)), height_m)
 
-    def inverse_depth(self, camera: Camera, u: Tensor, v: Tensor) -> Tensor:
+    def inverse_depth(self, camera: Camera, u: Array, v: Array) -> Array:
         """Return 1/Z in 1/m of the ground at pixels, <= 0 at and above the horizon.
 
         A point Z K^-1 (u, v, 1)' lies on the plane where n' of it is the height, so
@@ -48,18 +47,19 @@ class GroundPlane:
         K = camera.K
         x, y = (u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1]
         nx, ny, nz = self.normal_down
-        inverse_depth: Tensor = (nx * x + ny * y + nz) / self.height_m
+        inverse_depth: Array = (nx * x + ny * y + nz) / self.height_m
         return inverse_depth
 
 
-def fit_ground(prediction: Tensor, space: str, camera: Camera, ground: GroundPlane) -> LineFit:
+def fit_ground(prediction: Array, space: str, camera: Camera, ground: GroundPlane) -> LineFit:
     """Fit the prediction to the ground that the camera must see.
 
     Over a plane both inverse depth and a relative prediction of it are affine in the pixel, so
     for pixels of the ground the one is a line over the other; pixels of objects are outliers.
 
     Args:
-        prediction: HxW, at the camera's size; NaN where the image shows nothing.
+        prediction: rows x columns of the prediction on a lattice over the image, or all of it; NaN
+            where the image shows nothing.
         space: 'inverse_depth' or 'depth'.
         camera: pinhole camera of the prediction.
         ground: the plane.
@@ -72,15 +72,12 @@ def fit_ground(prediction: Tensor, space: str, camera: Camera, ground: GroundPla
             f'the camera is {ground.height_m:g} m above the ground, which cannot be: check '
             'scale.camera_height or TF of scale.ground_frame'
         )
-    height, width = prediction.shape
-    rows = torch.linspace(0, height - 1, 2 * _ROWS, device=prediction.device).long()
-    columns = torch.linspace(0, width - 1, _COLUMNS, device=prediction.device).long()
-    value = prediction[rows[:, None], columns[None, :]]
-    target = ground.inverse_depth(camera, columns[None, :].double(), rows[:, None].double())
-    near = (target > 1.0 / (_MAX_DEPTH_IN_HEIGHTS * ground.height_m)) & value.isfinite()
-    if int(near.sum()) < _ROWS:
+    rows, columns = lattice(*camera.size, *prediction.shape)
+    target = ground.inverse_depth(camera, columns.astype(np.float64), rows.astype(np.float64))
+    near = (target > 1.0 / (_MAX_DEPTH_IN_HEIGHTS * ground.height_m)) & np.isfinite(prediction)
+    if np.count_nonzero(near) < _LEAST_PIXELS:
         return failed('the image shows too little of the ground near the camera')
-    value, target = value[near], target[near]
+    value, target = prediction[near], target[near]
     fit = fit_line(value, target if space == 'inverse_depth' else 1.0 / target)
     if not fit.failure and fit.residual > _MAX_RESIDUAL:
         return failed(f'no ground found: what is there is {fit.residual:.0%} off a plane')

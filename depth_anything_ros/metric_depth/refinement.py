@@ -18,6 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 import math
 
+import numpy as np
+from numpy.typing import NDArray
 import torch
 from torch import Tensor
 import torch.nn.functional as F
@@ -25,8 +27,10 @@ import torch.nn.functional as F
 from depth_anything_ros.config import Config
 from depth_anything_ros.metric_depth.anchors import Anchors
 from depth_anything_ros.metric_depth.consensus import agreement
+from depth_anything_ros.metric_depth.glance import sample
 from depth_anything_ros.metric_depth.membrane import Grid, solve_membrane
-from depth_anything_ros.metric_depth.scale import sample, ScaleFit, State
+from depth_anything_ros.metric_depth.scale import ScaleFit, State
+from depth_anything_ros.transfer import upload
 
 _MIN_ANCHORS = 20
 _FOLDS = 4
@@ -76,9 +80,13 @@ def metric_depth(
     inverse = line if fit.space == 'inverse_depth' else 1 / line
     refined = None
     if config.scale.refine and fit.state is State.FITTED and fit.method == 'lidar' and anchors:
+        prior = None
+        if fit.at_anchors is not None:
+            prior = fit.scale * fit.at_anchors + fit.shift
         if fit.space == 'depth':  # no depth at all is far, not behind the camera
             inverse = 1 / line.clamp(min=config.depth.min)
-        refined = refine(inverse, anchors)
+            prior = None if prior is None else 1 / np.maximum(prior, config.depth.min)
+        refined = refine(inverse, anchors, prior)
     if refined is None:
         c = fit.covariance
         variance = c[0, 0] * prediction.square() + 2 * c[0, 1] * prediction + c[1, 1]
@@ -94,12 +102,15 @@ def metric_depth(
     )
 
 
-def refine(inverse_prior: Tensor, anchors: Anchors) -> tuple[Tensor, Tensor] | None:
+def refine(
+    inverse_prior: Tensor, anchors: Anchors, at_anchors: NDArray[np.float64] | None = None
+) -> tuple[Tensor, Tensor] | None:
     """Correct a depth image where anchors show that it is off.
 
     Args:
         inverse_prior: HxW inverse of the globally fitted depth in 1/m; may be negative.
         anchors: N known depths.
+        at_anchors: N values of inverse_prior at the anchors; fetched where they are not known.
 
     Returns:
         HxW inverse depth in 1/m and HxW standard deviation of its log; None where the anchors are
@@ -108,28 +119,45 @@ def refine(inverse_prior: Tensor, anchors: Anchors) -> tuple[Tensor, Tensor] | N
     height, width = inverse_prior.shape
     if len(anchors) < _MIN_ANCHORS:
         return None
-    believed = agreement(anchors, inverse_prior)
-    anchors, believed = anchors[believed > 0], believed[believed > 0]
-    left_out = F.one_hot(folds(anchors, height, width), _FOLDS).T.to(inverse_prior)  # fold x N
-    if len(anchors) < _MIN_ANCHORS or int((left_out.sum(dim=1) > 0).sum()) < 2:
+    if at_anchors is None:
+        at_anchors = sample(inverse_prior, anchors).cpu().numpy().astype(np.float64)
+    believed = agreement(anchors, at_anchors)
+    kept = believed > 0
+    anchors, believed, prior = anchors[kept], believed[kept], at_anchors[kept]
+    fold = folds(anchors, height, width)
+    if len(anchors) < _MIN_ANCHORS or len(np.unique(fold)) < 2:
         return None
     unit_m = float(anchors.z_m.mean())
     low, high = 0.5 / float(anchors.z_m.max()), 2 / float(anchors.z_m.min())
-    measured, prior = 1 / anchors.z_m, sample(inverse_prior, anchors)
-    # The two spaces, in units of similar size: space x N. Inverse depth needs no positive prior.
-    value = torch.stack([unit_m * measured, measured.log()])
-    network = torch.stack([unit_m * prior, prior.clamp(low, high).log()])
+    # All that the device is told of the anchors, in one copy.
+    told = upload(
+        np.stack([
+            anchors.u,
+            anchors.v,
+            believed,
+            1 / anchors.z_m,
+            # The two spaces, in units of similar size. Inverse depth needs no positive prior.
+            unit_m / anchors.z_m,
+            -np.log(anchors.z_m),
+            unit_m * prior,
+            np.log(np.clip(prior, low, high)),
+            *(fold == np.arange(_FOLDS)[:, None]),
+        ]).astype(np.float32),
+        inverse_prior.device,
+    )
+    u, v, weight, measured = told[:4]
+    value, network, left_out = told[4:6], told[6:8], told[8:]  # space x N twice, fold x N
 
     fine = Grid.over(height, width, _CELLS)
     coarse = fine.coarser()
     unseen_value, unseen_network, distance_px = _unseen(
-        value, network, believed, left_out, anchors, coarse
+        value, network, weight, left_out, u, v, coarse
     )
     trusts = inverse_prior.new_tensor(_TRUST)
     candidates = unseen_value + trusts[:, None, None] * (network - unseen_network)  # T x space x N
     inverses = torch.stack([candidates[:, 0] / unit_m, candidates[:, 1].exp()]).clamp(low, high)
     # An anchor that is itself wrong must not decide, hence the weight and the second clamp.
-    loss = (believed * (inverses / measured).log().abs().clamp(max=0.5)).mean(dim=-1)  # space x T
+    loss = (weight * (inverses / measured).log().abs().clamp(max=0.5)).mean(dim=-1)  # space x T
     loss = loss + _EXACT
     # Along one ring the lidar interpolates itself best; above and below only the network can tell.
     planar = len(_rings(anchors, height)[0]) < 2
@@ -141,12 +169,12 @@ def refine(inverse_prior: Tensor, anchors: Anchors) -> tuple[Tensor, Tensor] | N
     space_share = share.sum(dim=1)
     trust = (share * trusts).sum(dim=1) / space_share.clamp(min=1e-12)
 
-    noise, typical = _noise(error, distance_px, left_out, anchors, coarse)
+    noise, typical = _noise(error, distance_px, left_out, u, v, coarse)
     # Against what is usual around it: foliage is rough, and that makes no outliers of its points.
     usual = typical.clamp(max=_ROUGHEST * float(error.median()) + _EXACT)
-    weight = believed / (1 + (error / (_ROBUST * usual)).square())
+    weight = weight / (1 + (error / (_ROBUST * usual)).square())
     weighted = weight * torch.cat([torch.ones_like(value[:1]), value - trust[:, None] * network])
-    splatted = fine.splat(anchors.u, anchors.v, weighted)
+    splatted = fine.splat(u, v, weighted)
     counts = splatted[:1]
     # One solve for the two corrections, how far anchors support them, and the distance to them.
     here = _HEAT * (counts > 0).to(counts)
@@ -179,7 +207,7 @@ def refine(inverse_prior: Tensor, anchors: Anchors) -> tuple[Tensor, Tensor] | N
     return torch.lerp(inverse_prior, refined, support.masked_fill(sky, 0.0)), log_sigma
 
 
-def folds(anchors: Anchors, height: int, width: int) -> Tensor:
+def folds(anchors: Anchors, height: int, width: int) -> NDArray[np.int64]:
     """Deal anchors into folds so that a whole ring is left out together.
 
     Points of unknown ring are dealt by bands of rows, those of a single ring by columns.
@@ -194,18 +222,17 @@ def folds(anchors: Anchors, height: int, width: int) -> Tensor:
     """
     rings, rank = _rings(anchors, height)
     if len(rings) < 2:
-        rank = (anchors.u * (16 / width)).long()
-    fold: Tensor = rank % _FOLDS
+        rank = (anchors.u * (16 / width)).astype(np.int64)
+    fold: NDArray[np.int64] = rank % _FOLDS
     return fold
 
 
-def _rings(anchors: Anchors, height: int) -> tuple[Tensor, Tensor]:
+def _rings(anchors: Anchors, height: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the rings (or bands of rows) that there are, and which of them each anchor is of."""
     ring = anchors.ring
-    if bool((ring < 0).any()):
-        ring = (anchors.v * (32 / height)).long()
-    rings, rank = torch.unique(ring, return_inverse=True)
-    return rings, rank
+    if (ring < 0).any():
+        ring = (anchors.v * (32 / height)).astype(np.int64)
+    return np.unique(ring, return_inverse=True)
 
 
 def _unseen(
@@ -213,7 +240,8 @@ def _unseen(
     network: Tensor,
     weight: Tensor,
     left_out: Tensor,
-    anchors: Anchors,
+    u: Tensor,
+    v: Tensor,
     grid: Grid,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Interpolate at each anchor from the other folds only.
@@ -224,7 +252,7 @@ def _unseen(
     kept = weight * (1 - left_out)
     data = torch.cat([value, network])  # 4 x N
     splatted = grid.splat(
-        anchors.u, anchors.v, torch.cat([kept, (kept[:, None] * data).flatten(0, 1)])
+        u, v, torch.cat([kept, (kept[:, None] * data).flatten(0, 1)])
     )
     counts, weighted = splatted[:_FOLDS], splatted[_FOLDS:]
     here = _HEAT * (counts > 0).to(counts)
@@ -236,7 +264,7 @@ def _unseen(
         _STIFFNESS,
         screening,
     )
-    sampled = grid.sample(fields, anchors.u, anchors.v)
+    sampled = grid.sample(fields, u, v)
     unseen = (sampled[:-_FOLDS].view(_FOLDS, len(data), -1) * left_out[:, None]).sum(dim=0)
     distance = (_distance_px(sampled[-_FOLDS:], grid) * left_out).sum(dim=0)
     return unseen[:2], unseen[2:], distance
@@ -259,7 +287,7 @@ def _growth(distance_px: Tensor, grid: Grid) -> Tensor:
 
 
 def _noise(
-    error: Tensor, distance_px: Tensor, left_out: Tensor, anchors: Anchors, grid: Grid
+    error: Tensor, distance_px: Tensor, left_out: Tensor, u: Tensor, v: Tensor, grid: Grid
 ) -> tuple[Tensor, Tensor]:
     """Return the standard deviation of log depth, before growth, and typical errors at anchors.
 
@@ -271,9 +299,9 @@ def _noise(
     """
     rough = torch.log((error + _MIN_ERROR) / _growth(distance_px, grid))
     kept = torch.cat([1 - left_out, torch.ones_like(left_out[:1])])
-    splatted = grid.splat(anchors.u, anchors.v, torch.cat([kept, kept * rough]))
+    splatted = grid.splat(u, v, torch.cat([kept, kept * rough]))
     noise = solve_membrane(splatted[: len(kept)], splatted[len(kept) :], _NOISE_STIFFNESS)
-    expected = (grid.sample(noise[:-1], anchors.u, anchors.v) * left_out).sum(dim=0)
+    expected = (grid.sample(noise[:-1], u, v) * left_out).sum(dim=0)
     excess = torch.sort(rough - expected).values
     scale = excess[int(0.9 * (len(excess) - 1))] - math.log(_Q90)
     return torch.exp(noise[-1:] + scale), torch.exp(expected) * _growth(distance_px, grid)
