@@ -26,13 +26,12 @@ import time
 
 from baselines import BASELINES, nearest
 from chart import write_chart
-import cv2
 from holdout import DENSITIES, noisy, shifted, Split, split, with_outliers
 import numpy as np
 from numpy.typing import NDArray
+from simulated import distorted, row_prior
 import torch
 from torch import Tensor
-import torch.nn.functional as F
 from world_frames import world_frame
 
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
@@ -135,14 +134,14 @@ def _cases(
     stand_in = ModelSpec('stand-in', 'inverse_depth', metric=False)
     for seed in range(FIRST_WORLD_SEED, FIRST_WORLD_SEED + world_frames):
         world = world_frame(seed)
-        said = predict(world.frame) if predict else (_distorted(world.depth_m, seed), stand_in)
+        said = predict(world.frame) if predict else (distorted(world.depth_m, seed), stand_in)
         yield Case('world', world.frame, *said, split(world.frame, CONFIG.scale))
     for name in ('kitti', 'nuscenes'):
         if not (data / name).is_dir():
             print(f'{data / name} is not there: skipped', file=sys.stderr)
             continue
         for frame in load_frames(data / name):
-            said = predict(frame) if predict else (_row_prior(frame), stand_in)
+            said = predict(frame) if predict else (row_prior(frame.camera), stand_in)
             yield Case(name, frame, *said, split(frame, CONFIG.scale))
 
 
@@ -154,23 +153,6 @@ def _network(checkpoint: str) -> Callable[[Frame], tuple[Tensor, ModelSpec]]:
         return pipeline.predict(frame.image_rgb, frame.camera).values.cpu(), predictor.spec
 
     return predict
-
-
-def _row_prior(frame: Frame) -> Tensor:
-    """Return inverse depth of flat ground up to scale and shift, and a constant above it."""
-    height, width = frame.camera.size
-    row = torch.arange(height, dtype=torch.float32)[:, None].expand(height, width)
-    return (row - float(frame.camera.K[1, 2])).clamp(min=0) / height + 0.05
-
-
-def _distorted(depth_m: NDArray[np.float32], seed: int) -> Tensor:
-    """Return what a mediocre network might say of a true depth."""
-    height, width = depth_m.shape
-    generator = torch.Generator().manual_seed(seed)
-    bias = 0.12 * torch.randn(1, 1, 5, 7, generator=generator)
-    field = F.interpolate(bias, (height, width), mode='bicubic')[0, 0].numpy()
-    inverse = (1 / depth_m) ** 0.9 * np.exp(field)  # sky: 1 / inf = 0
-    return torch.from_numpy(cv2.GaussianBlur(inverse.astype(np.float32), (0, 0), height / 160))
 
 
 # ---- evaluation ------------------------------------------------------------------------------
@@ -365,7 +347,7 @@ def _write(output: Path, rows: list[Row]) -> None:
 def _latency(frames: int = 100) -> dict[str, float]:
     """Time fit and refinement of one 640x480 prediction with 2,000 anchors."""
     frame = world_frame(FIRST_WORLD_SEED, 'street')
-    prediction = _distorted(frame.depth_m, 0)
+    prediction = distorted(frame.depth_m, 0)
     anchors = split(frame.frame, CONFIG.scale).anchors['all']
     anchors = anchors[torch.linspace(0, len(anchors) - 1, 2000).long()]
     estimator = ScaleEstimator(CONFIG.scale, ModelSpec('stand-in', 'inverse_depth', metric=False))
