@@ -231,6 +231,24 @@ class ScaleConfig:
         minimum=-math.pi / 2,
         maximum=math.pi / 2,
     )
+    camera_height_sigma: float = param(
+        0.03,
+        'Standard deviation of the height, be it from camera_height or ground_frame, as a share of '
+        'it: load, springs and the tape measure.',
+        minimum=0.0,
+        maximum=1.0,
+        runtime=True,
+    )
+    camera_pitch_sigma: float = param(
+        0.02,
+        'Standard deviation of the tilt against the ground ahead, be it from camera_pitch or '
+        'ground_frame: mounting, springs and slopes (0.02 is 1.1 degrees). Depth at z is as unsure '
+        'as z / height times this.',
+        unit='rad',
+        minimum=0.0,
+        maximum=0.5,
+        runtime=True,
+    )
     ground_frame: str = param(
         '',
         'TF frame whose z = 0 plane is the ground; gives camera height and pitch; empty is off.',

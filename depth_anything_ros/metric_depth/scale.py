@@ -181,7 +181,7 @@ class ScaleEstimator:
                 return lidar, 'lidar'
         if use_ground:
             assert ground is not None
-            fit = fit_ground(prediction, self.spec.space, camera, ground)
+            fit = self._fit_ground(prediction, camera, ground)
             if fit.failure and lidar.failure != 'no anchors':
                 fit = failed(f'{lidar.failure}; {fit.failure}')
             return fit, 'camera_height'
@@ -196,6 +196,17 @@ class ScaleEstimator:
         inverse = self.spec.space == 'inverse_depth'
         return value, 1.0 / anchors.z_m if inverse else anchors.z_m
 
+    def _fit_ground(self, prediction: Tensor, camera: Camera, ground: GroundPlane) -> LineFit:
+        config = self.config
+        return fit_ground(
+            prediction,
+            self.spec.space,
+            camera,
+            ground,
+            config.camera_pitch_sigma,
+            config.camera_height_sigma,
+        )
+
     def _few_anchors_prior(
         self, prediction: Tensor, camera: Camera, ground: GroundPlane | None
     ) -> Prior | None:
@@ -203,7 +214,7 @@ class ScaleEstimator:
         if self._track.started:
             return Prior(*self._track.line())
         if ground is not None:
-            fit = fit_ground(prediction, self.spec.space, camera, ground)
+            fit = self._fit_ground(prediction, camera, ground)
             if not fit.failure:
                 return Prior(fit.scale, fit.shift, fit.covariance)
         if self.spec.metric:
