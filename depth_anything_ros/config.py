@@ -231,6 +231,24 @@ class ScaleConfig:
         minimum=-math.pi / 2,
         maximum=math.pi / 2,
     )
+    camera_height_sigma: float = param(
+        0.03,
+        'Standard deviation of the height, be it from camera_height or ground_frame, as a share of '
+        'it: load, springs and the tape measure.',
+        minimum=0.0,
+        maximum=1.0,
+        runtime=True,
+    )
+    camera_pitch_sigma: float = param(
+        0.02,
+        'Standard deviation of the tilt against the ground ahead, be it from camera_pitch or '
+        'ground_frame: mounting, springs and slopes (0.02 is 1.1 degrees). Depth at z is as unsure '
+        'as z / height times this.',
+        unit='rad',
+        minimum=0.0,
+        maximum=0.5,
+        runtime=True,
+    )
     ground_frame: str = param(
         '',
         'TF frame whose z = 0 plane is the ground; gives camera height and pitch; empty is off.',
@@ -326,8 +344,8 @@ class CloudConfig:
     )
     edge_threshold: float = param(
         0.05,
-        'Relative depth change per pixel above which a pixel that lies on no plane is a flying '
-        'pixel and becomes NaN; 0 keeps all.',
+        'Ramps between two surfaces are flying pixels and become NaN where inverse depth changes '
+        'by more than 4 px times this, however soft the network draws them; 0 keeps all.',
         unit='1/px',
         minimum=0.0,
         maximum=10.0,

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import math
 
 import numpy as np
@@ -17,6 +17,7 @@ _LEAST_PIXELS = 48  # of the lattice that the prediction is seen on
 # A pitch error e changes the ground's depth Z by about e * Z / height: near ground is used.
 _MAX_DEPTH_IN_HEIGHTS = 8.0
 _MIN_HEIGHT_M = 0.01
+_INLIER_SIGMAS = 3.0
 _MAX_RESIDUAL = 0.15  # log depth; a wall or a truck in front fits no better
 
 
@@ -50,8 +51,20 @@ class GroundPlane:
         inverse_depth: Array = (nx * x + ny * y + nz) / self.height_m
         return inverse_depth
 
+    def inverse_depth_per_pitch(self, camera: Camera, u: Array, v: Array) -> Array:
+        """Return by how much 1/Z in 1/m grows per radian that the camera tilts down."""
+        _, ny, nz = self.normal_down
+        return GroundPlane((0.0, -nz, ny), self.height_m).inverse_depth(camera, u, v)
 
-def fit_ground(prediction: Array, space: str, camera: Camera, ground: GroundPlane) -> LineFit:
+
+def fit_ground(
+    prediction: Array,
+    space: str,
+    camera: Camera,
+    ground: GroundPlane,
+    pitch_sigma_rad: float = 0.0,
+    height_sigma: float = 0.0,
+) -> LineFit:
     """Fit the prediction to the ground that the camera must see.
 
     Over a plane both inverse depth and a relative prediction of it are affine in the pixel, so
@@ -63,9 +76,12 @@ def fit_ground(prediction: Array, space: str, camera: Camera, ground: GroundPlan
         space: 'inverse_depth' or 'depth'.
         camera: pinhole camera of the prediction.
         ground: the plane.
+        pitch_sigma_rad: standard deviation of the plane's pitch against the camera in radians.
+        height_sigma: standard deviation of its distance, as a share of it.
 
     Returns:
-        The line, or one with `failure` set.
+        The line, whose covariance holds what the plane's own errors do to it, or one with `failure`
+        set.
     """
     if not (_MIN_HEIGHT_M <= ground.height_m < math.inf and np.isfinite(ground.normal_down).all()):
         return failed(
@@ -73,12 +89,36 @@ def fit_ground(prediction: Array, space: str, camera: Camera, ground: GroundPlan
             'scale.camera_height or TF of scale.ground_frame'
         )
     rows, columns = lattice(*camera.size, *prediction.shape)
-    target = ground.inverse_depth(camera, columns.astype(np.float64), rows.astype(np.float64))
+    u, v = columns.astype(np.float64), rows.astype(np.float64)
+    target = ground.inverse_depth(camera, u, v)
     near = (target > 1.0 / (_MAX_DEPTH_IN_HEIGHTS * ground.height_m)) & np.isfinite(prediction)
     if np.count_nonzero(near) < _LEAST_PIXELS:
         return failed('the image shows too little of the ground near the camera')
-    value, target = prediction[near], target[near]
-    fit = fit_line(value, target if space == 'inverse_depth' else 1.0 / target)
-    if not fit.failure and fit.residual > _MAX_RESIDUAL:
+    tilt = ground.inverse_depth_per_pitch(camera, u, v)
+    value, target, tilt = prediction[near], target[near], tilt[near]
+    if space == 'depth':
+        target, tilt = 1.0 / target, -tilt / np.square(target)
+    fit = fit_line(value, target)
+    if fit.failure:
+        return failed(f'no ground found: {fit.failure}')
+    if fit.residual > _MAX_RESIDUAL:
         return failed(f'no ground found: what is there is {fit.residual:.0%} off a plane')
-    return failed(f'no ground found: {fit.failure}') if fit.failure else fit
+    per_rad = _line_change(fit, value, target, tilt)
+    per_height = np.array([fit.scale, fit.shift])
+    covariance = fit.covariance + pitch_sigma_rad**2 * np.outer(per_rad, per_rad)
+    covariance += height_sigma**2 * np.outer(per_height, per_height)
+    return replace(fit, covariance=covariance)
+
+
+def _line_change(fit: LineFit, value: Array, target: Array, change: Array) -> Array:
+    """Return by how much (scale, shift) move when the targets of a fit do.
+
+    The derivative of a least-squares fit of relative residuals to its inliers: the least-squares
+    fit of the change. A plane stays a plane as it tilts, so over ground it is exact.
+    """
+    off = np.abs(fit.scale * value + fit.shift - target)
+    weight = (off < _INLIER_SIGMAS * fit.residual * target) / target
+    A = np.stack([value, np.ones_like(value)], axis=1) * weight[:, None]
+    unit = np.abs(A).max(axis=0)
+    line_change: Array = np.linalg.lstsq(A / unit, change * weight, rcond=None)[0] / unit
+    return line_change

@@ -196,7 +196,7 @@ class ScaleEstimator:
                 return lidar, 'lidar'
         if use_ground:
             assert ground is not None
-            fit = fit_ground(seen.lattice, self.spec.space, camera, ground)
+            fit = self._fit_ground(seen, camera, ground)
             if fit.failure and lidar.failure != 'no anchors':
                 fit = failed(f'{lidar.failure}; {fit.failure}')
             return fit, 'camera_height'
@@ -206,6 +206,17 @@ class ScaleEstimator:
             return failed('neither scale.camera_height nor scale.ground_frame is known'), 'none'
         return lidar, 'lidar'
 
+    def _fit_ground(self, seen: Glance, camera: Camera, ground: GroundPlane) -> LineFit:
+        config = self.config
+        return fit_ground(
+            seen.lattice,
+            self.spec.space,
+            camera,
+            ground,
+            config.camera_pitch_sigma,
+            config.camera_height_sigma,
+        )
+
     def _few_anchors_prior(
         self, seen: Glance, camera: Camera, ground: GroundPlane | None
     ) -> Prior | None:
@@ -213,7 +224,7 @@ class ScaleEstimator:
         if self._track.started:
             return Prior(*self._track.line())
         if ground is not None:
-            fit = fit_ground(seen.lattice, self.spec.space, camera, ground)
+            fit = self._fit_ground(seen, camera, ground)
             if not fit.failure:
                 return Prior(fit.scale, fit.shift, fit.covariance)
         if self.spec.metric:

@@ -8,9 +8,15 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from depth_anything_ros.camera import Camera
+from depth_anything_ros.config import Config, with_values
+from depth_anything_ros.metric_depth.fitting import LineFit
 from depth_anything_ros.metric_depth.ground import fit_ground, GroundPlane
+from depth_anything_ros.metric_depth.refinement import metric_depth
+from depth_anything_ros.metric_depth.scale import ScaleEstimator
+from depth_anything_ros.network.spec import ModelSpec
 
 CAMERA = Camera(320, 240, np.array([[250.0, 0, 160], [0, 250.0, 120], [0, 0, 1]]))
 SCALE, SHIFT = 0.3, -0.02
@@ -80,3 +86,76 @@ def test_a_wall_in_front_is_not_taken_for_ground():
     plane = GroundPlane.from_pitch(1.5, 0.1)
     fit = fit_ground(np.full((240, 320), 0.7), 'inverse_depth', CAMERA, plane)
     assert fit.failure.startswith('no ground found')
+
+
+def log_sigma(fit: LineFit, depth_m: float) -> float:
+    """Return the standard deviation of log depth where a network's line says this depth."""
+    gradient = np.array([(1 / depth_m - fit.shift) / fit.scale, 1.0])
+    return depth_m * math.sqrt(gradient @ fit.covariance @ gradient)
+
+
+def tilted_street(error_rad: float, space: str = 'inverse_depth') -> np.ndarray:
+    """Return what a network says of ground under a level camera that is thought tilted so far."""
+    inverse = street(GroundPlane.from_pitch(1.5, -error_rad)).clip(min=1 / 40)
+    return (inverse - SHIFT) / SCALE if space == 'inverse_depth' else 1 / inverse / 1.3
+
+
+@pytest.mark.parametrize('space', ['inverse_depth', 'depth'])
+def test_the_doubt_of_the_pitch_grows_with_depth(space):
+    # Level camera 1.5 m up: 1/Z = (v - cy) / (f h), and a tilt of .02 rad adds .02 / h to it. That
+    # is .02 Z / h of it: 4 % at 3 m, 10 % at 7.5 m.
+    plane = GroundPlane.from_pitch(1.5, 0.0)
+    sure = fit_ground(tilted_street(0.0, space), space, CAMERA, plane)
+    unsure = fit_ground(tilted_street(0.0, space), space, CAMERA, plane, pitch_sigma_rad=0.02)
+    assert unsure.scale == sure.scale and unsure.shift == sure.shift
+    if space == 'inverse_depth':
+        for depth_m, expected in ((3.0, 0.04), (7.5, 0.10)):
+            added = log_sigma(unsure, depth_m) ** 2 - log_sigma(sure, depth_m) ** 2
+            assert math.sqrt(added) == pytest.approx(expected, rel=0.02)
+    else:  # over depth the change is no line; about right in the middle of the near ground
+        p = 6.0 / 1.3
+        gradient = np.array([p, 1.0]) / 6.0
+        added = gradient @ (unsure.covariance - sure.covariance) @ gradient
+        assert math.sqrt(added) == pytest.approx(0.08, rel=0.4)
+
+
+def test_the_doubt_of_the_height_is_the_same_share_everywhere():
+    plane = GroundPlane.from_pitch(1.5, 0.0)
+    sure = fit_ground(tilted_street(0.0), 'inverse_depth', CAMERA, plane)
+    unsure = fit_ground(tilted_street(0.0), 'inverse_depth', CAMERA, plane, height_sigma=0.05)
+    for depth_m in (3.0, 7.5, 40.0):
+        added = log_sigma(unsure, depth_m) ** 2 - log_sigma(sure, depth_m) ** 2
+        assert math.sqrt(added) == pytest.approx(0.05, rel=0.01)
+
+
+@pytest.mark.parametrize('sign', [-1, 1])
+@pytest.mark.parametrize('sigmas', [1, 2])
+def test_a_wrong_pitch_stays_within_the_interval(sign, sigmas):
+    # Thought level, in truth tilted by .02 or .04 rad: at 7.5 m the line says 1 / (1/7.5 + .0133),
+    # 6.8 m, and so on. One sigma lies within the 90 % interval, two within the 99 % one only.
+    error_rad = sign * sigmas * 0.02
+    level = GroundPlane.from_pitch(1.5, 0.0)
+    fit = fit_ground(
+        tilted_street(error_rad), 'inverse_depth', CAMERA, level, pitch_sigma_rad=0.02
+    )
+    assert not fit.failure
+    true_inverse = 1 / 7.5
+    said = fit.scale * (true_inverse - SHIFT) / SCALE + fit.shift
+    assert said == pytest.approx(true_inverse + error_rad / 1.5, rel=0.02)
+    error_in_sigmas = abs(math.log(said / true_inverse)) / log_sigma(fit, 1 / said)
+    assert error_in_sigmas < (1.645 if sigmas == 1 else 2.576)
+    assert error_in_sigmas > 0.6 * sigmas
+
+
+@pytest.mark.parametrize('pitch_sigma_rad', [0.0, 0.05])
+def test_the_published_standard_deviation_knows_of_the_pitch(pitch_sigma_rad):
+    config = with_values(
+        Config(), {'scale.camera_height': 1.5, 'scale.camera_pitch_sigma': pitch_sigma_rad}
+    )
+    prediction = torch.from_numpy(tilted_street(0.0)).float()
+    spec = ModelSpec('exact', 'inverse_depth', metric=False)
+    fit = ScaleEstimator(config.scale, spec).update(prediction, None, CAMERA, 0)
+    metric = metric_depth(prediction, fit, None, config)
+    # Row 158 is 38 px below the horizon: 250 * 1.5 / 38 = 9.9 m, so .05 rad are 33 %.
+    relative = float((metric.stddev_m / metric.depth_m)[158, 300])
+    assert (relative > 0.3) == (pitch_sigma_rad > 0)
