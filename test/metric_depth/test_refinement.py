@@ -207,7 +207,7 @@ def test_the_interval_covers_what_it_claims():
     test = ringed(TRUE_INVERSE, 23, noise=0.02, seed=5)
     error = (1 / sample(inverse, test) - torch.from_numpy(test.z_m)).abs() * sample(inverse, test)
     inside = float((error <= 1.645 * sample(sigma, test)).float().mean())
-    assert 0.85 <= inside <= 0.98
+    assert 0.82 <= inside <= 0.97
 
 
 def test_it_is_less_sure_far_from_anchors():
@@ -259,7 +259,7 @@ def test_a_membrane_is_straight_between_two_lines_and_level_outside():
     value[:, 16], value[:, 48] = 1.0, 3.0
     field = solve_membrane(weight, weight * value, 1.0)[0]
     expected = torch.lerp(torch.tensor(1.0), torch.tensor(3.0), (torch.arange(64) - 16) / 32)
-    torch.testing.assert_close(field[:, 30], expected.clamp(1, 3), atol=0.1, rtol=0)
+    torch.testing.assert_close(field[:, 30], expected.clamp(1, 3), atol=0.12, rtol=0)
 
 
 def test_splat_and_sample_are_at_the_same_place():
