@@ -92,14 +92,16 @@ def metric_depth(
         variance = c[0, 0] * prediction.square() + 2 * c[0, 1] * prediction + c[1, 1]
         refined = inverse, (variance / line.square() + fit.residual**2).sqrt()
     inverse, log_sigma = refined
-    depth_m = 1 / inverse
+    # In numbers, 0 / 0 for what is invalid: on a CPU a mask takes ten times as long to apply.
+    limited = inverse.clamp(1 / config.depth.max, 1 / config.depth.min)
+    valid = torch.eq(inverse, limited, out=limited)
+    depth_m = valid.div_(valid).div_(inverse)
     stddev_m = depth_m * log_sigma
-    invalid = ~((inverse >= 1 / config.depth.max) & (inverse <= 1 / config.depth.min))
     if config.scale.max_stddev > 0:
-        invalid |= ~(stddev_m <= config.scale.max_stddev)
-    return MetricDepth(
-        depth_m.masked_fill_(invalid, torch.nan), stddev_m.masked_fill_(invalid, torch.nan)
-    )
+        sure = torch.le(stddev_m, config.scale.max_stddev, out=torch.empty_like(stddev_m))
+        sure.div_(sure)
+        depth_m, stddev_m = depth_m * sure, stddev_m * sure
+    return MetricDepth(depth_m, stddev_m)
 
 
 def refine(
@@ -201,10 +203,13 @@ def refine(
         torch.cat(planes), height, width
     )
     # What the network calls far beyond all anchors (sky) stays that, unless anchors are close by.
-    sky = (inverse_prior < 0.5 * low) & (to_anchor_px > max(0.5 * gap_px, 2 * fine.cell_px))
-    refined = straight + space_share[0] * trust[0] * inverse_prior
-    refined += factor * inverse_prior.clamp(low, high) ** trust[1]
-    return torch.lerp(inverse_prior, refined, support.masked_fill(sky, 0.0)), log_sigma
+    near = torch.le(to_anchor_px, max(0.5 * gap_px, 2 * fine.cell_px), out=to_anchor_px)
+    seen = torch.ge(inverse_prior, 0.5 * low, out=torch.empty_like(near))
+    support.mul_(torch.maximum(near, seen, out=near))
+    straight.addcmul_(inverse_prior, space_share[0] * trust[0])
+    detail = inverse_prior.clamp(low, high).log_().mul_(trust[1]).exp_()
+    refined = straight.addcmul_(factor, detail)
+    return torch.lerp(inverse_prior, refined, support, out=refined), log_sigma
 
 
 def folds(anchors: Anchors, height: int, width: int) -> NDArray[np.int64]:
