@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 from torch import Tensor
-import torch.nn.functional as F
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, with_values
@@ -33,7 +32,7 @@ from depth_anything_ros.metric_depth.scale import (
 )
 from depth_anything_ros.network.devices import current
 from depth_anything_ros.network.predictor import load_predictor, Predictor
-from depth_anything_ros.network.preprocessing import Preprocessed, Preprocessor
+from depth_anything_ros.network.preprocessing import Preprocessor
 from depth_anything_ros.pointcloud import pack_cloud, PackedCloud, ray_tensor
 from depth_anything_ros.stopwatch import Stopwatch
 
@@ -41,7 +40,7 @@ P = ParamSpec('P')
 R = TypeVar('R')
 
 _SIGMA_STEP = 8  # every so many pixels enter the median
-THUMBNAIL = (24, 32)  # rows, columns: enough to tell a scene cut, cheap to download
+THUMBNAIL = (24, 32)  # rows, columns: enough to tell a scene cut
 
 
 @dataclass(frozen=True)
@@ -70,14 +69,14 @@ class Prediction:
             in metres (focal correction applied) for a metric model; NaN where rectification left
             nothing to see, whatever the network made of that.
         image: HxWx3 uint8 RGB as uploaded.
-        thumbnail: small gray image by which scene cuts are told.
+        thumbnail: small float32 gray image on the host, by which scene cuts are told.
         preprocessor: the geometry it was made with.
         watch: the running stopwatch of this frame.
     """
 
     values: Tensor
     image: Tensor
-    thumbnail: Tensor
+    thumbnail: NDArray[np.float32]
     preprocessor: Preprocessor
     watch: Stopwatch
 
@@ -190,10 +189,11 @@ class DepthPipeline:
         watch.lap('preprocess')
         raw = self.predictor(prepared.network_input)
         watch.lap('network')
-        raw = raw * self._focal_factor(preprocessor.network_camera)
+        if (factor := self._focal_factor(preprocessor.network_camera)) != 1.0:
+            raw = raw * factor
         values = preprocessor.at_image_size(raw)
         watch.lap('upsample')
-        return Prediction(values, prepared.image, _thumbnail(prepared), preprocessor, watch)
+        return Prediction(values, prepared.image, _thumbnail(image), preprocessor, watch)
 
     @_on_its_device
     def measure(
@@ -320,9 +320,9 @@ def load(
     return DepthPipeline(load_predictor(config.model, config.runtime), config)
 
 
-def _thumbnail(prepared: Preprocessed) -> Tensor:
-    gray = prepared.network_input.mean(dim=1, keepdim=True)
-    return F.adaptive_avg_pool2d(gray, THUMBNAIL)[0, 0]
+def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    small = cv2.resize(image, THUMBNAIL[::-1], interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
 
 
 def _encode_depth(depth_m: Tensor, encoding: str) -> Tensor:

@@ -129,7 +129,7 @@ def test_what_names_no_device_goes_to_the_predictors():
 
 def test_a_tensor_without_a_device_fails(monkeypatch):
     monkeypatch.setattr(
-        pipeline_module, '_thumbnail', lambda prepared: prepared.network_input + torch.zeros(686)
+        pipeline_module, 'metric_depth', lambda prediction, *_: prediction + torch.zeros(640)
     )
     with fake_cards(), pytest.raises(RuntimeError, match='same device'):
-        DepthPipeline(CardPredictor()).predict(scene_image(), SCENE_CAMERA)
+        process(DepthPipeline(CardPredictor()))

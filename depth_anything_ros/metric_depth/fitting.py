@@ -22,6 +22,7 @@ _HYPOTHESES = 256  # of two points, and a quarter as many of one
 _SCORED = 512  # anchors that score the hypotheses; all of them enter the final fit
 _BAND = 0.2  # log depth: beyond this a point says nothing about a hypothesis
 _ITERATIONS = 8
+_COARSE_ITERATIONS = 5  # on about as many points as scored the hypotheses
 _TUKEY = 4.685
 _SIGMA_LIMITS = (0.01, 0.3)  # log depth
 # The errors of one prediction are correlated over objects: it is worth so many independent ones.
@@ -172,10 +173,16 @@ def _best_hypothesis(p: Array, y: Array, prior: Prior, affine: bool) -> tuple[Ar
     if prior.scale is not None:
         lines = np.concatenate([lines, [[prior.scale, prior.shift]]])
 
-    # Hypotheses x points, in single precision: they only have to be told apart.
-    scale, shift = lines.astype(np.float32).T[..., None]
-    residual = np.abs(log_ratio(scale * p.astype(np.float32) + shift, y.astype(np.float32)))
-    cost = np.square(np.minimum(residual, _BAND)).mean(axis=1)
+    # Hypotheses x points, in single precision and in place: they only have to be told apart.
+    p, y = p.astype(np.float32), y.astype(np.float32)
+    residual = lines.astype(np.float32) @ np.stack([p, np.ones_like(p)])
+    size = np.abs(residual)
+    size += y
+    residual -= y
+    residual /= size
+    np.abs(residual, out=residual)
+    residual *= 2  # log_ratio()
+    cost = np.square(np.minimum(residual, _BAND, out=size), out=size).mean(axis=1)
     rising = lines[:, 0] > 0
     best = int(np.where(rising, cost, np.inf).argmin())
     # A second line has to explain points that the first one does not, and as tightly.
@@ -189,21 +196,24 @@ def _polish(p: Array, y: Array, start: Array, prior: Prior, affine: bool) -> Lin
     prior_information = prior.information()
     prior_line = np.array([prior.scale or 0.0, prior.shift])
     line = start.copy() if affine else np.array([start[0], prior.shift])
-    points = np.stack([p, np.ones_like(p)])
     floor = 1e-3 * y.min()
     # Scaled to the data, so that the two unknowns have comparable size.
     unit = np.array([y.mean() / p.mean(), y.mean()])
-    for _ in range(_ITERATIONS):
-        predicted = line[0] * p + line[1]
-        residual = log_ratio(predicted, y)
+    few = slice(None, None, max(1, len(p) // _SCORED))
+    for i in range(_ITERATIONS):
+        some = few if i < _COARSE_ITERATIONS else slice(None)
+        value, target = p[some], y[some]
+        predicted = line[0] * value + line[1]
+        residual = log_ratio(predicted, target)
         sigma = _spread(np.abs(residual))
         weight = np.square(np.maximum(1 - np.square(residual / (_TUKEY * sigma)), 0))
         # Correlated errors: many points weigh like few independent ones.
         weight *= _INDEPENDENT / (max(weight.sum(), _INDEPENDENT) * sigma**2)
-        jacobian = points / np.maximum(np.abs(predicted), floor)
+        by_shift = 1 / np.maximum(np.abs(predicted), floor)
+        jacobian = np.stack([value * by_shift, by_shift])
         information = (jacobian * weight) @ jacobian.T + prior_information
         gradient = jacobian @ (weight * residual) + prior_information @ (line - prior_line)
-        covariance = _inverse(information * np.outer(unit, unit)) * np.outer(unit, unit)
+        covariance = inverse_2x2(information * np.outer(unit, unit)) * np.outer(unit, unit)
         if affine:
             line -= covariance @ gradient
         else:
@@ -223,7 +233,7 @@ def _spread(magnitude: Array) -> float:
     return min(max(sigma, _SIGMA_LIMITS[0]), _SIGMA_LIMITS[1])
 
 
-def _inverse(matrix: Array) -> Array:
+def inverse_2x2(matrix: Array) -> Array:
     """Return the inverse of a symmetric 2x2 matrix."""
     (a, b), (_, d) = matrix
     inverse: Array = np.array([[d, -b], [-b, a]]) / (a * d - b * b)

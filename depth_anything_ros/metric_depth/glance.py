@@ -17,7 +17,7 @@ from depth_anything_ros.metric_depth.anchors import Anchors
 from depth_anything_ros.transfer import download, upload
 
 _POOLED = (24, 32)  # rows, columns of the averages that one prediction is compared with the next on
-_LATTICE = (96, 64)  # rows, columns of single pixels: the ground is told by its rows
+_PER_POOL = 4  # rows and columns of pixels in each; the ground is told by single rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,51 +27,45 @@ class Glance:
     Attributes:
         at_anchors: N float64 at the anchors, bilinear between pixels; none without anchors.
         lattice: rows x columns float64 of pixels that are spread over the image, see lattice().
-        pooled: M float64 averages over parts of the image.
-        thumbnail: small gray image, None where there was none.
     """
 
     at_anchors: NDArray[np.float64]
     lattice: NDArray[np.float64]
-    pooled: NDArray[np.float64]
-    thumbnail: NDArray[np.float32] | None
+
+    @property
+    def pooled(self) -> NDArray[np.float64]:
+        """M averages over parts of the image."""
+        (rows, columns), n = _POOLED, _PER_POOL
+        averages: NDArray[np.float64] = self.lattice.reshape(rows, n, columns, n).mean(axis=(1, 3))
+        return averages.ravel()
 
 
-def glance(prediction: Tensor, anchors: Anchors | None, image: Tensor | None = None) -> Glance:
+def glance(prediction: Tensor, anchors: Anchors | None) -> Glance:
     """Fetch what is needed of a prediction; the host waits for the device here, and only here.
 
     Args:
         prediction: HxW float32.
         anchors: where it is looked at.
-        image: small gray image.
     """
-    height, width = prediction.shape
-    rows, columns = _pixels(height, width, prediction.device)
-    parts = [
-        prediction.new_empty(0) if anchors is None else sample(prediction, anchors),
-        prediction[rows, columns],
-        F.adaptive_avg_pool2d(prediction[None, None], _POOLED)[0, 0],
-        prediction.new_empty(0) if image is None else image,
-    ]
-    at_anchors, seen, pooled, thumbnail = download(parts)
-    return Glance(
-        at_anchors.astype(np.float64),
-        seen.astype(np.float64),
-        pooled.ravel().astype(np.float64),
-        None if image is None else thumbnail,
-    )
+    rows, columns = _pixels(*prediction.shape, prediction.device)
+    looks = [prediction.index_select(0, rows).index_select(1, columns)]
+    if anchors is not None:
+        looks.append(sample(prediction, anchors))
+    seen, *at_anchors = (look.astype(np.float64) for look in download(looks))
+    return Glance(at_anchors[0] if at_anchors else np.zeros(0), seen)
 
 
 def lattice(height: int, width: int, rows: int, columns: int) -> tuple[NDArray[np.int64], ...]:
-    """Return the pixel rows (R x 1) and columns (1 x C) of a lattice from corner to corner."""
-    row = np.linspace(0, height - 1, rows).astype(np.int64)
-    column = np.linspace(0, width - 1, columns).astype(np.int64)
-    return row[:, None], column[None, :]
+    """Return the pixel rows and the pixel columns of a lattice from corner to corner."""
+    return tuple(
+        np.linspace(0, size - 1, count).astype(np.int64)
+        for size, count in ((height, rows), (width, columns))
+    )
 
 
 @lru_cache(maxsize=4)
 def _pixels(height: int, width: int, device: torch.device) -> tuple[Tensor, ...]:
-    pixels = lattice(height, width, min(_LATTICE[0], height), min(_LATTICE[1], width))
+    pixels = lattice(height, width, *(_PER_POOL * n for n in _POOLED))
     return tuple(torch.from_numpy(index).to(device) for index in pixels)
 
 

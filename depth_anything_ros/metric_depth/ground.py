@@ -89,7 +89,7 @@ def fit_ground(
             'scale.camera_height or TF of scale.ground_frame'
         )
     rows, columns = lattice(*camera.size, *prediction.shape)
-    u, v = columns.astype(np.float64), rows.astype(np.float64)
+    u, v = columns[None, :].astype(np.float64), rows[:, None].astype(np.float64)
     target = ground.inverse_depth(camera, u, v)
     near = (target > 1.0 / (_MAX_DEPTH_IN_HEIGHTS * ground.height_m)) & np.isfinite(prediction)
     if np.count_nonzero(near) < _LEAST_PIXELS:

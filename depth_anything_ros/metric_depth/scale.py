@@ -99,7 +99,7 @@ class ScaleEstimator:
         anchors: Anchors | None,
         camera: Camera,
         stamp_ns: int,
-        image: Tensor | None = None,
+        image: NDArray[np.float32] | None = None,
         ground: GroundPlane | None = None,
     ) -> ScaleFit:
         """Fit one frame and say what it is worth.
@@ -115,8 +115,9 @@ class ScaleEstimator:
         Returns:
             The fit to use for this frame.
         """
-        seen = glance(prediction, anchors, image)
-        fit = self._follow(seen, anchors, camera, stamp_ns, ground)
+        note = self._restart_reason(stamp_ns, image)
+        seen = glance(prediction, anchors)
+        fit = self._follow(seen, anchors, camera, stamp_ns, ground, note)
         return replace(fit, at_anchors=None if anchors is None else seen.at_anchors)
 
     def _follow(
@@ -126,8 +127,8 @@ class ScaleEstimator:
         camera: Camera,
         stamp_ns: int,
         ground: GroundPlane | None,
+        note: str,
     ) -> ScaleFit:
-        note = self._restart_reason(stamp_ns, seen.thumbnail)
         elapsed_s = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) * 1e-9
         self._stamp_ns = stamp_ns
         self._track.advance(seen.pooled, elapsed_s)
@@ -290,5 +291,5 @@ def unanchored(space: str, stamp_ns: int, reason: str) -> ScaleFit:
 def _sampled(seen: Glance) -> NDArray[np.float64]:
     """Return some hundreds of an image's predictions, and some at anchors: objects may be small."""
     few = seen.at_anchors[:: max(1, len(seen.at_anchors) // _SAMPLED_ANCHORS)]
-    values: NDArray[np.float64] = np.concatenate([seen.lattice[::3, ::2].ravel(), few])
+    values: NDArray[np.float64] = np.concatenate([seen.lattice[::3, ::4].ravel(), few])
     return values[np.isfinite(values) & (values > 0)]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from depth_anything_ros.metric_depth.anchors import Anchors, thinned
-from depth_anything_ros.metric_depth.fitting import LineFit
+from depth_anything_ros.metric_depth.fitting import inverse_2x2, LineFit
 
 _POOLED_NEEDED = 40
 _FIRST_ERRORS = (0.02, 0.04)  # log depth a frame: of a line that stays, and of one that is carried
@@ -36,6 +36,7 @@ _CONVINCED_S = 7.0  # sweeps that agree with each other for so long are believed
 _ANCHORS_COMPARED = (256, 1024)
 _ANCHORS_NEEDED = 20
 _NEIGHBOUR_PX = 12.0
+_RIDGE = 1e-12  # of the normal matrix: 1e-6 of its columns
 _PROBED_SHARE = 0.2  # of the largest value of the line: below, two lines are not compared
 _COMPARED = (12, 16)  # rows, columns: less is seen of motion
 _CUT_CORRELATION = 0.4
@@ -296,16 +297,22 @@ def _line_through(
     """Fit target = scale * value + shift in relative residuals, robustly; None where none is."""
     if len(value) < _POOLED_NEEDED:
         return None
-    A = np.stack([value, np.ones_like(value)], axis=1) / target[:, None]
-    unit = np.abs(A).mean(axis=0)
+    # Relative residuals, and columns of unit size: p and q of p scale' + q shift' = 1.
+    unit = np.array([np.abs(value / target).mean(), np.abs(1 / target).mean()])
     if not unit.all():
         return None
+    p, q = value / target / unit[0], 1 / target / unit[1]
     weight = np.ones(len(value))
     for _ in range(4):
-        line = np.linalg.lstsq(A / unit * weight[:, None], weight, rcond=1e-6)[0] / unit
-        residual = np.abs(A @ line - 1)
+        pp, pq, qq = weight @ (p * p), weight @ (p * q), weight @ (q * q)
+        # What does not vary tells only one number of two: the smallest pair is taken.
+        ridge = _RIDGE * (pp + qq)
+        normal = np.array([[pp + ridge, pq], [pq, qq + ridge]])
+        line = inverse_2x2(normal) @ [weight @ p, weight @ q]
+        residual = np.abs(p * line[0] + q * line[1] - 1)
         band = 4.685 * max(1.4826 * float(np.median(residual)), 0.01)
-        weight = np.clip(1 - np.square(residual / band), 0, None)
+        weight = np.square(np.clip(1 - np.square(residual / band), 0, None))
+    line = line / unit
     return line if line[0] > 0 else None
 
 

@@ -43,13 +43,13 @@ def points(stretch: float = 1.0, count: int = 300, seed: int = 0) -> Anchors:
     return Anchors(*(x.numpy() for x in (u, v, z, torch.arange(count) % 16)))
 
 
-def picture(seed: int, shift_px: float = 0.0) -> torch.Tensor:
+def picture(seed: int, shift_px: float = 0.0) -> np.ndarray:
     """Return a 24x32 gray image of smooth random content, moved sideways."""
     rng = np.random.default_rng(seed)
     v, u = torch.meshgrid(torch.arange(24.0), torch.arange(32.0) + shift_px, indexing='ij')
     numbers = rng.uniform(-0.5, 0.5, (12, 3))
     waves = [torch.sin(a * u + b * v + 6 * c) for a, b, c in numbers]
-    return torch.stack(waves).sum(dim=0)
+    return torch.stack(waves).sum(dim=0).numpy()
 
 
 def seconds(t: float) -> int:
