@@ -14,7 +14,7 @@ from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, with_values
 from depth_anything_ros.metric_depth.scale import State
 from depth_anything_ros.pipeline import DepthPipeline, Outputs
-from helpers import ExactPredictor, SCENE_CAMERA, scene_image
+from helpers import ExactPredictor, SCENE_CAMERA
 
 CARD = torch.device('cuda', 1)
 
