@@ -23,7 +23,7 @@ demo: $(INSTALLED)
 	@.venv/bin/demo
 
 test: $(INSTALLED)
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 performance: $(INSTALLED)
 	@mkdir -p build/performance

@@ -20,6 +20,8 @@ from depth_anything_ros.config import ScaleConfig
 from depth_anything_ros.evaluation.frames import Frame
 from depth_anything_ros.metric_depth.anchors import Anchors, project_points, SensorPoints
 
+LIDAR_LINES = 64  # of the lidar that depth completion thins
+LINES = (64, 16, 8, 4)
 DENSITIES: tuple[int | str, ...] = (4, 8, 16, 'all')
 _TEST_EVERY, _FIRST_TEST = 4, 2
 _MIN_POINTS_PER_RING = 20
@@ -31,11 +33,15 @@ class Split:
     """One frame, divided.
 
     Attributes:
-        anchors: rings ('all', 16, 8, 4 or 'planar') -> anchors from training rings.
+        points: rings ('all', 16, 8, 4 or 'planar') -> points of training rings; for a lidar of 64
+            lines also '64 lines' to '4 lines', every n-th of its lines whether shown or not, less
+            those held out.
+        anchors: the same, projected.
         test: screened test points.
         test_unscreened: all test points inside image and range.
     """
 
+    points: dict[int | str, SensorPoints]
     anchors: dict[int | str, Anchors]
     test: Anchors
     test_unscreened: Anchors
@@ -44,10 +50,11 @@ class Split:
 def split(frame: Frame, config: ScaleConfig) -> Split:
     """Hold out every fourth ring that the image shows, and thin the others."""
     everything = _project(frame, frame.points, config)
+    assert frame.points.ring is not None
     shown = shown_rings(frame, config)
     held_out = shown[_FIRST_TEST::_TEST_EVERY]
     rest = np.setdiff1d(shown, held_out)
-    anchors: dict[int | str, Anchors] = {}
+    points: dict[int | str, SensorPoints] = {}
     for density in DENSITIES:
         if density == 'all':
             kept = rest
@@ -55,11 +62,16 @@ def split(frame: Frame, config: ScaleConfig) -> Split:
             kept = rest[np.linspace(0, len(rest) - 1, int(density)).round().astype(int)]
         else:
             continue
-        anchors[density] = _project(frame, _rings(frame.points, kept), config)
-    anchors['planar'] = _project(frame, _rings(frame.points, levelest_ring(frame, rest)), config)
+        points[density] = _rings(frame.points, kept)
+    if int(frame.points.ring.max()) + 1 == LIDAR_LINES:
+        for lines in LINES:
+            kept = np.setdiff1d(np.arange(0, LIDAR_LINES, LIDAR_LINES // lines), held_out)
+            points[f'{lines} lines'] = _rings(frame.points, kept)
+    points['planar'] = _rings(frame.points, levelest_ring(frame, rest))
+    anchors = {density: _project(frame, some, config) for density, some in points.items()}
     is_test = torch.isin(everything.ring, torch.from_numpy(held_out))
     hidden_too = _unscreened(frame.points, frame.T_camera_sensor, frame.camera, held_out, config)
-    return Split(anchors, _thinned(everything[is_test]), _thinned(hidden_too))
+    return Split(points, anchors, _thinned(everything[is_test]), _thinned(hidden_too))
 
 
 def shown_rings(frame: Frame, config: ScaleConfig) -> NDArray[np.int64]:

@@ -26,13 +26,12 @@ import time
 
 from baselines import BASELINES, nearest
 from chart import write_chart
-import cv2
-from holdout import DENSITIES, noisy, shifted, Split, split, with_outliers
+from holdout import DENSITIES, LINES, noisy, shifted, Split, split, with_outliers
 import numpy as np
 from numpy.typing import NDArray
+from simulated import distorted, row_prior
 import torch
 from torch import Tensor
-import torch.nn.functional as F
 from world_frames import world_frame
 
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
@@ -50,6 +49,7 @@ FIRST_WORLD_SEED = 910_000  # training draws smaller seeds, and so did the tunin
 RANGE_BINS_M = (0, 5, 10, 20, 40, 80)
 DISTANCE_BINS_PX = (0, 4, 8, 16, 32, 1000)
 LEVELS = {0.5: 0.6745, 0.68: 0.9945, 0.9: 1.6449, 0.95: 1.96}
+RING_SWEEPS = ('density', 'density_unscreened', 'planar', 'lines')  # the level is the rings
 METHODS = ('refined', *BASELINES)
 Row = dict[str, str | int | float | None]
 
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument('--data', type=Path, default=Path('../shared/data'))
     parser.add_argument('--world-frames', type=int, default=16)
     parser.add_argument('--output', type=Path, default=Path('scale_accuracy'))
-    parser.add_argument('--sweeps', default='density,planar,shift,noise,outliers')
+    parser.add_argument('--sweeps', default='density,planar,lines,shift,noise,outliers')
     parser.add_argument('--json', action='store_true', help='end with one JSON object')
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -135,14 +135,14 @@ def _cases(
     stand_in = ModelSpec('stand-in', 'inverse_depth', metric=False)
     for seed in range(FIRST_WORLD_SEED, FIRST_WORLD_SEED + world_frames):
         world = world_frame(seed)
-        said = predict(world.frame) if predict else (_distorted(world.depth_m, seed), stand_in)
+        said = predict(world.frame) if predict else (distorted(world.depth_m, seed), stand_in)
         yield Case('world', world.frame, *said, split(world.frame, CONFIG.scale))
     for name in ('kitti', 'nuscenes'):
         if not (data / name).is_dir():
             print(f'{data / name} is not there: skipped', file=sys.stderr)
             continue
         for frame in load_frames(data / name):
-            said = predict(frame) if predict else (_row_prior(frame), stand_in)
+            said = predict(frame) if predict else (row_prior(frame.camera), stand_in)
             yield Case(name, frame, *said, split(frame, CONFIG.scale))
 
 
@@ -154,23 +154,6 @@ def _network(checkpoint: str) -> Callable[[Frame], tuple[Tensor, ModelSpec]]:
         return pipeline.predict(frame.image_rgb, frame.camera).values.cpu(), predictor.spec
 
     return predict
-
-
-def _row_prior(frame: Frame) -> Tensor:
-    """Return inverse depth of flat ground up to scale and shift, and a constant above it."""
-    height, width = frame.camera.size
-    row = torch.arange(height, dtype=torch.float32)[:, None].expand(height, width)
-    return (row - float(frame.camera.K[1, 2])).clamp(min=0) / height + 0.05
-
-
-def _distorted(depth_m: NDArray[np.float32], seed: int) -> Tensor:
-    """Return what a mediocre network might say of a true depth."""
-    height, width = depth_m.shape
-    generator = torch.Generator().manual_seed(seed)
-    bias = 0.12 * torch.randn(1, 1, 5, 7, generator=generator)
-    field = F.interpolate(bias, (height, width), mode='bicubic')[0, 0].numpy()
-    inverse = (1 / depth_m) ** 0.9 * np.exp(field)  # sky: 1 / inf = 0
-    return torch.from_numpy(cv2.GaussianBlur(inverse.astype(np.float32), (0, 0), height / 160))
 
 
 # ---- evaluation ------------------------------------------------------------------------------
@@ -188,6 +171,9 @@ def _evaluate(case: Case, sweeps: list[str]) -> list[Result]:
         )
     if 'planar' in sweeps and len(anchors['planar']) >= 20:
         found += _all_methods('planar', 1, case, anchors['planar'], case.split.test)
+    if 'lines' in sweeps and case.data == 'kitti':
+        for lines in LINES:
+            found += _all_methods('lines', lines, case, anchors[f'{lines} lines'], case.split.test)
     base = anchors.get(16)
     if base is None:
         return found
@@ -236,6 +222,9 @@ def _refined(
 
 def _scores(result: Result) -> dict[str, float]:
     z, truth = result.depth_m, result.test.z_m.numpy()
+    # Depth completion has to answer everywhere.
+    if result.sweep == 'lines' and np.isfinite(z).any():
+        z = np.where(np.isfinite(z), z, np.float32(CONFIG.depth.max))
     scores = {
         'abs_rel': metrics.abs_rel(z, truth),
         'mae': metrics.mae(z, truth),
@@ -268,7 +257,7 @@ def _rows(results: list[Result]) -> list[Row]:
         fitted = [f for f in frames.values() if np.isfinite(f['refined']['abs_rel'])]
         for method in METHODS:
             row: Row = {'sweep': sweep, 'data': data, 'level': level, 'method': method}
-            row['rings'] = level if sweep in ('density', 'density_unscreened', 'planar') else 16
+            row['rings'] = level if sweep in RING_SWEEPS else 16
             row['frames'], row['refused'] = len(fitted), len(frames) - len(fitted)
             for name in next(iter(frames.values()))[method]:
                 values = [f[method][name] for f in fitted]
@@ -312,10 +301,29 @@ def _print_tables(rows: list[Row], results: list[Result]) -> None:
             inside = ' | '.join(f'{_number(r[f"within_{level:g}"]):.3f}' for level in LEVELS)
             print(f'| {r["sweep"]} | {r["level"]} | {inside} |')
         _print_bins(data, results)
+    _print_completion(rows)
 
 
 def _number(value: str | int | float | None) -> float:
     return float('nan') if value is None else float(value)
+
+
+def _print_completion(rows: list[Row]) -> None:
+    """Print what public tables of depth completion print, on withheld lines of the lidar."""
+    mine = [row for row in rows if row['sweep'] == 'lines']
+    if not mine:
+        return
+    print('\n## kitti: RMSE / MAE in metres on withheld lines of the lidar, mean over frames\n')
+    print('| lines | ' + ' | '.join(METHODS) + ' |')
+    print('|---' * (len(METHODS) + 1) + '|')
+    for lines in LINES:
+        cells = [
+            f'{_number(row["rmse"]):.2f} / {_number(row["mae"]):.2f}'
+            for method in METHODS
+            for row in mine
+            if (row['level'], row['method']) == (lines, method)
+        ]
+        print(f'| {lines} | ' + ' | '.join(cells) + ' |')
 
 
 def _print_bins(data: str, results: list[Result]) -> None:
@@ -365,7 +373,7 @@ def _write(output: Path, rows: list[Row]) -> None:
 def _latency(frames: int = 100) -> dict[str, float]:
     """Time fit and refinement of one 640x480 prediction with 2,000 anchors."""
     frame = world_frame(FIRST_WORLD_SEED, 'street')
-    prediction = _distorted(frame.depth_m, 0)
+    prediction = distorted(frame.depth_m, 0)
     anchors = split(frame.frame, CONFIG.scale).anchors['all']
     anchors = anchors[torch.linspace(0, len(anchors) - 1, 2000).long()]
     estimator = ScaleEstimator(CONFIG.scale, ModelSpec('stand-in', 'inverse_depth', metric=False))

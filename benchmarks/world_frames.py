@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,11 @@ from depth_anything_ros.world.scene import random_scene, Scene
 from depth_anything_ros.world.trajectory import camera_path
 
 WIDTH, HEIGHT, FOCAL_PX = 640, 480, 520.0
+_CAMERA = Camera(
+    WIDTH,
+    HEIGHT,
+    np.array([[FOCAL_PX, 0, (WIDTH - 1) / 2], [0, FOCAL_PX, (HEIGHT - 1) / 2], [0, 0, 1]]),
+)
 _ELEVATIONS_DEG = {'street': (-24.8, 4.0), 'room': (-22.0, 22.0), 'corridor': (-22.0, 22.0)}
 _RINGS, _AZIMUTH_STEP_DEG, _MAX_AZIMUTH_DEG = 64, 0.2, 50.0
 _RANGE_NOISE_M, _MAX_RANGE_M = 0.02, 80.0
@@ -53,14 +60,49 @@ def world_frame(seed: int, kind: str | None = None) -> WorldFrame:
     rng = np.random.default_rng(seed)
     scene = random_scene(seed, kind)
     T_world_camera = camera_path(scene, seed)(float(rng.uniform(0.0, 60.0)))
-    K = np.array([[FOCAL_PX, 0, (WIDTH - 1) / 2], [0, FOCAL_PX, (HEIGHT - 1) / 2], [0, 0, 1]])
-    picture = render(scene, T_world_camera, K, WIDTH, HEIGHT)
+    return _frame(scene, T_world_camera, rng, 0, f'world{seed}')
+
+
+def world_drive(
+    seed: int, kind: str, period_s: float, duration_s: float, turn: Callable[[float], float]
+) -> list[WorldFrame]:
+    """Render a drive at half size, at about the speed that the scene's robot has.
+
+    Args:
+        seed: draws everything.
+        kind: 'street', 'room' or 'corridor'.
+        period_s: between frames.
+        duration_s: of the drive.
+        turn: time in seconds -> by how many radians the robot has turned to the left.
+    """
+    rng = np.random.default_rng(seed)
+    scene = random_scene(seed, kind)
+    path, start_s = camera_path(scene, seed), float(rng.uniform(0.0, 60.0))
+    frames = []
+    for time_s in np.arange(0.0, duration_s, period_s):
+        pose = path(start_s + float(time_s))
+        cosine, sine = math.cos(turn(float(time_s))), math.sin(turn(float(time_s)))
+        turned = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+        pose[:3, :3] = turned @ pose[:3, :3]
+        stamp_ns = round(1e9 * time_s)
+        frames.append(_frame(scene, pose, rng, stamp_ns, f'{kind}{seed}', shrunk=2))
+    return frames
+
+
+def _frame(
+    scene: Scene,
+    T_world_camera: NDArray[np.float64],
+    rng: np.random.Generator,
+    stamp_ns: int,
+    name: str,
+    shrunk: int = 1,
+) -> WorldFrame:
+    camera = _CAMERA.scaled(WIDTH // shrunk, HEIGHT // shrunk)
+    picture = render(scene, T_world_camera, camera.K, camera.width, camera.height)
     T_world_lidar = _lidar_pose(T_world_camera)
-    points = _scan(scene, T_world_lidar, rng)
+    points = replace(_scan(scene, T_world_lidar, rng), stamp_ns=stamp_ns)
     T_camera_lidar = np.linalg.inv(T_world_camera) @ T_world_lidar
-    frame = Frame(
-        picture.image_rgb, Camera(WIDTH, HEIGHT, K), points, T_camera_lidar, 0, f'world{seed}'
-    )
+    frame = Frame(picture.image_rgb, camera, points, T_camera_lidar, stamp_ns, name)
     return WorldFrame(frame, picture.depth_m, T_world_camera, scene.kind)
 
 

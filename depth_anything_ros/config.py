@@ -344,8 +344,8 @@ class CloudConfig:
     )
     edge_threshold: float = param(
         0.05,
-        'Relative depth change per pixel above which a pixel that lies on no plane is a flying '
-        'pixel and becomes NaN; 0 keeps all.',
+        'Ramps between two surfaces are flying pixels and become NaN where inverse depth changes '
+        'by more than 4 px times this, however soft the network draws them; 0 keeps all.',
         unit='1/px',
         minimum=0.0,
         maximum=10.0,

@@ -37,6 +37,11 @@ def one_line(text: str, longest: int = LONGEST_MESSAGE) -> str:
     return ''.join(c if c.isprintable() else ' ' for c in text)
 
 
+def reason(error: BaseException, longest: int = 200) -> str:
+    """Return in one line what an exception says, or its name where it says nothing."""
+    return one_line(' '.join(str(error)[: 4 * longest].split()), longest) or type(error).__name__
+
+
 class BadFrameError(DepthAnythingError):
     """One image, camera model or point cloud cannot be used; the next one may be fine.
 

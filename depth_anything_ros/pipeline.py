@@ -247,6 +247,7 @@ class DepthPipeline:
                     geometry.rectify(prediction.image),
                     stddev_m,
                     config.cloud,
+                    geometry.network_px,
                 )
                 results['points'] = cloud.points
             watch.lap('pack')

@@ -16,13 +16,12 @@ import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
 
-from depth_anything_ros.errors import BackendError, CheckpointError
+from depth_anything_ros.errors import BackendError, CheckpointError, reason
 from depth_anything_ros.network.cuda_graph import Graphed
 from depth_anything_ros.network.onnx_file import OnnxFile
 from depth_anything_ros.network.self_check import UnusableError
 from depth_anything_ros.network.spec import at_size_of, ModelSpec
 from depth_anything_ros.network.threads import thread_count, torch_threads
-from depth_anything_ros.network.untrusted import reason
 
 PACKAGES = {'torch': (), 'onnxruntime': ('onnxruntime', 'onnx'), 'openvino': ('openvino', 'onnx')}
 

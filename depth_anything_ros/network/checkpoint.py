@@ -16,10 +16,10 @@ import torch
 from torch import nn, Tensor
 
 from depth_anything_ros.config import ModelConfig
-from depth_anything_ros.errors import CheckpointError
+from depth_anything_ros.errors import CheckpointError, reason
 from depth_anything_ros.network import official_weights, weights
 from depth_anything_ros.network.spec import ModelSpec, read_config, read_spec
-from depth_anything_ros.network.untrusted import Fields, file_size, reason, SENSELESS
+from depth_anything_ros.network.untrusted import Fields, file_size, SENSELESS
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from depth_anything_ros.errors import CheckpointError
-from depth_anything_ros.network.untrusted import file_size, reason, SENSELESS
+from depth_anything_ros.errors import CheckpointError, reason
+from depth_anything_ros.network.untrusted import file_size, SENSELESS
 from depth_anything_ros.network.weights import MOST_BYTES
 
 MOST_FILE_BYTES = 1 << 31  # protobuf holds no more

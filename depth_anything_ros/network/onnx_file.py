@@ -26,7 +26,7 @@ import torch
 from torch import nn, Tensor
 
 from depth_anything_ros.config import ModelConfig
-from depth_anything_ros.errors import BackendError, CheckpointError
+from depth_anything_ros.errors import BackendError, CheckpointError, reason
 from depth_anything_ros.network import onnx_bounds
 from depth_anything_ros.network.official_weights import named_spec
 from depth_anything_ros.network.self_check import (
@@ -36,7 +36,7 @@ from depth_anything_ros.network.self_check import (
     test_image,
 )
 from depth_anything_ros.network.spec import decode_spec, ModelSpec
-from depth_anything_ros.network.untrusted import decode, Fields, file_size, reason
+from depth_anything_ros.network.untrusted import decode, Fields, file_size
 
 _KEY = 'depth_anything_ros'
 FORMAT = 2  # raised when what is written changes: older cached files are not read any more

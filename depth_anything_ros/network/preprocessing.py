@@ -78,6 +78,7 @@ class Preprocessor:
         camera: the camera of the incoming image.
         rectified: the pinhole camera of everything that comes out.
         network_camera: the pinhole camera of the network input.
+        network_px: image pixels that a pixel of the network spans, along the coarser axis.
         border: HxW bool on the device, true where a rectified pixel shows nothing; None when the
             image needs no rectification.
     """
@@ -109,6 +110,7 @@ class Preprocessor:
             *camera.size, input_size or spec.input_size, spec.multiple, limit
         )
         self.network_camera = self.rectified.scaled(self._size[1], self._size[0])
+        self.network_px = max(n / m for n, m in zip(camera.size, self._size))
         mean, std = (
             torch.tensor(x, device=device).view(1, 3, 1, 1) * 255 for x in (spec.mean, spec.std)
         )

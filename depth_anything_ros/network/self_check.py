@@ -14,9 +14,9 @@ import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
 
-from depth_anything_ros.errors import BackendError, CheckpointError
+from depth_anything_ros.errors import BackendError, CheckpointError, reason
 from depth_anything_ros.network.spec import at_size_of, ModelSpec
-from depth_anything_ros.network.untrusted import reason, SENSELESS
+from depth_anything_ros.network.untrusted import SENSELESS
 
 # Largest deviation from eager float32 PyTorch, relative to the largest prediction. Measured on
 # ViT-S at 518x686: 2e-6 OpenVINO, 7e-6 ONNX Runtime, 0.017 OpenVINO in bfloat16.

@@ -149,11 +149,6 @@ def read_json(path: Path) -> Fields:
     return decode(text, str(path))
 
 
-def reason(error: BaseException, most: int = 200) -> str:
-    """Return what an exception says, in one line of bounded length."""
-    return ' '.join(str(error)[: 4 * most].split())[:most] or type(error).__name__
-
-
 def _integer(text: str) -> int:
     if len(text) > _MOST_DIGITS:
         raise ValueError(f'a number of {len(text)} digits')

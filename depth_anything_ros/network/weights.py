@@ -11,9 +11,9 @@ import zipfile
 import torch
 from torch import Tensor
 
-from depth_anything_ros.errors import CheckpointError
+from depth_anything_ros.errors import CheckpointError, reason
 from depth_anything_ros.network.threads import torch_threads
-from depth_anything_ros.network.untrusted import file_size, read_json, reason, SENSELESS
+from depth_anything_ros.network.untrusted import file_size, read_json, SENSELESS
 
 MOST_BYTES = 4 << 30  # of one file: three times the largest network that is known here
 _DTYPES = {

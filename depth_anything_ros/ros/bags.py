@@ -29,7 +29,7 @@ from rosbags.rosbag2 import (
 )
 from rosbags.typesys import get_typestore, Stores
 
-from depth_anything_ros.errors import BadFrameError, DatasetError, one_line
+from depth_anything_ros.errors import BadFrameError, DatasetError, reason
 from depth_anything_ros.poses import Matrix
 from depth_anything_ros.ros.cdr import check_cdr, stamp_of
 from depth_anything_ros.ros.messages import decode_image, ns_to_stamp, transform_to_matrix
@@ -82,7 +82,7 @@ def open_bag(path: str | Path) -> Iterator[Reader]:
         reader.open()
     except Exception as error:  # what rosbags stumbles over in broken bytes is of any kind
         raise DatasetError(
-            f'{path} is no ROS 2 bag ({_reason(error)}): give the folder that holds '
+            f'{path} is no ROS 2 bag ({reason(error)}): give the folder that holds '
             'metadata.yaml, or a single .mcap or .db3 file'
         ) from error
     try:
@@ -163,7 +163,7 @@ def read_serialized(
             yield connection, time_ns, data
     except Exception as error:  # see open_bag()
         raise DatasetError(
-            f'{bag.path} is corrupt at {topic} ({_reason(error)}): cut that part out, or record it '
+            f'{bag.path} is corrupt at {topic} ({reason(error)}): cut that part out, or record it '
             'again'
         ) from error
 
@@ -183,11 +183,6 @@ def read_messages(bag: Reader, connections: list[Connection]) -> Iterator[tuple[
 
 def _name(connection: Connection) -> str:
     return connection.msgtype.rpartition('/')[2]
-
-
-def _reason(error: Exception) -> str:
-    """Return in one line what an error says, or its name where it says nothing."""
-    return one_line(' '.join(str(error).split())) or type(error).__name__
 
 
 def first_message(bag: Reader, connection: Connection) -> Any:

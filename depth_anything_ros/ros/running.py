@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+import queue
 import select
 import signal
 import sys
-import threading
 
 import rclpy
 from rclpy.node import Node
@@ -19,17 +19,45 @@ from rclpy.signals import SignalHandlerOptions
 from depth_anything_ros.ros.meeting import all_matched
 
 
+class SignalEvent:
+    """An event that a signal handler may set while its own thread waits for it.
+
+    threading.Event may deadlock there: the handler wants the lock that the wait holds. A
+    queue.SimpleQueue's put is promised to be reentrant.
+    """
+
+    def __init__(self) -> None:
+        """Start unset."""
+        self._queue: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def set(self) -> None:
+        """Set it."""
+        self._queue.put(None)
+
+    def is_set(self) -> bool:
+        """Return whether it has been set."""
+        return not self._queue.empty()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until it is set, or for so long; return whether it is."""
+        try:
+            self._queue.put(self._queue.get(timeout=timeout_s))
+        except queue.Empty:
+            return False
+        return True
+
+
 @contextmanager
 def running_node(
     name: str, args: list[str] | None = None
-) -> Iterator[tuple[Node, threading.Event]]:
+) -> Iterator[tuple[Node, SignalEvent]]:
     """Give a node, and an event that SIGINT and SIGTERM set, however often they come.
 
     Args:
         name: of the node.
         args: command line whose ROS arguments count; None is sys.argv.
     """
-    stop = threading.Event()
+    stop = SignalEvent()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
@@ -43,7 +71,7 @@ def running_node(
             signal.signal(number, signal.SIG_IGN)
 
 
-def wait_for_go(publishers: Iterable[Publisher], stop: threading.Event) -> None:
+def wait_for_go(publishers: Iterable[Publisher], stop: SignalEvent) -> None:
     """Wait for a line on standard input, and until each publisher has its audience.
 
     Args:

@@ -20,7 +20,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from typing import Any
 
@@ -45,7 +44,7 @@ from depth_anything_ros.ros.domain import reserve_domain
 from depth_anything_ros.ros.images import depth_plane
 from depth_anything_ros.ros.meeting import NodeInputs
 from depth_anything_ros.ros.messages import stamp_to_ns
-from depth_anything_ros.ros.running import running_node
+from depth_anything_ros.ros.running import running_node, SignalEvent
 from depth_anything_ros.tools.play_bag import topic_types
 from depth_anything_ros.tools.world_robot import CAMERA_FRAME, LIDAR_FRAME, T_CAMERA_LIDAR
 
@@ -279,7 +278,7 @@ def meet(
     listener: Listener,
     source: Source,
     programs: dict[str, Program],
-    stop: threading.Event,
+    stop: SignalEvent,
 ) -> str:
     """Wait until node, source and recorder have met, then let the source begin.
 
@@ -303,7 +302,7 @@ def listen(
     listener: Listener,
     programs: dict[str, Program],
     duration_s: float,
-    stop: threading.Event,
+    stop: SignalEvent,
     live: Live,
     title: str,
 ) -> str:

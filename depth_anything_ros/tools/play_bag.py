@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 import sys
-import threading
 import time
 from typing import Any
 
@@ -20,7 +19,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, Point
 from depth_anything_ros.errors import DatasetError, DepthAnythingError
 from depth_anything_ros.ros.bags import find_sensors, open_bag, read_serialized, Sensors
 from depth_anything_ros.ros.cdr import NANOSECONDS, restamped, stamp_of
-from depth_anything_ros.ros.running import running_node, wait_for_go
+from depth_anything_ros.ros.running import running_node, SignalEvent, wait_for_go
 
 LONGEST_LEAP_S = 10.0  # of a stamp against the time of recording, from one message to the next
 
@@ -36,7 +35,7 @@ def topic_types(sensors: Sensors) -> dict[str, Any]:
     return kinds
 
 
-def play(path: str, sensors: Sensors, node: Node, stop: threading.Event, wait: bool) -> None:
+def play(path: str, sensors: Sensors, node: Node, stop: SignalEvent, wait: bool) -> None:
     """Publish the sensors' messages in recorded order; the images' stamps set the pace."""
     qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
     publishers: dict[str, Publisher] = {

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter, deque
-from functools import partial
 import json
 from pathlib import Path
 import pickle
@@ -30,9 +29,9 @@ from mutations import (  # noqa: E402
     good,
     huge,
     INDEX_NS,
-    largest,
     Message,
     mutated,
+    Rig,
     stamp_of,
 )
 from target import Memory, NodeFailure, private_domain, Target  # noqa: E402
@@ -40,7 +39,9 @@ from target import Memory, NodeFailure, private_domain, Target  # noqa: E402
 BATCH = 25
 SETTLED = 1000  # messages after which memory is first read
 ANSWER_S = 0.05  # for the good image beside a broken message; it paces the attack, no more
-SLOTS = 12  # more than a subscription of the node queues
+SLOTS = 40  # more than a subscription of the node queues
+BURSTS = 3
+LARGEST = Rig(width=480, height=600)  # that the node takes; the attack holds far larger ones
 OUTPUT_SLOTS = 6  # more than a publisher of the node keeps
 GOOD_NS = 1_000_000  # from the stamp of a batch's last message to that of the good frame
 
@@ -89,13 +90,12 @@ def fill(target: Target, options: argparse.Namespace) -> None:
     if options.count <= SETTLED:
         return
     for kind in target.kinds:
-        for message in [huge(kind, BASE_NS)] * SLOTS:
-            target.send(message)
-            target.spin_until(lambda: False, 0.02)
-    if 'compressed' in target.kinds:
-        for stamp_ns in range(BASE_NS, BASE_NS + OUTPUT_SLOTS):
-            target.send(largest(stamp_ns))
-            target.spin_until(partial(target.state.__contains__, stamp_ns), 30.0)
+        for _ in range(BURSTS):  # one slot serves all that come one by one
+            for message in [huge(kind, BASE_NS)] * SLOTS:
+                target.send(message)
+            target.spin_until(lambda: False, 0.5)
+    for stamp_ns in range(BASE_NS, BASE_NS + OUTPUT_SLOTS):
+        target.answered(stamp_ns, LARGEST, 30.0)
 
 
 def run(target: Target, options: argparse.Namespace) -> dict[str, Any]:
@@ -189,7 +189,9 @@ def main() -> int:
     image = 'image' if options.transport == 'raw' else 'compressed'
     private_domain()
     rclpy.init()
-    with Target(log, image, patience_s=options.patience) as target:
+    pixels = LARGEST.width * LARGEST.height
+    limits = {'limits__image_pixels': pixels}  # what an output's slot holds is bounded by this
+    with Target(log, image, patience_s=options.patience, **limits) as target:
         report = run(target, options)
     rclpy.try_shutdown()
     print(json.dumps(report))

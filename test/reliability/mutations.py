@@ -162,13 +162,6 @@ def huge(kind: str, stamp_ns: int) -> Message:
     return Message(kind, bytes(data), 'huge')
 
 
-@lru_cache
-def largest(stamp_ns: int) -> Message:
-    """Return the image with most pixels that the attack holds and the node takes: 16 million."""
-    data = bytes(serialize_message(CompressedImage(data=_bytes(jpeg(4000, 4000)))))
-    return Message('compressed', restamped(data, stamp_ns), 'largest')
-
-
 # Bytes ------------------------------------------------------------------------------------------
 
 LENGTHS = (0, 1, 255, 2**16, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
