@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,12 +26,12 @@ Baseline = Callable[[Tensor, Anchors, Nearest, Tensor], Tensor]
 
 def global_ls(p: Tensor, anchors: Anchors, near: Nearest, query_p: Tensor) -> Tensor:
     """Fit 1/z = s p + t by plain least squares."""
-    return _depth(query_p, _least_squares(p, 1 / anchors.z_m, torch.ones_like(p)))
+    return _depth(query_p, _least_squares(p, 1 / _depths(anchors), torch.ones_like(p)))
 
 
 def ransac(p: Tensor, anchors: Anchors, near: Nearest, query_p: Tensor) -> Tensor:
     """Find the two-point line with most anchors within 10 %, then least squares on those."""
-    y = 1 / anchors.z_m
+    y = 1 / _depths(anchors)
     generator = torch.Generator().manual_seed(0)
     i, j = torch.randint(len(p), (2, 256), generator=generator)
     scale = (y[i] - y[j]) / torch.where((p[i] - p[j]).abs() > 1e-9, p[i] - p[j], torch.inf)
@@ -43,7 +44,8 @@ def ransac(p: Tensor, anchors: Anchors, near: Nearest, query_p: Tensor) -> Tenso
 
 def irls(p: Tensor, anchors: Anchors, near: Nearest, query_p: Tensor) -> Tensor:
     """Fit by least squares reweighted with Huber's function of the relative residual."""
-    y, z = 1 / anchors.z_m, anchors.z_m
+    z = _depths(anchors)
+    y = 1 / z
     weight = z.square()
     line = _least_squares(p, y, weight)
     for _ in range(20):
@@ -56,7 +58,7 @@ def irls(p: Tensor, anchors: Anchors, near: Nearest, query_p: Tensor) -> Tensor:
 
 def knn_affine(p: Tensor, anchors: Anchors, near: Nearest, query_p: Tensor) -> Tensor:
     """Fit a line per query to its 32 nearest anchors, held to the global one by a small ridge."""
-    y = 1 / anchors.z_m
+    y = 1 / _depths(anchors)
     scale, shift = _least_squares(p, y, torch.ones_like(p))
     _, index = near
     local_p, local_e = p[index], y[index] - (scale * p[index] + shift)
@@ -69,12 +71,12 @@ def knn_affine(p: Tensor, anchors: Anchors, near: Nearest, query_p: Tensor) -> T
 
 def lidar_idw(p: Tensor, anchors: Anchors, near: Nearest, query_p: Tensor) -> Tensor:
     """Interpolate log depth of the 4 nearest anchors by inverse squared distance; no network."""
-    return _idw(anchors.z_m.log(), near).exp()
+    return _idw(_depths(anchors).log(), near).exp()
 
 
 def global_idw(p: Tensor, anchors: Anchors, near: Nearest, query_p: Tensor) -> Tensor:
     """Fit by irls, then interpolate the residual of log depth as lidar_idw does."""
-    residual = (anchors.z_m / irls(p, anchors, near, p)).log()
+    residual = (_depths(anchors) / irls(p, anchors, near, p)).log()
     return irls(p, anchors, near, query_p) * _idw(residual, near).exp()
 
 
@@ -86,6 +88,10 @@ BASELINES: dict[str, Baseline] = {
     'lidar_idw': lidar_idw,
     'global_idw': global_idw,
 }
+
+
+def _depths(anchors: Anchors) -> Tensor:
+    return torch.from_numpy(anchors.z_m)
 
 
 def _least_squares(p: Tensor, y: Tensor, weight: Tensor) -> tuple[float, float]:
@@ -107,7 +113,7 @@ def _invert(inverse_depth: Tensor) -> Tensor:
 
 def nearest(anchors: Anchors, query_uv: Tensor) -> Nearest:
     """Find the 32 nearest anchors (all, if fewer) of each query pixel, nearest first."""
-    uv = torch.stack([anchors.u, anchors.v], dim=1)
+    uv = torch.from_numpy(np.stack([anchors.u, anchors.v], axis=1))
     count = min(_AFFINE_NEIGHBOURS, len(anchors))
     exact = 'donot_use_mm_for_euclid_dist'
     parts = [

@@ -16,7 +16,6 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-import torch
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
@@ -47,7 +46,7 @@ def main() -> None:
     predictor = load_predictor(ModelConfig(checkpoint=options.checkpoint), RuntimeConfig())
     config = Config()
     config = replace(config, scale=replace(config.scale, method='camera_height'))
-    u, v = torch.meshgrid(torch.arange(640.0), torch.arange(480.0), indexing='xy')
+    u, v = np.meshgrid(np.arange(640.0), np.arange(480.0))
     found: dict[float, list[list[float]]] = {error: [] for error in PITCH_ERRORS_DEG}
     refused = 0
     for seed in range(options.first_seed, options.first_seed + options.scenes):
@@ -56,7 +55,7 @@ def main() -> None:
         picture = render(scene, T_world_camera, CAMERA.K, CAMERA.width, CAMERA.height)
         height_m, pitch_rad = T_world_camera[2, 3], np.arcsin(-T_world_camera[2, 2])
         truth = GroundPlane(tuple(-T_world_camera[2, :3]), height_m)
-        plane_m = 1 / truth.inverse_depth(CAMERA, u, v).numpy()
+        plane_m = 1 / truth.inverse_depth(CAMERA, u, v)
         ground = np.abs(plane_m / picture.depth_m - 1) < FLAT
         ground &= picture.depth_m < NEAR_M
         prediction = DepthPipeline(predictor, config).predict(picture.image_rgb, CAMERA)

@@ -71,14 +71,14 @@ def rings_apart(frame: Frame) -> tuple[Anchors, Anchors]:
     points = frame.points
     assert points.ring is not None
     seen = project_points(points, frame.T_camera_sensor, frame.camera, config)
-    numbers, counts = torch.unique(seen.ring, return_counts=True)
-    shown = numbers[counts >= _MIN_POINTS_PER_RING].numpy()
+    numbers, counts = np.unique(seen.ring, return_counts=True)
+    shown = numbers[counts >= _MIN_POINTS_PER_RING]
     chosen = shown[np.linspace(0, len(shown) - 1, RINGS).round().astype(int)]
     kept = np.isin(points.ring, chosen)
     fitted = type(points)(points.xyz_m[kept], points.stamp_ns, points.frame_id,
                           ring=points.ring[kept])
     anchors = project_points(fitted, frame.T_camera_sensor, frame.camera, config)
-    test = seen[~torch.isin(seen.ring, torch.from_numpy(chosen))]
+    test = seen[~np.isin(seen.ring, chosen)]
     return _in_range(anchors), _in_range(test)
 
 
@@ -92,22 +92,22 @@ def score_frame(frame: Frame, predict: Predict) -> dict[str, tuple[float, float]
     prediction = predict(frame.image_rgb)
 
     def sampled(points: Anchors) -> NDArray[np.float64]:
-        rows, columns = points.v.round().long().numpy(), points.u.round().long().numpy()
+        rows, columns = (np.rint(x).astype(np.int64) for x in (points.v, points.u))
         values: NDArray[np.float64] = prediction[rows, columns].astype(np.float64)
         return values
 
-    true_m = test.z_m.numpy().astype(np.float64)
-    inverse = 1 / anchors.z_m.numpy().astype(np.float64)
+    true_m = test.z_m.astype(np.float64)
+    inverse = 1 / anchors.z_m.astype(np.float64)
 
     def fitted(at_anchors: NDArray[Any], at_test: NDArray[Any]) -> tuple[float, float]:
         scale, shift = align_affine(at_anchors, inverse)
         depth_m = 1 / np.clip(scale * at_test + shift, 1 / FAR_M, 1 / NEAR_M)
         return abs_rel(depth_m, true_m), delta(depth_m, true_m)
 
-    median_m = np.full_like(true_m, float(np.median(anchors.z_m.numpy())))
+    median_m = np.full_like(true_m, float(np.median(anchors.z_m)))
     return {
         'network': fitted(sampled(anchors), sampled(test)),
-        'image_row': fitted(anchors.v.numpy(), test.v.numpy()),
+        'image_row': fitted(anchors.v, test.v),
         'median_depth': (abs_rel(median_m, true_m), delta(median_m, true_m)),
     }
 

@@ -38,8 +38,9 @@ from world_frames import world_frame
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
 from depth_anything_ros.evaluation.frames import Frame, load_frames
 from depth_anything_ros.metric_depth.anchors import Anchors
+from depth_anything_ros.metric_depth.glance import sample
 from depth_anything_ros.metric_depth.refinement import metric_depth
-from depth_anything_ros.metric_depth.scale import sample, ScaleEstimator, State
+from depth_anything_ros.metric_depth.scale import ScaleEstimator, State
 from depth_anything_ros.network.predictor import load_predictor
 from depth_anything_ros.network.spec import ModelSpec
 from depth_anything_ros.pipeline import DepthPipeline
@@ -151,10 +152,10 @@ def world_cases(
 ) -> Iterator[Case]:
     """Set the whole lidar and its middle against the true depth of all pixels."""
     height, width = depth_m.shape
-    rows, columns = torch.arange(0, height, _STEP_PX), torch.arange(0, width, _STEP_PX)
-    v, u = (x.flatten() for x in torch.meshgrid(rows, columns, indexing='ij'))
-    z = torch.from_numpy(depth_m)[v, u]
-    test = Anchors(u.float(), v.float(), z, torch.full_like(u, -1))[z < CONFIG.depth.max]
+    v, u = (x.ravel() for x in np.mgrid[0:height:_STEP_PX, 0:width:_STEP_PX])
+    z = depth_m[v, u]
+    test = Anchors(u.astype(np.float32), v.astype(np.float32), z, np.full_like(u, -1))
+    test = test[z < CONFIG.depth.max]
     rings = shown_rings(frame, CONFIG.scale)
     fifth = len(rings) // 5
     for shown in (rings, rings[fifth:-fifth]):
@@ -168,7 +169,7 @@ def real_case(data: str, frame: Frame, prediction: Tensor, spec: ModelSpec) -> C
     middle = rings[fifth:-fifth]
     kept = np.setdiff1d(middle, middle[2::4])
     everything = project_rings(frame, rings, CONFIG.scale)
-    test = everything[~torch.isin(everything.ring, torch.from_numpy(kept))]
+    test = everything[~np.isin(everything.ring, kept)]
     return Case(data, frame, prediction, spec, _thinned(frame, kept), test)
 
 
@@ -190,12 +191,13 @@ def covered(case: Case, anchors: Anchors) -> dict[str, float]:
         print(f'{case.frame.name}: {fit.state.value}: {fit.reason}', file=sys.stderr)
         return {}
     metric = metric_depth(case.prediction, fit, anchors, CONFIG)
-    depth_m = sample(metric.depth_m, test)
-    sigma = sample(metric.stddev_m, test) / depth_m
-    error = (depth_m / test.z_m).log().abs()
-    known = error.isfinite().numpy()
-    inside = (error <= _Q90 * sigma).numpy()
-    distance_px = nearest(anchors, torch.stack([test.u, test.v], dim=1))[0][:, 0]
+    depth_m = sample(metric.depth_m, test).numpy()
+    sigma = sample(metric.stddev_m, test).numpy() / depth_m
+    error = np.abs(np.log(depth_m / test.z_m))
+    known = np.isfinite(error)
+    inside = error <= _Q90 * sigma
+    test_uv = torch.from_numpy(np.stack([test.u, test.v], axis=1))
+    distance_px = nearest(anchors, test_uv)[0][:, 0].numpy()
     kinds = {'overall': np.ones_like(known)} | _places(anchors, test, camera.height)
     kinds |= _bins('m', DEPTH_BINS_M, test.z_m) | _bins('px', DISTANCE_BINS_PX, distance_px)
     return {
@@ -208,27 +210,27 @@ def covered(case: Case, anchors: Anchors) -> dict[str, float]:
 def _places(anchors: Anchors, test: Anchors, height: int) -> dict[str, NDArray[np.bool_]]:
     """Tell where test points are against the outline of the anchors."""
     bins = int(test.u.max()) // _COLUMNS_PX + 1
-    where = (anchors.u / _COLUMNS_PX).long().clamp(0, bins - 1)
-    top = torch.full((bins,), torch.inf).scatter_reduce(0, where, anchors.v, 'amin')
-    bottom = torch.full((bins,), -torch.inf).scatter_reduce(0, where, anchors.v, 'amax')
-    here = (test.u / _COLUMNS_PX).long()
+    where = np.clip((anchors.u / _COLUMNS_PX).astype(int), 0, bins - 1)
+    top, bottom = np.full(bins, np.inf), np.full(bins, -np.inf)
+    np.minimum.at(top, where, anchors.v)
+    np.maximum.at(bottom, where, anchors.v)
+    here = (test.u / _COLUMNS_PX).astype(int)
     margin_px = _MARGIN * height
     above = test.v < top[here] - margin_px
     below = test.v > bottom[here] + margin_px
     beside = above & below  # no anchor in these columns
-    above, below = above & ~beside, below & ~beside
     return {
-        'inside': (~(above | below | beside)).numpy(),
-        'above': above.numpy(),
-        'below': below.numpy(),
+        'inside': ~(above | below),
+        'above': above & ~beside,
+        'below': below & ~beside,
     }
 
 
 def _bins(
-    unit: str, edges: tuple[int, ...], where: Tensor
+    unit: str, edges: tuple[int, ...], where: NDArray[np.float32]
 ) -> dict[str, NDArray[np.bool_]]:
     return {
-        f'{low}-{high} {unit}': ((where >= low) & (where < high)).numpy()
+        f'{low}-{high} {unit}': (where >= low) & (where < high)
         for low, high in zip(edges, edges[1:])
     }
 

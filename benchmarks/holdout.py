@@ -69,7 +69,7 @@ def split(frame: Frame, config: ScaleConfig) -> Split:
             points[f'{lines} lines'] = _rings(frame.points, kept)
     points['planar'] = _rings(frame.points, levelest_ring(frame, rest))
     anchors = {density: _project(frame, some, config) for density, some in points.items()}
-    is_test = torch.isin(everything.ring, torch.from_numpy(held_out))
+    is_test = np.isin(everything.ring, held_out)
     hidden_too = _unscreened(frame.points, frame.T_camera_sensor, frame.camera, held_out, config)
     return Split(points, anchors, _thinned(everything[is_test]), _thinned(hidden_too))
 
@@ -77,8 +77,8 @@ def split(frame: Frame, config: ScaleConfig) -> Split:
 def shown_rings(frame: Frame, config: ScaleConfig) -> NDArray[np.int64]:
     """Return the rings of which the image shows at least 20 points, in order."""
     anchors = _project(frame, frame.points, config)
-    rings, counts = torch.unique(anchors.ring, return_counts=True)
-    shown: NDArray[np.int64] = rings[counts >= _MIN_POINTS_PER_RING].numpy()
+    rings, counts = np.unique(anchors.ring, return_counts=True)
+    shown: NDArray[np.int64] = rings[counts >= _MIN_POINTS_PER_RING]
     return shown
 
 
@@ -106,7 +106,7 @@ def noisy(anchors: Anchors, sigma: float, seed: int) -> Anchors:
     """Multiply depths by 1 + sigma times a normal deviate."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(len(anchors), generator=generator)
-    return replace(anchors, z_m=anchors.z_m * (1 + sigma * noise).clamp(min=0.1))
+    return replace(anchors, z_m=anchors.z_m * (1 + sigma * noise).clamp(min=0.1).numpy())
 
 
 def with_outliers(anchors: Anchors, share: float, seed: int) -> Anchors:
@@ -114,7 +114,7 @@ def with_outliers(anchors: Anchors, share: float, seed: int) -> Anchors:
     generator = torch.Generator().manual_seed(seed)
     wrong = torch.rand(len(anchors), generator=generator) < share
     z_m = 2.0 * 30.0 ** torch.rand(len(anchors), generator=generator)
-    return replace(anchors, z_m=torch.where(wrong, z_m, anchors.z_m))
+    return replace(anchors, z_m=np.where(wrong, z_m, anchors.z_m))
 
 
 def _project(frame: Frame, points: SensorPoints, config: ScaleConfig) -> Anchors:
@@ -139,12 +139,10 @@ def _unscreened(
         project_points(_rings(points, np.array([ring])), T_camera_sensor, camera, config)
         for ring in rings
     ]
-    u, v, z, ring = (
-        torch.cat([getattr(part, name) for part in parts]) for name in ('u', 'v', 'z_m', 'ring')
-    )
-    return Anchors(u, v, z, ring)
+    names = ('u', 'v', 'z_m', 'ring')
+    return Anchors(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def _thinned(test: Anchors) -> Anchors:
     step = max(1, -(-len(test) // _MAX_TEST_POINTS))
-    return test[torch.arange(0, len(test), step)]
+    return test[np.arange(0, len(test), step)]

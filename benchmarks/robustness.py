@@ -288,7 +288,7 @@ def _real_view(network: DepthPipeline, frame: Frame) -> View:
         parts.points[4],
         parts.points['planar'],
         {'row': replace(said, values=row_prior(frame.camera)), 'bundled': said},
-        Truth(test.v.round().long().numpy(), test.u.round().long().numpy(), test.z_m.numpy()),
+        Truth(np.rint(test.v).astype(int), np.rint(test.u).astype(int), test.z_m),
     )
 
 

@@ -37,9 +37,10 @@ from world_frames import world_frame
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
 from depth_anything_ros.evaluation import metrics
 from depth_anything_ros.evaluation.frames import Frame, load_frames
-from depth_anything_ros.metric_depth.anchors import Anchors
+from depth_anything_ros.metric_depth.anchors import Anchors, thinned
+from depth_anything_ros.metric_depth.glance import sample
 from depth_anything_ros.metric_depth.refinement import metric_depth
-from depth_anything_ros.metric_depth.scale import sample, ScaleEstimator, State
+from depth_anything_ros.metric_depth.scale import ScaleEstimator, State
 from depth_anything_ros.network.predictor import load_predictor
 from depth_anything_ros.network.spec import ModelSpec
 from depth_anything_ros.pipeline import DepthPipeline
@@ -191,7 +192,7 @@ def _evaluate(case: Case, sweeps: list[str]) -> list[Result]:
 def _all_methods(
     sweep: str, level: int | float | str, case: Case, anchors: Anchors, test: Anchors
 ) -> list[Result]:
-    near = nearest(anchors, torch.stack([test.u, test.v], dim=1))
+    near = nearest(anchors, torch.from_numpy(np.stack([test.u, test.v], axis=1)))
     anchor_px = near[0][:, 0].numpy()
     depth_m, stddev_m = _refined(case, anchors, test)
     found = [Result(sweep, level, case, 'refined', depth_m, test, anchor_px, stddev_m)]
@@ -221,7 +222,7 @@ def _refined(
 
 
 def _scores(result: Result) -> dict[str, float]:
-    z, truth = result.depth_m, result.test.z_m.numpy()
+    z, truth = result.depth_m, result.test.z_m
     # Depth completion has to answer everywhere.
     if result.sweep == 'lines' and np.isfinite(z).any():
         z = np.where(np.isfinite(z), z, np.float32(CONFIG.depth.max))
@@ -340,7 +341,7 @@ def _print_bins(data: str, results: list[Result]) -> None:
         print('|---' * (len(names) + 1) + '|')
         for method in METHODS:
             mine = [r for r in chosen if r.method == method]
-            truth = np.concatenate([r.test.z_m.numpy() for r in mine])
+            truth = np.concatenate([r.test.z_m for r in mine])
             z = np.concatenate([r.depth_m for r in mine])
             where = truth if unit == 'm' else np.concatenate([r.anchor_px for r in mine])
             cells = [
@@ -375,7 +376,7 @@ def _latency(frames: int = 100) -> dict[str, float]:
     frame = world_frame(FIRST_WORLD_SEED, 'street')
     prediction = distorted(frame.depth_m, 0)
     anchors = split(frame.frame, CONFIG.scale).anchors['all']
-    anchors = anchors[torch.linspace(0, len(anchors) - 1, 2000).long()]
+    anchors = thinned(anchors, 2000)
     estimator = ScaleEstimator(CONFIG.scale, ModelSpec('stand-in', 'inverse_depth', metric=False))
     taken_ms = []
     with torch.inference_mode():

@@ -26,7 +26,6 @@ from depth_anything_ros.metric_depth.anchors import Anchors, project_points, Sen
 from depth_anything_ros.metric_depth.refinement import metric_depth
 from depth_anything_ros.metric_depth.scale import (
     GroundPlane,
-    sample,
     ScaleEstimator,
     ScaleFit,
     State,
@@ -209,13 +208,12 @@ class DepthPipeline:
     ) -> DepthFrame:
         """Make metres of a prediction; points may arrive while the network runs, hence apart."""
         config, watch = self.config, prediction.watch
-        geometry, device = prediction.preprocessor, self.predictor.device
+        geometry = prediction.preprocessor
         camera = geometry.rectified
 
         anchors: Anchors | None = None
         if points is not None and T_camera_sensor is not None and camera.is_calibrated:
-            anchors = project_points(points, T_camera_sensor, camera, config.scale, device)
-            anchors = anchors[sample(prediction.values, anchors).isfinite()]
+            anchors = project_points(points, T_camera_sensor, camera, config.scale)
         watch.lap('anchors')
         self._scale.config = config.scale
         if camera.is_calibrated:

@@ -10,10 +10,11 @@ and events of the device that happens to be the current one. Kernels themselves 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from unittest import mock
 
+from launches import Launches
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
@@ -102,7 +103,11 @@ class Event:
 
 
 class FakeCards(TorchDispatchMode):
-    """Two cards; the first is the current one, as in every new thread."""
+    """Two cards; the first is the current one, as in every new thread.
+
+    Attributes:
+        launches: what both were asked for.
+    """
 
     # PyTorch asks for no driver where a mode stands in this slot.
     _mode_key = torch._C._TorchDispatchModeKey.FAKE
@@ -111,6 +116,7 @@ class FakeCards(TorchDispatchMode):
         super().__init__()
         self.current = 0
         self.streams = [Stream(), Stream()]
+        self.launches = Launches()
 
     def stream(self, device=None):
         """Return the current stream of a card."""
@@ -148,7 +154,11 @@ class FakeCards(TorchDispatchMode):
             if where.type == 'cuda' and where.index is None:
                 where = torch.device('cuda', self.current)
             args, kwargs = on_the_cpu(func, args, kwargs)
-        result = func(*tree_map(inside, args), **tree_map(inside, kwargs))
+        if tensors and tensors[0].device != where and name in ('aten::_to_copy', 'aten::to'):
+            self.launches.copied(where, told.get('non_blocking', False))
+        host = where == CPU and not devices - {CPU}
+        with nullcontext() if host else self.launches:
+            result = func(*tree_map(inside, args), **tree_map(inside, kwargs))
         if func._schema.is_mutable and isinstance(result, torch.Tensor):
             changed = kwargs.get('out', args[0])
             if isinstance(changed, CardTensor) and changed.shape == result.shape:
@@ -161,6 +171,8 @@ class FakeCards(TorchDispatchMode):
         def copy():
             inside(target).copy_(inside(source))
 
+        if target.device != source.device:
+            self.launches.copied(target.device, non_blocking)
         if non_blocking and isinstance(source, CardTensor) and not isinstance(target, CardTensor):
             inside(target).fill_(77)  # what the host reads until it has waited
             self.stream(source.device).queue.append(copy)

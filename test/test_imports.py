@@ -47,12 +47,13 @@ ROOMS = ['depth_anything_ros.network', 'depth_anything_ros.metric_depth']
 
 
 # Room (a folder, or a module beside them) -> the rooms that it may import from, itself apart.
-GROUND = {'errors', 'poses', 'stopwatch'}
+GROUND = {'errors', 'poses', 'stopwatch', 'transfer'}
 CAMERA = {*GROUND, 'config', 'camera'}
 MAY_IMPORT = {
     'errors': set(),
     'poses': {'errors'},
     'stopwatch': set(),
+    'transfer': set(),
     'config': GROUND,
     'camera': GROUND,
     'pointcloud': CAMERA,

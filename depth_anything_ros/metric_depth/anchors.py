@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-import torch
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import ScaleConfig
@@ -58,15 +57,15 @@ class Anchors:
         ring: N int64 ring of the sensor, -1 where unknown.
     """
 
-    u: torch.Tensor
-    v: torch.Tensor
-    z_m: torch.Tensor
-    ring: torch.Tensor
+    u: NDArray[np.float32]
+    v: NDArray[np.float32]
+    z_m: NDArray[np.float32]
+    ring: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.z_m)
 
-    def __getitem__(self, keep: torch.Tensor) -> Anchors:
+    def __getitem__(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> Anchors:
         return Anchors(self.u[keep], self.v[keep], self.z_m[keep], self.ring[keep])
 
 
@@ -91,7 +90,6 @@ def project_points(
     T_camera_sensor: NDArray[np.float64],
     camera: Camera,
     config: ScaleConfig,
-    device: torch.device | str = 'cpu',
 ) -> Anchors:
     """Project sensor points into the image and keep those that the camera can see.
 
@@ -100,7 +98,6 @@ def project_points(
         T_camera_sensor: 4x4, sensor coordinates to the camera's optical frame.
         camera: pinhole camera of the depth image; its R (optical to rectified axes) is applied.
         config: range limits.
-        device: where the anchors go.
 
     Returns:
         Visible anchors, at most one per pixel.
@@ -123,19 +120,14 @@ def project_points(
     keep = keep[_evenly(len(keep), _MOST_ANCHORS)]
     u, v, index = u[keep], v[keep], index[keep]
     ring = np.full(len(index), -1) if points.ring is None else points.ring[kept][index]
-    return Anchors(
-        torch.from_numpy(u).to(device),
-        torch.from_numpy(v).to(device),
-        torch.from_numpy(xyz[index, 2]).to(device),
-        torch.from_numpy(ring.astype(np.int64)).to(device),
-    )
+    return Anchors(u, v, xyz[index, 2], ring.astype(np.int64))
 
 
 def thinned(anchors: Anchors, most: int) -> Anchors:
     """Return evenly as many of the anchors as are allowed."""
     if len(anchors) <= most:
         return anchors
-    return anchors[torch.linspace(0, len(anchors) - 1, most, device=anchors.u.device).long()]
+    return anchors[np.linspace(0, len(anchors) - 1, most).astype(np.int64)]
 
 
 def _evenly(count: int, most: int) -> slice | NDArray[np.int64]:

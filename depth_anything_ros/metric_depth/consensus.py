@@ -4,21 +4,22 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-from scipy.spatial import cKDTree
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from depth_anything_ros.metric_depth.anchors import Anchors
-from depth_anything_ros.metric_depth.scale import sample
 
-_NEIGHBOURS = 12
+_PER_CELL = 4.0  # anchors that share a cell of the image; a cell and its neighbours are compared
 _ROUNDS = 3
 _TOLERANCE = 0.15  # log depth: two anchors closer than this speak of one surface
+_BIN = 2 * _TOLERANCE / 3  # with its neighbours as wide as the tolerance to both sides
+_MOST_BINS = 128
 _SUPPORT = (0.2, 0.45)  # share of agreeing neighbours at which belief starts and is full
 
 
-def agreement(anchors: Anchors, inverse_prior: Tensor) -> Tensor:
+def agreement(anchors: Anchors, inverse_prior: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weigh each anchor by how many of those next to it agree with it.
 
     Dust, rain, mirrors and crosstalk put points where nothing is, in no order; a surface is seen by
@@ -27,30 +28,87 @@ def agreement(anchors: Anchors, inverse_prior: Tensor) -> Tensor:
     the points of a box that the network missed with each other.
     Those who are believed count as witnesses for the others, so a few rounds settle it.
 
+    The witnesses of all anchors are counted at once, in histograms over cells of the image.
+
     Args:
         anchors: N known depths.
-        inverse_prior: HxW inverse of the globally fitted depth in 1/m; may be negative.
+        inverse_prior: N inverses of the globally fitted depth in 1/m at the anchors; may be
+            negative, and NaN where nothing is known and nothing is believed.
 
     Returns:
-        N float32 weights from 0 to 1.
+        N weights from 0 to 1.
     """
-    count = min(_NEIGHBOURS + 1, len(anchors))
-    pixels = torch.stack([anchors.u, anchors.v], dim=1).cpu().numpy()
-    _, index = cKDTree(pixels).query(pixels, count)
-    near = torch.from_numpy(index[:, 1:].astype(np.int64)).to(inverse_prior.device)
-    depth = anchors.z_m.log()
-    low, high = 0.5 / float(anchors.z_m.max()), 2 / float(anchors.z_m.min())
-    residual = sample(inverse_prior, anchors).clamp(low, high).log() + depth
+    known = np.isfinite(inverse_prior)
+    if not known.all():
+        weight = np.zeros(len(anchors))
+        if known.any():
+            weight[known] = agreement(anchors[known], inverse_prior[known])
+        return weight
+    depth = np.log(anchors.z_m.astype(np.float64))
+    low, high = 0.5 / anchors.z_m.max(), 2 / anchors.z_m.min()
+    residual = np.log(np.clip(inverse_prior, low, high)) + depth
     # A line through most of the points is a first witness; one that is rough speaks for all.
-    off = (residual - residual.median()).abs()
-    on_line = off < (4 * 1.4826 * off.median()).clamp(min=0.3)
-    weight = torch.where(on_line, 1.0, 0.3)
-    # At an edge the network's pixels are a mixture: who is off the line alone stands there.
-    agree = on_line[:, None] & ((depth[near] - depth[:, None]).abs() < _TOLERANCE)
-    agree |= (residual[near] - residual[:, None]).abs() < _TOLERANCE
+    off = np.abs(residual - np.median(residual))
+    on_line = off < max(4 * 1.4826 * float(np.median(off)), 0.3)
+    weight = np.where(on_line, 1.0, 0.3)
+    cell, shape = _cells(anchors)
+    by_depth, by_residual = _Witnesses(cell, shape, depth), _Witnesses(cell, shape, residual)
     low, high = _SUPPORT
     for _ in range(_ROUNDS):
-        witnesses = weight[near]
-        support = (witnesses * agree).sum(dim=1) / witnesses.sum(dim=1).clamp(min=0.5)
-        weight = ((support - low) / (high - low)).clamp(0.0, 1.0)
+        # At an edge the network's pixels are a mixture: who is off the line alone stands there.
+        support = np.maximum(np.where(on_line, by_depth(weight), 0.0), by_residual(weight))
+        weight = np.clip((support - low) / (high - low), 0.0, 1.0)
     return weight
+
+
+def _cells(anchors: Anchors) -> tuple[NDArray[np.int64], tuple[int, int]]:
+    """Return the cell of each anchor, and how many rows and columns of cells there are.
+
+    Between few rings most of an image is empty: what counts is how many share a cell with others.
+    """
+    u, v = anchors.u - anchors.u.min(), anchors.v - anchors.v.min()
+    side_px = math.sqrt(_PER_CELL * (float(u.max()) + 1) * (float(v.max()) + 1) / len(u))
+    for _ in range(2):
+        row, column = (v / side_px).astype(np.int64) + 1, (u / side_px).astype(np.int64) + 1
+        rows, columns = int(row.max()) + 2, int(column.max()) + 2  # with a border of empty cells
+        cell = row * columns + column
+        occupied = np.count_nonzero(np.bincount(cell))
+        side_px *= math.sqrt(_PER_CELL * occupied / len(u))
+    return cell, (rows, columns)
+
+
+class _Witnesses:
+    """Counts, for each anchor, the neighbours whose value is about its own."""
+
+    def __init__(
+        self, cell: NDArray[np.int64], shape: tuple[int, int], value: NDArray[np.float64]
+    ) -> None:
+        """Sort the anchors into bins of cells and values."""
+        first = value.min()
+        bins = np.minimum(((value - first) / _BIN).astype(np.int64) + 1, _MOST_BINS)
+        self._shape = (*shape, int(bins.max()) + 2)
+        self._index = cell * self._shape[2] + bins
+        self._cell = cell
+
+    def __call__(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the share of the neighbours' weight that agrees with each anchor, N."""
+        counts = np.bincount(self._index, weight, math.prod(self._shape)).astype(np.float32)
+        near = _blurred(_blurred(counts.reshape(self._shape), 0), 1)
+        every = near.sum(axis=2).ravel()[self._cell]
+        agree = near.copy()
+        agree[..., 1:] += near[..., :-1]
+        agree[..., :-1] += near[..., 1:]
+        own = 4 * weight
+        share: NDArray[np.float64] = (agree.ravel()[self._index] - own) / np.maximum(
+            every - own, 2.0
+        )
+        return share
+
+
+def _blurred(counts: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    """Return twice each cell plus its two neighbours along an axis."""
+    counts = np.moveaxis(counts, axis, 0)
+    blurred = 2 * counts
+    blurred[1:] += counts[:-1]
+    blurred[:-1] += counts[1:]
+    return np.moveaxis(blurred, 0, axis)

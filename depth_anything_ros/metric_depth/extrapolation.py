@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d
 import torch
 from torch import Tensor
-import torch.nn.functional as F
 
 from depth_anything_ros.metric_depth.anchors import Anchors
 from depth_anything_ros.metric_depth.membrane import Grid
@@ -33,9 +35,29 @@ _AROUND_CELLS = 2  # columns of cells on either side that share an outline
 _RAMP_CELLS = 2.0  # over so many cells past the outline the inner rule hands over to the outer one
 
 
-def upper(anchors: Anchors) -> Tensor:
-    """Return 1 for anchors in the upper quarter, else 0: N float32."""
-    return (anchors.v < torch.quantile(anchors.v, _UPPER)).to(anchors.z_m)
+def upper(anchors: Anchors) -> NDArray[np.bool_]:
+    """Tell which of N anchors are in the upper quarter of them."""
+    high_up: NDArray[np.bool_] = anchors.v < np.quantile(anchors.v, _UPPER)
+    return high_up
+
+
+def outline(anchors: Anchors, grid: Grid) -> NDArray[np.float32]:
+    """Return the rows in pixels of the lowest and the highest anchor around each column of cells.
+
+    In columns without any anchor the outline is that of all: what lies beside a lidar's field of
+    view is not above it.
+
+    Returns:
+        2 x columns.
+    """
+    column = ((anchors.u + 0.5) / grid.cell_px).astype(np.int64).clip(0, grid.columns - 1)
+    extremes = []
+    for v in (anchors.v, -anchors.v):
+        most = np.full(grid.columns, -np.inf, dtype=np.float32)
+        np.maximum.at(most, column, v)
+        most = maximum_filter1d(most, 2 * _AROUND_CELLS + 1, mode='nearest')
+        extremes.append(np.where(np.isfinite(most), most, v.max()))
+    return np.stack([extremes[0], -extremes[1]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,40 +100,20 @@ def upward_trust(
     return (share * trusts).sum(), (share * error).sum()
 
 
-def outside(fields: Tensor, trust_above: Tensor, anchors: Anchors, grid: Grid) -> Outside:
+def outside(fields: Tensor, trust_above: Tensor, outline_px: Tensor, grid: Grid) -> Outside:
     """Set the rule for all cells.
 
     Args:
         fields: 2 x rows x columns membranes of the anchors' log inverse depths and of the network's
             there.
         trust_above: scalar.
-        anchors: N, whose outline is looked for.
+        outline_px: 2 x columns, see outline().
         grid: of the fields.
     """
-    beyond_px = rows_beyond(anchors, grid)
+    row = (torch.arange(grid.rows, device=fields.device) + 0.5)[:, None] * grid.cell_px - 0.5
+    lowest, highest = outline_px
+    beyond_px = (row - lowest).clamp(min=0) + (row - highest).clamp(max=0)
     trust = torch.where(beyond_px < 0, trust_above, 1.0)
     share = (beyond_px.abs() / grid.cell_px - 1).div(_RAMP_CELLS).clamp(0.0, 1.0)
     log_factor = fields[0] - trust * fields[1]
     return Outside(log_factor[None], trust[None], share[None], beyond_px[None])
-
-
-def rows_beyond(anchors: Anchors, grid: Grid) -> Tensor:
-    """Return by how many rows in pixels each cell lies below the lowest anchor around its column.
-
-    Negative above the highest and 0 between the two. In columns without any anchor the outline is
-    that of all: beside a lidar's field of view is not above it.
-    """
-    column = ((anchors.u + 0.5) / grid.cell_px).long().clamp(0, grid.columns - 1)
-    lowest = _largest(anchors.v, column, grid)
-    highest = -_largest(-anchors.v, column, grid)
-    row = (torch.arange(grid.rows, device=lowest.device) + 0.5)[:, None] * grid.cell_px - 0.5
-    return (row - lowest).clamp(min=0) + (row - highest).clamp(max=0)
-
-
-def _largest(value: Tensor, column: Tensor, grid: Grid) -> Tensor:
-    """Return the largest of N values in and around each column of cells, of all where none is."""
-    none = value.new_full((grid.columns,), -torch.inf)
-    largest = none.scatter_reduce(0, column, value, 'amax')
-    width = 2 * _AROUND_CELLS + 1
-    largest = F.max_pool1d(largest[None, None], width, stride=1, padding=_AROUND_CELLS)[0, 0]
-    return torch.where(largest.isfinite(), largest, value.max())

@@ -9,11 +9,14 @@ way the residual is the log of a depth ratio, so near and far points count alike
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+import math
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-import torch
-from torch import Tensor
+
+Array = NDArray[np.float64]
+Real = TypeVar('Real', bound=np.floating[Any])
 
 _HYPOTHESES = 256  # of two points, and a quarter as many of one
 _SCORED = 512  # anchors that score the hypotheses; all of them enter the final fit
@@ -43,9 +46,9 @@ class Prior:
 
     scale: float | None
     shift: float
-    covariance: NDArray[np.float64]
+    covariance: Array
 
-    def information(self) -> NDArray[np.float64]:
+    def information(self) -> Array:
         """Return the inverse covariance, zero for an unknown scale."""
         if self.scale is None:
             return np.diag([0.0, 1.0 / self.covariance[1, 1]])
@@ -68,7 +71,7 @@ class LineFit:
 
     scale: float
     shift: float
-    covariance: NDArray[np.float64]
+    covariance: Array
     inliers: int
     inlier_ratio: float
     residual: float
@@ -80,7 +83,7 @@ def failed(reason: str) -> LineFit:
     return LineFit(0.0, 0.0, np.zeros((2, 2)), 0, 0.0, 0.0, reason)
 
 
-def fit_line(value: Tensor, target: Tensor, prior: Prior | None = None) -> LineFit:
+def fit_line(value: Array, target: Array, prior: Prior | None = None) -> LineFit:
     """Fit target = scale * value + shift to points of which up to about half may be wrong.
 
     A fixed set of two-point hypotheses is scored in one batch by the truncated squared residual
@@ -97,16 +100,16 @@ def fit_line(value: Tensor, target: Tensor, prior: Prior | None = None) -> LineF
     Returns:
         The line, or one with `failure` set.
     """
-    usable = torch.isfinite(value) & torch.isfinite(target) & (target > 0) & (value > 0)
+    usable = np.isfinite(value) & np.isfinite(target) & (target > 0) & (value > 0)
     # Zero is the floor of the network's last ReLU: such a pixel says "far", not how far.
-    usable &= value > 1e-4 * value[usable].max() if usable.any() else usable
-    p, y = value[usable].double(), target[usable].double()
+    usable &= value > 1e-4 * value.max(initial=0.0, where=usable)
+    p, y = value[usable].astype(np.float64), target[usable].astype(np.float64)
     count = len(p)
     if count < _MIN_INLIERS:
         return failed(f'{count} usable anchors, {_MIN_INLIERS} needed')
     if prior is None:
         # Networks differ in where they put zero; MiDaS's is nowhere in particular.
-        high = float(torch.kthvalue(y, 1 + 9 * count // 10).values)
+        high = float(np.partition(y, 9 * count // 10)[9 * count // 10])
         prior = Prior(None, 0.0, np.diag([0.0, (_SHIFT_SIGMA * high) ** 2]))
 
     if count >= _MIN_AFFINE:
@@ -118,9 +121,8 @@ def fit_line(value: Tensor, target: Tensor, prior: Prior | None = None) -> LineF
     return scale_only if not scale_only.failure or count < _MIN_AFFINE else fit
 
 
-def _fit_in_family(p: Tensor, y: Tensor, prior: Prior, affine: bool) -> LineFit:
+def _fit_in_family(p: Array, y: Array, prior: Prior, affine: bool) -> LineFit:
     """Fit scale and shift, or the scale alone with the shift at its prior, and judge the result."""
-    count = len(p)
     start, rival = _best_hypothesis(p, y, prior, affine)
     fit = _polish(p, y, start, prior, affine)
     if fit.scale <= 0:
@@ -131,91 +133,98 @@ def _fit_in_family(p: Tensor, y: Tensor, prior: Prior, affine: bool) -> LineFit:
         return replace(
             fit, failure=f'only {fit.inlier_ratio:.0%} of the anchors agree with one line'
         )
-    if rival > _RIVAL_RATIO * fit.inliers / count:
+    if rival > _RIVAL_RATIO * fit.inliers / len(p):
         return replace(fit, failure='two different lines explain the anchors about equally well')
     return fit
 
 
-def _explains(p: Tensor, y: Tensor, fit: LineFit) -> bool:
+def _explains(p: Array, y: Array, fit: LineFit) -> bool:
     """Tell a rough network from noise: the line leaves much less spread of depth than there was."""
-    left = log_ratio(fit.scale * p + fit.shift, y).abs().median()
-    log_y = y.log()
-    return bool(left < _MAX_UNEXPLAINED * (log_y - log_y.median()).abs().median())
+    left = np.median(np.abs(log_ratio(fit.scale * p + fit.shift, y)))
+    log_y = np.log(y)
+    return bool(left < _MAX_UNEXPLAINED * np.median(np.abs(log_y - np.median(log_y))))
 
 
-def log_ratio(prediction: Tensor, target: Tensor) -> Tensor:
+def log_ratio(prediction: NDArray[Real], target: NDArray[Real]) -> NDArray[Real]:
     """Return about log(prediction / target), defined (and below -2) for prediction <= 0 too."""
-    return (prediction - target).mul_(2).div_(prediction.abs().add_(target))
+    ratio: NDArray[Real] = 2 * (prediction - target) / (np.abs(prediction) + target)
+    return ratio
 
 
-def _best_hypothesis(
-    p: Tensor, y: Tensor, prior: Prior, affine: bool
-) -> tuple[Tensor, float]:
+def _best_hypothesis(p: Array, y: Array, prior: Prior, affine: bool) -> tuple[Array, float]:
     """Return the best (scale, shift) and the share of points for the best different line."""
-    order = torch.argsort(p, stable=True)
-    scored = order[torch.linspace(0, len(p) - 1, min(len(p), _SCORED), device=p.device).long()]
-    p, y = p[scored].float(), y[scored].float()
+    order = np.argsort(p, kind='stable')
+    scored = order[np.linspace(0, len(p) - 1, min(len(p), _SCORED)).astype(np.int64)]
+    p, y = p[scored], y[scored]
     count = len(p)
     # A fixed low-discrepancy set instead of random draws: the same anchors give the same fit.
-    k = torch.arange(1, _HYPOTHESES + 1, dtype=torch.float64, device=p.device)
-    first = torch.frac(k * 0.7548776662466927)  # plastic number, R2 sequence (Roberts 2018)
-    gap = 0.25 + 0.5 * torch.frac(k * 0.5698402909980532)
+    k = np.arange(1, _HYPOTHESES + 1)
+    first = k * 0.7548776662466927 % 1  # plastic number, R2 sequence (Roberts 2018)
+    gap = 0.25 + 0.5 * (k * 0.5698402909980532 % 1)
     # Sorted by value, so a gap in rank is a gap in value wherever there is one.
-    i, j = (first * count).long(), (torch.frac(first + gap) * count).long()
+    i, j = (first * count).astype(np.int64), ((first + gap) % 1 * count).astype(np.int64)
     dp = p[j] - p[i]
-    spread = dp.abs() > 1e-3 * p.abs().mean()
-    scale = torch.where(spread, (y[j] - y[i]) / torch.where(spread, dp, 1.0), 0.0)
-    two = torch.stack([scale, y[i] - scale * p[i]], dim=1)
-    shift = torch.full_like(scale, prior.shift)
-    one = torch.stack([(y[i] - shift) / p[i], shift], dim=1)[::4]
-    lines = torch.cat([two, one]) if affine else one
+    spread = np.abs(dp) > 1e-3 * np.abs(p).mean()
+    scale = np.where(spread, (y[j] - y[i]) / np.where(spread, dp, 1.0), 0.0)
+    two = np.stack([scale, y[i] - scale * p[i]], axis=1)
+    one = np.stack([(y[i] - prior.shift) / p[i], np.full_like(scale, prior.shift)], axis=1)[::4]
+    lines = np.concatenate([two, one]) if affine else one
     if prior.scale is not None:
-        lines = torch.cat([lines, lines.new_tensor([[prior.scale, prior.shift]])])
+        lines = np.concatenate([lines, [[prior.scale, prior.shift]]])
 
-    # Hypotheses x points, with few temporaries: each is fetched from the kernel page by page.
-    residual = log_ratio(torch.addcmul(lines[:, 1:], lines[:, :1], p), y).abs_()
-    cost = residual.clamp(max=_BAND).square_().mean(dim=1)
-    cost = torch.where(lines[:, 0] > 0, cost, torch.inf)
-    best = int(cost.argmin())
+    # Hypotheses x points, in single precision: they only have to be told apart.
+    scale, shift = lines.astype(np.float32).T[..., None]
+    residual = np.abs(log_ratio(scale * p.astype(np.float32) + shift, y.astype(np.float32)))
+    cost = np.square(np.minimum(residual, _BAND)).mean(axis=1)
+    rising = lines[:, 0] > 0
+    best = int(np.where(rising, cost, np.inf).argmin())
     # A second line has to explain points that the first one does not, and as tightly.
-    unexplained = residual[best] > _BAND
-    rivals = ((residual < 0.5 * _BAND) & unexplained).sum(dim=1) / count
-    rivals = torch.where(lines[:, 0] > 0, rivals, 0.0)
-    return lines[best].double(), float(rivals.max())
+    unexplained = residual[:, residual[best] > _BAND]
+    rivals = np.count_nonzero(unexplained < 0.5 * _BAND, axis=1)
+    return lines[best], float(rivals[rising].max(initial=0)) / count
 
 
-def _polish(p: Tensor, y: Tensor, start: Tensor, prior: Prior, affine: bool) -> LineFit:
+def _polish(p: Array, y: Array, start: Array, prior: Prior, affine: bool) -> LineFit:
     """Run IRLS from a first line; Gauss-Newton on log(scale * p + shift) - log(y)."""
-    prior_information = torch.from_numpy(prior.information()).to(p)
-    prior_mean = torch.tensor([prior.scale or 0.0, prior.shift], dtype=p.dtype, device=p.device)
-    line = start if affine else torch.stack([start[0], prior_mean[1]])
-    points = torch.stack([p, torch.ones_like(p)], dim=1)
+    prior_information = prior.information()
+    prior_line = np.array([prior.scale or 0.0, prior.shift])
+    line = start.copy() if affine else np.array([start[0], prior.shift])
+    points = np.stack([p, np.ones_like(p)])
     floor = 1e-3 * y.min()
     # Scaled to the data, so that the two unknowns have comparable size.
-    unit = torch.stack([y.mean() / p.mean(), y.mean()])
+    unit = np.array([y.mean() / p.mean(), y.mean()])
     for _ in range(_ITERATIONS):
         predicted = line[0] * p + line[1]
         residual = log_ratio(predicted, y)
-        magnitude = residual.abs()
-        middle = torch.where(magnitude < 2 * _BAND, magnitude, torch.nan).nanmedian()
-        sigma = (1.4826 * middle.nan_to_num(torch.inf)).clamp(*_SIGMA_LIMITS)
-        weight = (1 - (residual / (_TUKEY * sigma)).square()).clamp(min=0).square()
-        jacobian = points / predicted.abs().clamp(min=floor)[:, None]
+        sigma = _spread(np.abs(residual))
+        weight = np.square(np.maximum(1 - np.square(residual / (_TUKEY * sigma)), 0))
         # Correlated errors: many points weigh like few independent ones.
-        weight = weight * (_INDEPENDENT / weight.sum().clamp(min=_INDEPENDENT)) / sigma.square()
-        information = (jacobian * weight[:, None]).T @ jacobian + prior_information
-        gradient = jacobian.T @ (weight * residual) + prior_information @ (line - prior_mean)
-        scaled = information * unit[:, None] * unit[None, :]
+        weight *= _INDEPENDENT / (max(weight.sum(), _INDEPENDENT) * sigma**2)
+        jacobian = points / np.maximum(np.abs(predicted), floor)
+        information = (jacobian * weight) @ jacobian.T + prior_information
+        gradient = jacobian @ (weight * residual) + prior_information @ (line - prior_line)
+        covariance = _inverse(information * np.outer(unit, unit)) * np.outer(unit, unit)
         if affine:
-            step = torch.linalg.solve(scaled, gradient * unit) * unit
+            line -= covariance @ gradient
         else:
-            step = torch.stack([gradient[0] / information[0, 0], torch.zeros_like(line[1])])
-        line = line - step
-    covariance = torch.linalg.inv(scaled) * unit[:, None] * unit[None, :]
-    magnitude = log_ratio(line[0] * p + line[1], y).abs()
-    inliers = int((magnitude < 3 * sigma).sum())
+            line[0] -= gradient[0] / information[0, 0]
+    magnitude = np.abs(log_ratio(line[0] * p + line[1], y))
+    inliers = int(np.count_nonzero(magnitude < 3 * sigma))
     # In a fixed band: a network that is exact on the ground and rough elsewhere is no reason for
     # doubt, and a line that needs a wide band is one.
-    agreeing = float((magnitude < _BAND).double().mean())
-    scale, shift = line.tolist()
-    return LineFit(scale, shift, covariance.cpu().numpy(), inliers, agreeing, float(sigma))
+    agreeing = float((magnitude < _BAND).mean())
+    return LineFit(float(line[0]), float(line[1]), covariance, inliers, agreeing, sigma)
+
+
+def _spread(magnitude: Array) -> float:
+    """Return the standard deviation of log depth by the MAD of what is near the line at all."""
+    near = magnitude[magnitude < 2 * _BAND]
+    sigma = 1.4826 * float(np.median(near)) if len(near) else math.inf
+    return min(max(sigma, _SIGMA_LIMITS[0]), _SIGMA_LIMITS[1])
+
+
+def _inverse(matrix: Array) -> Array:
+    """Return the inverse of a symmetric 2x2 matrix."""
+    (a, b), (_, d) = matrix
+    inverse: Array = np.array([[d, -b], [-b, a]]) / (a * d - b * b)
+    return inverse

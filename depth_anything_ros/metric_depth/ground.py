@@ -8,14 +8,12 @@ from dataclasses import dataclass, replace
 import math
 
 import numpy as np
-from numpy.typing import NDArray
-import torch
-from torch import Tensor
 
 from depth_anything_ros.camera import Camera
-from depth_anything_ros.metric_depth.fitting import failed, fit_line, LineFit
+from depth_anything_ros.metric_depth.fitting import Array, failed, fit_line, LineFit
+from depth_anything_ros.metric_depth.glance import lattice
 
-_ROWS, _COLUMNS = 48, 64
+_LEAST_PIXELS = 48  # of the lattice that the prediction is seen on
 # A pitch error e changes the ground's depth Z by about e * Z / height: near ground is used.
 _MAX_DEPTH_IN_HEIGHTS = 8.0
 _MIN_HEIGHT_M = 0.01
@@ -41,7 +39,7 @@ class GroundPlane:
         """Return the plane under a camera without roll, tilted down by pitch_rad."""
         return GroundPlane((0.0, math.cos(pitch_rad), math.sin(pitch_rad)), height_m)
 
-    def inverse_depth(self, camera: Camera, u: Tensor, v: Tensor) -> Tensor:
+    def inverse_depth(self, camera: Camera, u: Array, v: Array) -> Array:
         """Return 1/Z in 1/m of the ground at pixels, <= 0 at and above the horizon.
 
         A point Z K^-1 (u, v, 1)' lies on the plane where n' of it is the height, so
@@ -50,17 +48,17 @@ class GroundPlane:
         K = camera.K
         x, y = (u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1]
         nx, ny, nz = self.normal_down
-        inverse_depth: Tensor = (nx * x + ny * y + nz) / self.height_m
+        inverse_depth: Array = (nx * x + ny * y + nz) / self.height_m
         return inverse_depth
 
-    def inverse_depth_per_pitch(self, camera: Camera, u: Tensor, v: Tensor) -> Tensor:
+    def inverse_depth_per_pitch(self, camera: Camera, u: Array, v: Array) -> Array:
         """Return by how much 1/Z in 1/m grows per radian that the camera tilts down."""
         _, ny, nz = self.normal_down
         return GroundPlane((0.0, -nz, ny), self.height_m).inverse_depth(camera, u, v)
 
 
 def fit_ground(
-    prediction: Tensor,
+    prediction: Array,
     space: str,
     camera: Camera,
     ground: GroundPlane,
@@ -73,7 +71,8 @@ def fit_ground(
     for pixels of the ground the one is a line over the other; pixels of objects are outliers.
 
     Args:
-        prediction: HxW, at the camera's size; NaN where the image shows nothing.
+        prediction: rows x columns of the prediction on a lattice over the image, or all of it; NaN
+            where the image shows nothing.
         space: 'inverse_depth' or 'depth'.
         camera: pinhole camera of the prediction.
         ground: the plane.
@@ -89,18 +88,16 @@ def fit_ground(
             f'the camera is {ground.height_m:g} m above the ground, which cannot be: check '
             'scale.camera_height or TF of scale.ground_frame'
         )
-    height, width = prediction.shape
-    rows = torch.linspace(0, height - 1, 2 * _ROWS, device=prediction.device).long()
-    columns = torch.linspace(0, width - 1, _COLUMNS, device=prediction.device).long()
-    value = prediction[rows[:, None], columns[None, :]]
-    target = ground.inverse_depth(camera, columns[None, :].double(), rows[:, None].double())
-    near = (target > 1.0 / (_MAX_DEPTH_IN_HEIGHTS * ground.height_m)) & value.isfinite()
-    if int(near.sum()) < _ROWS:
+    rows, columns = lattice(*camera.size, *prediction.shape)
+    u, v = columns.astype(np.float64), rows.astype(np.float64)
+    target = ground.inverse_depth(camera, u, v)
+    near = (target > 1.0 / (_MAX_DEPTH_IN_HEIGHTS * ground.height_m)) & np.isfinite(prediction)
+    if np.count_nonzero(near) < _LEAST_PIXELS:
         return failed('the image shows too little of the ground near the camera')
-    tilt = ground.inverse_depth_per_pitch(camera, columns[None, :].double(), rows[:, None].double())
-    value, target, tilt = value[near], target[near], tilt[near]
+    tilt = ground.inverse_depth_per_pitch(camera, u, v)
+    value, target, tilt = prediction[near], target[near], tilt[near]
     if space == 'depth':
-        target, tilt = 1.0 / target, -tilt / target.square()
+        target, tilt = 1.0 / target, -tilt / np.square(target)
     fit = fit_line(value, target)
     if fit.failure:
         return failed(f'no ground found: {fit.failure}')
@@ -113,17 +110,15 @@ def fit_ground(
     return replace(fit, covariance=covariance)
 
 
-def _line_change(
-    fit: LineFit, value: Tensor, target: Tensor, change: Tensor
-) -> NDArray[np.float64]:
+def _line_change(fit: LineFit, value: Array, target: Array, change: Array) -> Array:
     """Return by how much (scale, shift) move when the targets of a fit do.
 
     The derivative of a least-squares fit of relative residuals to its inliers: the least-squares
     fit of the change. A plane stays a plane as it tilts, so over ground it is exact.
     """
-    p, y, dy = (x.double().cpu().numpy() for x in (value, target, change))
-    weight = (np.abs(fit.scale * p + fit.shift - y) < _INLIER_SIGMAS * fit.residual * y) / y
-    A = np.stack([p, np.ones_like(p)], axis=1) * weight[:, None]
+    off = np.abs(fit.scale * value + fit.shift - target)
+    weight = (off < _INLIER_SIGMAS * fit.residual * target) / target
+    A = np.stack([value, np.ones_like(value)], axis=1) * weight[:, None]
     unit = np.abs(A).max(axis=0)
-    line_change: NDArray[np.float64] = np.linalg.lstsq(A / unit, dy * weight, rcond=None)[0] / unit
+    line_change: Array = np.linalg.lstsq(A / unit, change * weight, rcond=None)[0] / unit
     return line_change

@@ -9,6 +9,7 @@ overshoots the data: what a sparse lidar wants. Fixed shapes, fixed iterations, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 import math
 
 import torch
@@ -16,8 +17,8 @@ from torch import Tensor
 import torch.nn.functional as F
 
 _LEVELS = 5
-_SWEEPS = 8
-_SPECTRAL_RADIUS = 0.98  # of the Jacobi iteration on what the coarser level leaves over
+_SWEEPS = 5
+_SPECTRAL_RADIUS = 0.96  # of the Jacobi iteration on what the coarser level leaves over
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def solve_membrane(
     """Minimise sum weight (f - value)^2 + stiffness |grad f|^2 + screening f^2.
 
     Cascadic multigrid (Bornemann and Deuflhard 1996): the coarsest level starts from the mean,
-    every finer one from its interpolation, and each runs a fixed number of Jacobi sweeps with
+    every finer one from what the coarser found, and each runs a fixed number of Jacobi sweeps with
     Chebyshev acceleration. In two dimensions |grad f|^2 summed over cells does not depend on the
     cell size, so one stiffness serves all levels.
 
@@ -98,34 +99,54 @@ def solve_membrane(
     Returns:
         CxRowsxColumns f.
     """
-    if screening is not None:
-        weight = weight + screening[:, None, None]
-    levels = [torch.stack([weight, weighted])]
-    for _ in range(_LEVELS - 1):
-        levels.append(4 * F.avg_pool2d(levels[-1], 2))
-    weight, weighted = levels[-1].sum(dim=(-2, -1), keepdim=True)
-    field = (weighted / weight.clamp(min=1e-9)).expand_as(levels[-1][0])
-    for weight, weighted in reversed(levels):
-        if field.shape != weight.shape:
+    channels, rows, columns = weight.shape
+    shapes = [(rows >> level, columns >> level) for level in range(_LEVELS)]
+    # All levels lie behind each other in memory: what is the same for each is done at once.
+    flat = weight.new_empty(2, channels, sum(map(math.prod, shapes)))
+    sums = _levels(flat, shapes)
+    torch.add(weight, 0.0 if screening is None else screening[:, None, None], out=sums[0][0])
+    sums[0][1].copy_(weighted)
+    for finer, coarser in zip(sums, sums[1:]):
+        halved = finer[..., ::2, :] + finer[..., 1::2, :]
+        torch.add(halved[..., ::2], halved[..., 1::2], out=coarser)
+    weights, values = sums[-1].sum(dim=(-2, -1), keepdim=True)
+    field: Tensor = values / weights.clamp(min=1e-9)
+    flat[0].add_(_neighbour_counts(rows, columns, weight.device), alpha=stiffness).reciprocal_()
+    flat[1].mul_(flat[0])
+    flat[0].mul_(stiffness)
+    # Borders of zeros stand for the neighbours that are not there.
+    framed = [(h + 2, w + 2) for h, w in shapes]
+    frames = _levels(weight.new_zeros(2, channels, sum(map(math.prod, framed))), framed)
+    for (pull, own), frame in zip(reversed(sums), reversed(frames)):
+        if field.shape[-1] > 1:  # the coarsest level starts from one value
             field = F.interpolate(field[None], scale_factor=2, mode='bilinear')[0]
-        field = _relax(field, weight, weighted, stiffness)
+        field = _relax(field, own, pull, frame)
     return field
 
 
-def _relax(field: Tensor, weight: Tensor, weighted: Tensor, stiffness: float) -> Tensor:
-    """Run the sweeps of one level: each cell moves to the mean of its values and neighbours."""
-    # Two fields take turns, inside borders of zeros that stand for the neighbours not there.
-    framed = [F.pad(field, (1, 1, 1, 1)), F.pad(torch.zeros_like(field), (1, 1, 1, 1))]
-    cells = [f[:, 1:-1, 1:-1] for f in framed]
-    sides = [(f[:, :-2, 1:-1], f[:, 2:, 1:-1], f[:, 1:-1, :-2], f[:, 1:-1, 2:]) for f in framed]
-    inverse = 1 / (weight + stiffness * _neighbour_count(field))
-    own, pull = weighted * inverse, stiffness * inverse
+def _levels(flat: Tensor, shapes: list[tuple[int, int]]) -> list[Tensor]:
+    """Return the planes of these shapes that lie behind each other along the last axis."""
+    parts: tuple[Tensor, ...] = torch.split(flat, [math.prod(shape) for shape in shapes], dim=-1)
+    return [part.view(*part.shape[:-1], *shape) for part, shape in zip(parts, shapes)]
+
+
+def _relax(start: Tensor, own: Tensor, pull: Tensor, frames: Tensor) -> Tensor:
+    """Run the sweeps of one level: each cell moves to the mean of its values and neighbours.
+
+    Args:
+        start: where cells start from.
+        own: what a cell's values alone make of it.
+        pull: share that each neighbour has in it.
+        frames: two planes inside borders of zeros, which take turns.
+    """
+    cells: list[Tensor] = [frame[..., 1:-1, 1:-1] for frame in frames]
+    cells[0].copy_(start)
+    pair = own.new_empty(2, *own.shape)
     omega = 1.0
     for sweep in range(_SWEEPS):
-        above, below, left, right = sides[sweep % 2]
-        relaxed = above + below
-        relaxed += left
-        relaxed += right
+        neighbours = _neighbours(frames[sweep % 2])
+        torch.add(neighbours[0], neighbours[1], out=pair)
+        relaxed = torch.add(pair[0], pair[1], out=pair[0])
         torch.addcmul(own, relaxed, pull, out=relaxed)
         if sweep > 0:
             share = 0.5 if sweep == 1 else 0.25 * omega
@@ -135,9 +156,26 @@ def _relax(field: Tensor, weight: Tensor, weighted: Tensor, stiffness: float) ->
     return cells[_SWEEPS % 2]
 
 
-def _neighbour_count(field: Tensor) -> Tensor:
-    """Return how many of its four neighbours each cell of a CxRowsxColumns field has."""
-    count = field.new_full(field.shape[1:], 4.0)
-    for edge in (count[0], count[-1], count[:, 0], count[:, -1]):
-        edge -= 1
-    return count
+def _neighbours(frame: Tensor) -> Tensor:
+    """Return 2x2xCxRowsxColumns: above and right, left and below each cell, without copying.
+
+    In memory these lie at -pitch, +1, -1 and +pitch from a cell: -pitch + i (pitch - 1) + j
+    (pitch + 1) for i and j of 0 and 1.
+    """
+    channels, rows, columns = frame.shape
+    pitch = frame.stride(-2)
+    size = (2, 2, channels, rows - 2, columns - 2)
+    stride = (pitch - 1, pitch + 1, *frame.stride())
+    return frame.as_strided(size, stride, frame.storage_offset() + 1)
+
+
+@lru_cache(maxsize=8)
+def _neighbour_counts(rows: int, columns: int, device: torch.device) -> Tensor:
+    """Return how many of its four neighbours each cell has, all levels behind each other."""
+    counts = []
+    for level in range(_LEVELS):
+        count = torch.full((rows >> level, columns >> level), 4.0)
+        for edge in (count[0], count[-1], count[:, 0], count[:, -1]):
+            edge -= 1
+        counts.append(count.flatten())
+    return torch.cat(counts).to(device)

@@ -18,6 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 import math
 
+import numpy as np
+from numpy.typing import NDArray
 import torch
 from torch import Tensor
 import torch.nn.functional as F
@@ -25,9 +27,10 @@ import torch.nn.functional as F
 from depth_anything_ros.config import Config
 from depth_anything_ros.metric_depth.anchors import Anchors
 from depth_anything_ros.metric_depth.consensus import agreement
-from depth_anything_ros.metric_depth.extrapolation import outside, upper, upward_trust
+from depth_anything_ros.metric_depth.extrapolation import outline, outside, upper, upward_trust
+from depth_anything_ros.metric_depth.glance import sample
 from depth_anything_ros.metric_depth.membrane import Grid, solve_membrane
-from depth_anything_ros.metric_depth.scale import sample, ScaleFit, State
+from depth_anything_ros.metric_depth.scale import ScaleFit, State
 from depth_anything_ros.metric_depth.uncertainty import (
     beyond_one_ring,
     beyond_rings,
@@ -37,6 +40,7 @@ from depth_anything_ros.metric_depth.uncertainty import (
     of_detail,
     OffsetDoubt,
 )
+from depth_anything_ros.transfer import upload
 
 _MIN_ANCHORS = 20
 _FOLDS = 4
@@ -50,6 +54,7 @@ _REACH = 5.0  # the correction fades over so many times the largest gap it was t
 _DISTANCE_CELLS = 8.0  # scale on which distances to the nearest anchor are resolved
 _HEAT = 1e3
 _NOISE_STIFFNESS = 3.0
+_OVERSTATED = 0.9  # the error between rings, in what gaps twice as large make of it
 _Q90 = 1.645  # half width of the 90 % interval of a normal distribution, in sigma
 _MIN_ERROR = 0.003
 _EXACT = 1e-5  # log depth: errors below are none, and nothing is divided by them
@@ -86,9 +91,13 @@ def metric_depth(
     inverse = line if fit.space == 'inverse_depth' else 1 / line
     refined = None
     if config.scale.refine and fit.state is State.FITTED and fit.method == 'lidar' and anchors:
+        prior = None
+        if fit.at_anchors is not None:
+            prior = fit.scale * fit.at_anchors + fit.shift
         if fit.space == 'depth':  # no depth at all is far, not behind the camera
             inverse = 1 / line.clamp(min=config.depth.min)
-        refined = refine(inverse, anchors, OffsetDoubt.of(fit))
+            prior = None if prior is None else 1 / np.maximum(prior, config.depth.min)
+        refined = refine(inverse, anchors, prior, OffsetDoubt.of(fit))
     if refined is None:
         c = fit.covariance
         variance = c[0, 0] * prediction.square() + 2 * c[0, 1] * prediction + c[1, 1]
@@ -105,13 +114,17 @@ def metric_depth(
 
 
 def refine(
-    inverse_prior: Tensor, anchors: Anchors, doubt: OffsetDoubt = CERTAIN
+    inverse_prior: Tensor,
+    anchors: Anchors,
+    at_anchors: NDArray[np.float64] | None = None,
+    doubt: OffsetDoubt = CERTAIN,
 ) -> tuple[Tensor, Tensor] | None:
     """Correct a depth image where anchors show that it is off.
 
     Args:
         inverse_prior: HxW inverse of the globally fitted depth in 1/m; may be negative.
         anchors: N known depths.
+        at_anchors: N values of inverse_prior at the anchors; fetched where they are not known.
         doubt: how unsure the fitted line is where the anchors say nothing of it.
 
     Returns:
@@ -121,29 +134,47 @@ def refine(
     height, width = inverse_prior.shape
     if len(anchors) < _MIN_ANCHORS:
         return None
-    believed = agreement(anchors, inverse_prior)
-    anchors, believed = anchors[believed > 0], believed[believed > 0]
-    left_out = F.one_hot(folds(anchors, height, width), _FOLDS).T.to(inverse_prior)  # fold x N
-    if len(anchors) < _MIN_ANCHORS or int((left_out.sum(dim=1) > 0).sum()) < 2:
+    if at_anchors is None:
+        at_anchors = sample(inverse_prior, anchors).cpu().numpy().astype(np.float64)
+    believed = agreement(anchors, at_anchors)
+    kept = believed > 0
+    anchors, believed, prior = anchors[kept], believed[kept], at_anchors[kept]
+    fold = folds(anchors, height, width)
+    if len(anchors) < _MIN_ANCHORS or len(np.unique(fold)) < 2:
         return None
     unit_m = float(anchors.z_m.mean())
     low, high = 0.5 / float(anchors.z_m.max()), 2 / float(anchors.z_m.min())
-    measured, prior = 1 / anchors.z_m, sample(inverse_prior, anchors)
-    # The two spaces, in units of similar size: space x N. Inverse depth needs no positive prior.
-    value = torch.stack([unit_m * measured, measured.log()])
-    network = torch.stack([unit_m * prior, prior.clamp(low, high).log()])
+    # All that the device is told of the anchors, in one copy.
+    told = upload(
+        np.stack([
+            anchors.u,
+            anchors.v,
+            believed,
+            1 / anchors.z_m,
+            # The two spaces, in units of similar size. Inverse depth needs no positive prior.
+            unit_m / anchors.z_m,
+            -np.log(anchors.z_m),
+            unit_m * prior,
+            np.log(np.clip(prior, low, high)),
+            upper(anchors),
+            *(fold == np.arange(_FOLDS)[:, None]),
+        ]).astype(np.float32),
+        inverse_prior.device,
+    )
+    u, v, weight, measured = told[:4]
+    value, network = told[4:6], told[6:8]  # space x N
+    high_up, left_out = told[8], told[9:]  # N, fold x N
 
     fine = Grid.over(height, width, _CELLS)
     coarse = fine.coarser()
-    high_up = upper(anchors)
     unseen_value, unseen_network, distance_px, from_below, everywhere = _unseen(
-        value, network, believed, left_out, high_up, anchors, coarse
+        value, network, weight, left_out, high_up, u, v, coarse
     )
     trusts = inverse_prior.new_tensor(_TRUST)
     candidates = unseen_value + trusts[:, None, None] * (network - unseen_network)  # T x space x N
     inverses = torch.stack([candidates[:, 0] / unit_m, candidates[:, 1].exp()]).clamp(low, high)
     # An anchor that is itself wrong must not decide, hence the weight and the second clamp.
-    loss = (believed * (inverses / measured).log().abs().clamp(max=0.5)).mean(dim=-1)  # space x T
+    loss = (weight * (inverses / measured).log().abs().clamp(max=0.5)).mean(dim=-1)  # space x T
     loss = loss + _EXACT
     # Along one ring the lidar interpolates itself best; above and below only the network can tell.
     planar = len(_rings(anchors, height)[0]) < 2
@@ -155,12 +186,16 @@ def refine(
     space_share = share.sum(dim=1)
     trust = (share * trusts).sum(dim=1) / space_share.clamp(min=1e-12)
 
-    noise, typical = _noise(error, distance_px, left_out, anchors, coarse)
+    trust_above, error_above = upward_trust(
+        value[1], network[1], from_below, weight * high_up, trusts
+    )
+    line_error = mean_error(network[1] - value[1], weight)
+    noise, typical = _noise(error, distance_px, left_out, u, v, coarse)
     # Against what is usual around it: foliage is rough, and that makes no outliers of its points.
     usual = typical.clamp(max=_ROUGHEST * float(error.median()) + _EXACT)
-    weight = believed / (1 + (error / (_ROBUST * usual)).square())
+    weight = weight / (1 + (error / (_ROBUST * usual)).square())
     weighted = weight * torch.cat([torch.ones_like(value[:1]), value - trust[:, None] * network])
-    splatted = fine.splat(anchors.u, anchors.v, weighted)
+    splatted = fine.splat(u, v, weighted)
     counts = splatted[:1]
     # One solve for the two corrections, how far anchors support them, and the distance to them.
     here = _HEAT * (counts > 0).to(counts)
@@ -176,10 +211,8 @@ def refine(
     )
     to_anchor_px = _distance_px(fields[3:], fine)
 
-    trust_above, error_above = upward_trust(
-        value[1], network[1], from_below, believed * high_up, trusts
-    )
-    outer = outside(everywhere, trust_above, anchors, coarse)
+    lowest_highest = upload(outline(anchors, coarse), inverse_prior.device)
+    outer = outside(everywhere, trust_above, lowest_highest, coarse)
     if planar:  # above one ring as below it only the network can tell, however badly
         outer = replace(outer, share=torch.zeros_like(outer.share))
     inner_trust = (share * trusts).sum()
@@ -198,7 +231,6 @@ def refine(
         mode='bilinear',
     )[0][:, None]
     if planar:
-        line_error = mean_error(network[1] - value[1], believed)
         extrapolation = beyond_one_ring(beyond_px / height, line_error)
     else:
         extrapolation = outer_share * beyond_rings(beyond_px / height, error_above)
@@ -227,7 +259,7 @@ def refine(
     return torch.where(sky, inverse_prior, refined), log_sigma
 
 
-def folds(anchors: Anchors, height: int, width: int) -> Tensor:
+def folds(anchors: Anchors, height: int, width: int) -> NDArray[np.int64]:
     """Deal anchors into folds so that a whole ring is left out together.
 
     Points of unknown ring are dealt by bands of rows, those of a single ring by columns.
@@ -242,18 +274,17 @@ def folds(anchors: Anchors, height: int, width: int) -> Tensor:
     """
     rings, rank = _rings(anchors, height)
     if len(rings) < 2:
-        rank = (anchors.u * (16 / width)).long()
-    fold: Tensor = rank % _FOLDS
+        rank = (anchors.u * (16 / width)).astype(np.int64)
+    fold: NDArray[np.int64] = rank % _FOLDS
     return fold
 
 
-def _rings(anchors: Anchors, height: int) -> tuple[Tensor, Tensor]:
+def _rings(anchors: Anchors, height: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the rings (or bands of rows) that there are, and which of them each anchor is of."""
     ring = anchors.ring
-    if bool((ring < 0).any()):
-        ring = (anchors.v * (32 / height)).long()
-    rings, rank = torch.unique(ring, return_inverse=True)
-    return rings, rank
+    if (ring < 0).any():
+        ring = (anchors.v * (32 / height)).astype(np.int64)
+    return np.unique(ring, return_inverse=True)
 
 
 def _unseen(
@@ -262,7 +293,8 @@ def _unseen(
     weight: Tensor,
     left_out: Tensor,
     high_up: Tensor,
-    anchors: Anchors,
+    u: Tensor,
+    v: Tensor,
     grid: Grid,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Interpolate at each anchor from the other folds only.
@@ -276,15 +308,13 @@ def _unseen(
     data = torch.cat([value, network])  # 4 x N
     kept = torch.cat([kept, weight[None] * (1 - high_up), weight[None]])
     splatted = grid.splat(
-        anchors.u,
-        anchors.v,
-        torch.cat(
-            [
-                kept,
-                (kept[:_FOLDS, None] * data).flatten(0, 1),
-                (kept[_FOLDS:, None] * data[1::2]).flatten(0, 1),
-            ]
-        ),
+        u,
+        v,
+        torch.cat([
+            kept,
+            (kept[:_FOLDS, None] * data).flatten(0, 1),
+            (kept[_FOLDS:, None] * data[1::2]).flatten(0, 1),
+        ]),
     )
     counts, weighted = splatted[: len(kept)], splatted[len(kept) :]
     here = _HEAT * (counts[:_FOLDS] > 0).to(counts)
@@ -298,7 +328,7 @@ def _unseen(
         screening,
     )
     everywhere = fields[-_FOLDS - 2 : -_FOLDS]
-    sampled = grid.sample(fields, anchors.u, anchors.v)
+    sampled = grid.sample(fields, u, v)
     tested = _FOLDS * len(data)
     unseen = (sampled[:tested].view(_FOLDS, len(data), -1) * left_out[:, None]).sum(dim=0)
     distance = (_distance_px(sampled[-_FOLDS:], grid) * left_out).sum(dim=0)
@@ -326,7 +356,7 @@ def _at_cells(plane: Tensor, grid: Grid) -> Tensor:
 
 
 def _noise(
-    error: Tensor, distance_px: Tensor, left_out: Tensor, anchors: Anchors, grid: Grid
+    error: Tensor, distance_px: Tensor, left_out: Tensor, u: Tensor, v: Tensor, grid: Grid
 ) -> tuple[Tensor, Tensor]:
     """Return the standard deviation of log depth, before growth, and typical errors at anchors.
 
@@ -338,9 +368,9 @@ def _noise(
     """
     rough = torch.log((error + _MIN_ERROR) / growth(distance_px, grid))
     kept = torch.cat([1 - left_out, torch.ones_like(left_out[:1])])
-    splatted = grid.splat(anchors.u, anchors.v, torch.cat([kept, kept * rough]))
+    splatted = grid.splat(u, v, torch.cat([kept, kept * rough]))
     noise = solve_membrane(splatted[: len(kept)], splatted[len(kept) :], _NOISE_STIFFNESS)
-    expected = (grid.sample(noise[:-1], anchors.u, anchors.v) * left_out).sum(dim=0)
+    expected = (grid.sample(noise[:-1], u, v) * left_out).sum(dim=0)
     excess = torch.sort(rough - expected).values
     scale = excess[int(0.9 * (len(excess) - 1))] - math.log(_Q90)
-    return torch.exp(noise[-1:] + scale), torch.exp(expected) * growth(distance_px, grid)
+    return _OVERSTATED * torch.exp(noise[-1:] + scale), torch.exp(expected) * growth(distance_px, grid)

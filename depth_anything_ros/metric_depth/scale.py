@@ -10,14 +10,13 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-import torch
 from torch import Tensor
-import torch.nn.functional as F
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import ScaleConfig
-from depth_anything_ros.metric_depth.anchors import Anchors, thinned
+from depth_anything_ros.metric_depth.anchors import Anchors
 from depth_anything_ros.metric_depth.fitting import failed, fit_line, LineFit, Prior
+from depth_anything_ros.metric_depth.glance import Glance, glance
 from depth_anything_ros.metric_depth.ground import fit_ground
 from depth_anything_ros.metric_depth.ground import GroundPlane as GroundPlane
 from depth_anything_ros.metric_depth.temporal import AnchorWatch, LineTrack, SceneCutDetector
@@ -55,6 +54,7 @@ class ScaleFit:
         stamp_ns: time of the image that the line was fitted on.
         reason: one line saying why the state is what it is.
         assumed: whether scale and shift are parameters, not measurements.
+        at_anchors: N float64 predictions at the anchors of this frame, None where it had none.
     """
 
     state: State
@@ -68,6 +68,7 @@ class ScaleFit:
     stamp_ns: int
     reason: str
     assumed: bool = False
+    at_anchors: NDArray[np.float64] | None = None
 
 
 class ScaleEstimator:
@@ -114,15 +115,27 @@ class ScaleEstimator:
         Returns:
             The fit to use for this frame.
         """
-        note = self._restart_reason(stamp_ns, image)
+        seen = glance(prediction, anchors, image)
+        fit = self._follow(seen, anchors, camera, stamp_ns, ground)
+        return replace(fit, at_anchors=None if anchors is None else seen.at_anchors)
+
+    def _follow(
+        self,
+        seen: Glance,
+        anchors: Anchors | None,
+        camera: Camera,
+        stamp_ns: int,
+        ground: GroundPlane | None,
+    ) -> ScaleFit:
+        note = self._restart_reason(stamp_ns, seen.thumbnail)
         elapsed_s = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) * 1e-9
         self._stamp_ns = stamp_ns
-        self._track.advance(prediction, elapsed_s)
-        fit, method = self._measure(prediction, anchors, camera, ground)
-        seen = anchors if method == 'lidar' else None
-        moved = self._anchors.moved(seen, elapsed_s, self._cuts.change)
+        self._track.advance(seen.pooled, elapsed_s)
+        fit, method = self._measure(seen, anchors, camera, ground)
+        sweep = anchors if method == 'lidar' else None
+        moved = self._anchors.moved(sweep, elapsed_s, self._cuts.change)
         vouched = None if moved is None else moved == 0.0
-        rejection = fit.failure or self._track.update(fit, _sampled(prediction, anchors), vouched)
+        rejection = fit.failure or self._track.update(fit, _sampled(seen), vouched)
         if rejection and moved:
             rejection = (
                 f'anchors moved by {math.expm1(abs(moved)):.0%} while the image did not: rejected '
@@ -144,7 +157,7 @@ class ScaleEstimator:
         )
         return self._accepted
 
-    def _restart_reason(self, stamp_ns: int, image: Tensor | None) -> str:
+    def _restart_reason(self, stamp_ns: int, image: NDArray[np.float32] | None) -> str:
         """Reset where the past says nothing about this frame; return a note of it."""
         if self._stamp_ns is not None and stamp_ns < self._stamp_ns:
             self.reset()
@@ -158,7 +171,7 @@ class ScaleEstimator:
 
     def _measure(
         self,
-        prediction: Tensor,
+        seen: Glance,
         anchors: Anchors | None,
         camera: Camera,
         ground: GroundPlane | None,
@@ -170,18 +183,20 @@ class ScaleEstimator:
         use_ground = ground is not None and config.method in ('auto', 'camera_height')
         lidar = failed('no anchors')
         if config.method in ('auto', 'lidar') and anchors is not None:
-            value, target = self._at_anchors(prediction, anchors)
+            value = seen.at_anchors
+            inverse = self.spec.space == 'inverse_depth'
+            target = (1.0 / anchors.z_m if inverse else anchors.z_m).astype(np.float64)
             lidar = fit_line(value, target)
             if not lidar.failure and lidar.inliers >= _FEW_INLIERS:
                 return lidar, 'lidar'
-            prior = self._few_anchors_prior(prediction, camera, ground if use_ground else None)
+            prior = self._few_anchors_prior(seen, camera, ground if use_ground else None)
             if prior is not None:
                 lidar = fit_line(value, target, prior)
             if not lidar.failure:
                 return lidar, 'lidar'
         if use_ground:
             assert ground is not None
-            fit = self._fit_ground(prediction, camera, ground)
+            fit = self._fit_ground(seen, camera, ground)
             if fit.failure and lidar.failure != 'no anchors':
                 fit = failed(f'{lidar.failure}; {fit.failure}')
             return fit, 'camera_height'
@@ -191,15 +206,10 @@ class ScaleEstimator:
             return failed('neither scale.camera_height nor scale.ground_frame is known'), 'none'
         return lidar, 'lidar'
 
-    def _at_anchors(self, prediction: Tensor, anchors: Anchors) -> tuple[Tensor, Tensor]:
-        value = sample(prediction, anchors)
-        inverse = self.spec.space == 'inverse_depth'
-        return value, 1.0 / anchors.z_m if inverse else anchors.z_m
-
-    def _fit_ground(self, prediction: Tensor, camera: Camera, ground: GroundPlane) -> LineFit:
+    def _fit_ground(self, seen: Glance, camera: Camera, ground: GroundPlane) -> LineFit:
         config = self.config
         return fit_ground(
-            prediction,
+            seen.lattice,
             self.spec.space,
             camera,
             ground,
@@ -208,13 +218,13 @@ class ScaleEstimator:
         )
 
     def _few_anchors_prior(
-        self, prediction: Tensor, camera: Camera, ground: GroundPlane | None
+        self, seen: Glance, camera: Camera, ground: GroundPlane | None
     ) -> Prior | None:
         """Return what else is known of the line: the past, the ground, or the checkpoint."""
         if self._track.started:
             return Prior(*self._track.line())
         if ground is not None:
-            fit = self._fit_ground(prediction, camera, ground)
+            fit = self._fit_ground(seen, camera, ground)
             if not fit.failure:
                 return Prior(fit.scale, fit.shift, fit.covariance)
         if self.spec.metric:
@@ -277,19 +287,8 @@ def unanchored(space: str, stamp_ns: int, reason: str) -> ScaleFit:
     )
 
 
-def _sampled(prediction: Tensor, anchors: Anchors | None) -> Tensor:
+def _sampled(seen: Glance) -> NDArray[np.float64]:
     """Return some hundreds of an image's predictions, and some at anchors: objects may be small."""
-    height, width = prediction.shape
-    values = prediction[:: max(1, height // 32), :: max(1, width // 32)].flatten()
-    if anchors is not None:
-        values = torch.cat([values, sample(prediction, thinned(anchors, _SAMPLED_ANCHORS))])
-    return values[torch.isfinite(values) & (values > 0)]
-
-
-def sample(plane: Tensor, anchors: Anchors) -> Tensor:
-    """Return an HxW plane's values at the anchors, N, bilinear between pixel centres."""
-    height, width = plane.shape
-    grid = torch.stack([(2 * anchors.u + 1) / width - 1, (2 * anchors.v + 1) / height - 1], dim=-1)
-    return F.grid_sample(
-        plane[None, None], grid[None, None], padding_mode='border', align_corners=False
-    )[0, 0, 0]
+    few = seen.at_anchors[:: max(1, len(seen.at_anchors) // _SAMPLED_ANCHORS)]
+    values: NDArray[np.float64] = np.concatenate([seen.lattice[::3, ::2].ravel(), few])
+    return values[np.isfinite(values) & (values > 0)]

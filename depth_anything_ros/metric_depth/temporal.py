@@ -11,16 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 import math
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-import torch
-from torch import Tensor
-import torch.nn.functional as F
+from scipy.spatial import cKDTree
 
 from depth_anything_ros.metric_depth.anchors import Anchors, thinned
 from depth_anything_ros.metric_depth.fitting import LineFit
 
-_POOLED = (24, 32)  # rows, columns of the prediction that one image is compared with the next on
 _POOLED_NEEDED = 40
 _FIRST_ERRORS = (0.02, 0.04)  # log depth a frame: of a line that stays, and of one that is carried
 _LEAST_ERROR = 0.003
@@ -39,6 +37,7 @@ _ANCHORS_COMPARED = (256, 1024)
 _ANCHORS_NEEDED = 20
 _NEIGHBOUR_PX = 12.0
 _PROBED_SHARE = 0.2  # of the largest value of the line: below, two lines are not compared
+_COMPARED = (12, 16)  # rows, columns: less is seen of motion
 _CUT_CORRELATION = 0.4
 
 
@@ -52,9 +51,9 @@ class SceneCutDetector:
     def __init__(self) -> None:
         """Start without an image."""
         self.change = 0.0
-        self._last: Tensor | None = None
+        self._last: NDArray[np.float32] | None = None
 
-    def is_cut(self, image: Tensor | None) -> bool:
+    def is_cut(self, image: NDArray[np.float32] | None) -> bool:
         """Compare with the last image by normalised correlation, blind to exposure.
 
         Args:
@@ -63,13 +62,13 @@ class SceneCutDetector:
         if image is None:
             self.change = 0.0
             return False
-        small = F.adaptive_avg_pool2d(image.float()[None, None], (12, 16)).flatten().cpu()
+        small = cv2.resize(image, _COMPARED[::-1], interpolation=cv2.INTER_AREA).ravel()
         small = small - small.mean()
-        norm = float(small.norm())
+        norm = float(np.linalg.norm(small))
         small = small / norm if norm > 1e-6 else small
         last, self._last = self._last, small
         # An image without any contrast correlates with nothing and proves nothing.
-        if last is None or norm <= 1e-6 or not bool(last.any()):
+        if last is None or norm <= 1e-6 or not last.any():
             self.change = 0.0
             return False
         correlation = float(last @ small)
@@ -97,11 +96,11 @@ class _Sweep:
         """Return the median log ratio of depths on the same pixels, None where hardly any are."""
         few, many = _ANCHORS_COMPARED
         here, there = thinned(anchors, few), thinned(self.anchors, many)
-        distance_px, nearest = torch.cdist(_pixels(here), _pixels(there)).min(dim=1)
+        distance_px, nearest = cKDTree(_pixels(there)).query(_pixels(here))
         close = distance_px < _NEIGHBOUR_PX
-        if int(close.sum()) < _ANCHORS_NEEDED:
+        if np.count_nonzero(close) < _ANCHORS_NEEDED:
             return None
-        return float((here.z_m.log() - there.z_m[nearest].log())[close].median())
+        return float(np.median(np.log(here.z_m[close] / there.z_m[nearest[close]])))
 
 
 class AnchorWatch:
@@ -159,8 +158,8 @@ class AnchorWatch:
         self._last, self._offset, self._agreed_s = _Sweep(anchors), 0.0, 0.0
 
 
-def _pixels(anchors: Anchors) -> Tensor:
-    return torch.stack([anchors.u, anchors.v], dim=1)
+def _pixels(anchors: Anchors) -> NDArray[np.float32]:
+    return np.stack([anchors.u, anchors.v], axis=1)
 
 
 class LineTrack:
@@ -199,15 +198,14 @@ class LineTrack:
         doubt = np.square(self._doubt * np.array([self._line[0], level]))
         return float(self._line[0]), float(self._line[1]), self._covariance + np.diag(doubt)
 
-    def advance(self, prediction: Tensor, elapsed_s: float) -> None:
+    def advance(self, pooled: NDArray[np.float64], elapsed_s: float) -> None:
         """Bring the line to a new prediction.
 
         Args:
-            prediction: HxW network output.
+            pooled: N averages of the prediction over parts of the image, always the same ones.
             elapsed_s: time since the last one in seconds.
         """
-        pooled = F.adaptive_avg_pool2d(prediction.float()[None, None], _POOLED)
-        last, self._last = self._last, pooled.flatten().double().cpu().numpy()
+        last, self._last = self._last, pooled
         measured, self._guesses = self._doubt == 0.0, []
         if self._line is None or last is None:
             return
@@ -239,7 +237,9 @@ class LineTrack:
         carried = _line_through(now[known], target[known])
         return carried if carried is None else (carried, _distance(line, now[known], target[known]))
 
-    def update(self, fit: LineFit, values: Tensor, vouched: bool | None = None) -> str:
+    def update(
+        self, fit: LineFit, values: NDArray[np.float64], vouched: bool | None = None
+    ) -> str:
         """Take one frame's line, or reject it.
 
         Args:
@@ -254,7 +254,7 @@ class LineTrack:
         """
         measured = np.array([fit.scale, fit.shift])
         if self._line is not None and not vouched:
-            probes = _probes(values.double().cpu().numpy(), fit)
+            probes = _probes(values, fit)
             jump = _log_depth(measured, probes) - _log_depth(self._line, probes)
             jacobian = _log_depth_jacobian(self._line, probes)
             covariance = self.line()[2] + fit.covariance

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from depth_anything_ros.metric_depth.fitting import fit_line, Prior
 
@@ -21,11 +20,11 @@ def made(seed: int, outliers: float, noise: float = 0.05, count: int = 2000):
     seen = z * (1 + noise * rng.normal(size=count))
     wrong = rng.random(count) < outliers
     seen[wrong] = np.exp(rng.uniform(np.log(2), np.log(60), wrong.sum()))
-    return torch.tensor(p), torch.tensor(1 / seen), torch.tensor(z)
+    return p, 1 / seen, z
 
 
 def depth_error(fit, p, z) -> float:
-    return float((1 / (fit.scale * p + fit.shift) / z - 1).abs().median())
+    return float(np.median(np.abs(1 / (fit.scale * p + fit.shift) / z - 1)))
 
 
 def test_a_clean_line_is_recovered_exactly():
@@ -68,15 +67,15 @@ def test_pure_noise_is_no_fit():
 
 def test_the_same_points_give_the_same_fit():
     p, y, _ = made(6, outliers=0.3)
-    first, second = fit_line(p, y), fit_line(p.clone(), y.clone())
+    first, second = fit_line(p, y), fit_line(p.copy(), y.copy())
     assert (first.scale, first.shift) == (second.scale, second.shift)
 
 
 def test_the_floor_of_the_network_and_what_is_not_finite_stay_out():
     p, y, _ = made(7, outliers=0.0, noise=0.0)
     p[:500] = 0.0
-    p[500:510] = torch.nan
-    y[510:520] = torch.inf
+    p[500:510] = np.nan
+    y[510:520] = np.inf
     fit = fit_line(p, y)
     assert fit.scale == pytest.approx(SCALE, rel=1e-3)
     assert fit.inliers == 1480
@@ -84,15 +83,15 @@ def test_the_floor_of_the_network_and_what_is_not_finite_stay_out():
 
 def test_constant_prediction_solves_the_scale_alone():
     # A wall: all predictions alike. The shift stays near its prior and its uncertainty shows.
-    p = torch.full((200,), 0.5)
-    fit = fit_line(p, torch.full((200,), 0.1))
+    p = np.full(200, 0.5)
+    fit = fit_line(p, np.full(200, 0.1))
     assert not fit.failure
     assert fit.scale * 0.5 + fit.shift == pytest.approx(0.1, rel=1e-3)
     assert np.sqrt(fit.covariance[1, 1]) > 0.05  # about as unsure as before
 
 
 def test_below_twenty_points_the_shift_is_not_touched():
-    p = torch.linspace(1.0, 2.0, 12)
+    p = np.linspace(1.0, 2.0, 12)
     prior = Prior(None, 0.01, np.diag([0.0, 0.01**2]))
     fit = fit_line(p, 0.05 * p + 0.01, prior)
     assert not fit.failure
@@ -101,20 +100,20 @@ def test_below_twenty_points_the_shift_is_not_touched():
 
 
 def test_four_points_are_none():
-    assert 'needed' in fit_line(torch.rand(4) + 1, torch.rand(4) + 1).failure
-    assert fit_line(torch.zeros(0), torch.zeros(0)).failure
+    assert 'needed' in fit_line(np.linspace(1.0, 2.0, 4), np.linspace(2.0, 1.0, 4)).failure
+    assert fit_line(np.zeros(0), np.zeros(0)).failure
 
 
 def test_an_upside_down_prediction_is_never_followed():
     # Nearer is smaller, as if depth were taken for inverse depth, over a wide range.
-    z = torch.logspace(0.3, 1.8, 500)
+    z = np.logspace(0.3, 1.8, 500)
     fit = fit_line(z, 1 / z)
     assert fit.failure or fit.scale > 0
 
 
 def test_a_prior_decides_where_points_do_not():
-    p = torch.full((30,), 2.0)
+    p = np.full(30, 2.0)
     prior = Prior(0.05, 0.02, np.diag([0.001, 0.001]) ** 2)
-    fit = fit_line(p, torch.full((30,), 0.12), prior)
+    fit = fit_line(p, np.full(30, 0.12), prior)
     assert fit.scale == pytest.approx(0.05, abs=1e-3)
     assert fit.shift == pytest.approx(0.02, abs=1e-3)

@@ -15,8 +15,9 @@ from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ScaleConfig
 from depth_anything_ros.metric_depth.anchors import Anchors
 from depth_anything_ros.metric_depth.fitting import fit_line
+from depth_anything_ros.metric_depth.glance import sample
 from depth_anything_ros.metric_depth.refinement import metric_depth
-from depth_anything_ros.metric_depth.scale import GroundPlane, sample, ScaleEstimator, State
+from depth_anything_ros.metric_depth.scale import GroundPlane, ScaleEstimator, State
 from depth_anything_ros.network.spec import ModelSpec
 
 HEIGHT, WIDTH = 120, 160
@@ -39,7 +40,7 @@ def points(stretch: float = 1.0, count: int = 300, seed: int = 0) -> Anchors:
     v = (torch.rand(count, generator=generator) * (HEIGHT - 1)).round()
     noise = 1 + 0.02 * torch.randn(count, generator=generator)
     z = stretch * noise / TRUE_INVERSE[v.long(), u.long()]
-    return Anchors(u, v, z, torch.arange(count) % 16)
+    return Anchors(*(x.numpy() for x in (u, v, z, torch.arange(count) % 16)))
 
 
 def picture(seed: int, shift_px: float = 0.0) -> torch.Tensor:
@@ -186,7 +187,7 @@ def test_what_is_published_is_the_frames_own_line():
     for i in range(10):
         prediction = predicted(0.5 + 0.01 * i, 0.01 - 0.002 * i)
         anchors = points(seed=i)
-        own = fit_line(sample(prediction, anchors), 1 / anchors.z_m)
+        own = fit_line(sample(prediction, anchors).double().numpy(), 1 / anchors.z_m)
         fit = estimator.update(prediction, anchors, CAMERA, seconds(i / 10), picture(0, 0.05 * i))
         assert (fit.scale, fit.shift) == (own.scale, own.shift)
         np.testing.assert_array_equal(fit.covariance, own.covariance)
@@ -309,7 +310,7 @@ def small_object() -> tuple[torch.Tensor, Anchors]:
                                                 indexing='ij'))
     prediction[50:55, 71:75] = torch.linspace(0.6, 0.9, 20).reshape(5, 4)
     z = 1 / (prediction[v.long(), u.long()] - 0.5)
-    return prediction, Anchors(u, v, z, torch.zeros(20, dtype=torch.int64))
+    return prediction, Anchors(*(x.numpy() for x in (u, v, z, torch.zeros(20).long())))
 
 
 def test_a_line_that_is_positive_on_one_small_object_alone_is_a_line():
