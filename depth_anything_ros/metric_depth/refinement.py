@@ -15,7 +15,7 @@ frame by leaving whole rings of the anchors out, and so is the standard deviatio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import math
 
 import numpy as np
@@ -27,9 +27,19 @@ import torch.nn.functional as F
 from depth_anything_ros.config import Config
 from depth_anything_ros.metric_depth.anchors import Anchors
 from depth_anything_ros.metric_depth.consensus import agreement
+from depth_anything_ros.metric_depth.extrapolation import outline, outside, upper, upward_trust
 from depth_anything_ros.metric_depth.glance import sample
 from depth_anything_ros.metric_depth.membrane import Grid, solve_membrane
 from depth_anything_ros.metric_depth.scale import ScaleFit, State
+from depth_anything_ros.metric_depth.uncertainty import (
+    beyond_one_ring,
+    beyond_rings,
+    CERTAIN,
+    growth,
+    mean_error,
+    of_detail,
+    OffsetDoubt,
+)
 from depth_anything_ros.transfer import upload
 
 _MIN_ANCHORS = 20
@@ -44,6 +54,7 @@ _REACH = 5.0  # the correction fades over so many times the largest gap it was t
 _DISTANCE_CELLS = 8.0  # scale on which distances to the nearest anchor are resolved
 _HEAT = 1e3
 _NOISE_STIFFNESS = 3.0
+_OVERSTATED = 0.9  # the error between rings, in what gaps twice as large make of it
 _Q90 = 1.645  # half width of the 90 % interval of a normal distribution, in sigma
 _MIN_ERROR = 0.003
 _EXACT = 1e-5  # log depth: errors below are none, and nothing is divided by them
@@ -86,7 +97,7 @@ def metric_depth(
         if fit.space == 'depth':  # no depth at all is far, not behind the camera
             inverse = 1 / line.clamp(min=config.depth.min)
             prior = None if prior is None else 1 / np.maximum(prior, config.depth.min)
-        refined = refine(inverse, anchors, prior)
+        refined = refine(inverse, anchors, prior, OffsetDoubt.of(fit))
     if refined is None:
         c = fit.covariance
         variance = c[0, 0] * prediction.square() + 2 * c[0, 1] * prediction + c[1, 1]
@@ -105,7 +116,10 @@ def metric_depth(
 
 
 def refine(
-    inverse_prior: Tensor, anchors: Anchors, at_anchors: NDArray[np.float64] | None = None
+    inverse_prior: Tensor,
+    anchors: Anchors,
+    at_anchors: NDArray[np.float64] | None = None,
+    doubt: OffsetDoubt = CERTAIN,
 ) -> tuple[Tensor, Tensor] | None:
     """Correct a depth image where anchors show that it is off.
 
@@ -113,6 +127,7 @@ def refine(
         inverse_prior: HxW inverse of the globally fitted depth in 1/m; may be negative.
         anchors: N known depths.
         at_anchors: N values of inverse_prior at the anchors; fetched where they are not known.
+        doubt: how unsure the fitted line is where the anchors say nothing of it.
 
     Returns:
         HxW inverse depth in 1/m and HxW standard deviation of its log; None where the anchors are
@@ -143,17 +158,19 @@ def refine(
             -np.log(anchors.z_m),
             unit_m * prior,
             np.log(np.clip(prior, low, high)),
+            upper(anchors),
             *(fold == np.arange(_FOLDS)[:, None]),
         ]).astype(np.float32),
         inverse_prior.device,
     )
     u, v, weight, measured = told[:4]
-    value, network, left_out = told[4:6], told[6:8], told[8:]  # space x N twice, fold x N
+    value, network = told[4:6], told[6:8]  # space x N
+    high_up, left_out = told[8], told[9:]  # N, fold x N
 
     fine = Grid.over(height, width, _CELLS)
     coarse = fine.coarser()
-    unseen_value, unseen_network, distance_px = _unseen(
-        value, network, weight, left_out, u, v, coarse
+    unseen_value, unseen_network, distance_px, from_below, everywhere = _unseen(
+        value, network, weight, left_out, high_up, u, v, coarse
     )
     trusts = inverse_prior.new_tensor(_TRUST)
     candidates = unseen_value + trusts[:, None, None] * (network - unseen_network)  # T x space x N
@@ -171,6 +188,10 @@ def refine(
     space_share = share.sum(dim=1)
     trust = (share * trusts).sum(dim=1) / space_share.clamp(min=1e-12)
 
+    trust_above, error_above = upward_trust(
+        value[1], network[1], from_below, weight * high_up, trusts
+    )
+    line_error = mean_error(network[1] - value[1], weight)
     noise, typical = _noise(error, distance_px, left_out, u, v, coarse)
     # Against what is usual around it: foliage is rough, and that makes no outliers of its points.
     usual = typical.clamp(max=_ROUGHEST * float(error.median()) + _EXACT)
@@ -191,25 +212,56 @@ def refine(
         counts.new_tensor(screening) * _STIFFNESS,
     )
     to_anchor_px = _distance_px(fields[3:], fine)
+
+    lowest_highest = upload(outline(anchors, coarse), inverse_prior.device)
+    outer = outside(everywhere, trust_above, lowest_highest, coarse)
+    if planar:  # above one ring as below it only the network can tell, however badly
+        outer = replace(outer, share=torch.zeros_like(outer.share))
+    inner_trust = (share * trusts).sum()
+    detail = of_detail(
+        _at_cells(inverse_prior, coarse),
+        everywhere[1:2].exp(),
+        torch.lerp(inner_trust, outer.trust, outer.share),
+        (share * (trusts - inner_trust).square()).sum().sqrt() * (1 - outer.share),
+        doubt,
+    )
+    noise, detail, beyond_px, outer_trust, outer_share, outer_factor = F.interpolate(
+        torch.cat([
+            noise, detail, outer.beyond_px, outer.trust, outer.share, outer.log_factor.exp()
+        ])[None],
+        scale_factor=2,
+        mode='bilinear',
+    )[0][:, None]
+    if planar:
+        extrapolation = beyond_one_ring(beyond_px / height, line_error)
+    else:
+        extrapolation = outer_share * beyond_rings(beyond_px / height, error_above)
+    between_px = torch.lerp(to_anchor_px, torch.zeros_like(to_anchor_px), outer_share)
+    interpolation = noise * growth(between_px, fine)
     planes = [
         space_share[0] / unit_m * fields[:1],
         space_share[1] * fields[1:2].exp(),
         fields[2:3].clamp(0, 1),
-        F.interpolate(noise[None], scale_factor=2, mode='bilinear')[0]
-        * _growth(to_anchor_px, fine),
+        (interpolation.square() + extrapolation.square() + detail.square()).sqrt(),
         to_anchor_px,
+        outer_trust,
+        outer_share,
+        outer_factor,
     ]
-    straight, factor, support, log_sigma, to_anchor_px = fine.upsample(
-        torch.cat(planes), height, width
-    )
+    (
+        straight, factor, support, log_sigma, to_anchor_px, outer_trust, outer_share, outer_factor
+    ) = fine.upsample(torch.cat(planes), height, width)
+    bounded = inverse_prior.clamp(low, high)
+    log_prior = bounded.log()
+    straight.addcmul_(inverse_prior, space_share[0] * trust[0])
+    refined = straight.addcmul_(factor, torch.mul(log_prior, trust[1], out=bounded).exp_())
+    torch.lerp(inverse_prior, refined, support, out=refined)
+    outer = log_prior.mul_(outer_trust).exp_().mul_(outer_factor)
+    torch.lerp(refined, outer, outer_share, out=refined)
     # What the network calls far beyond all anchors (sky) stays that, unless anchors are close by.
     near = torch.le(to_anchor_px, max(0.5 * gap_px, 2 * fine.cell_px), out=to_anchor_px)
-    seen = torch.ge(inverse_prior, 0.5 * low, out=torch.empty_like(near))
-    support.mul_(torch.maximum(near, seen, out=near))
-    straight.addcmul_(inverse_prior, space_share[0] * trust[0])
-    detail = inverse_prior.clamp(low, high).log_().mul_(trust[1]).exp_()
-    refined = straight.addcmul_(factor, detail)
-    return torch.lerp(inverse_prior, refined, support, out=refined), log_sigma
+    seen = torch.ge(inverse_prior, 0.5 * low, out=support)
+    return torch.lerp(inverse_prior, refined, torch.maximum(near, seen, out=near)), log_sigma
 
 
 def folds(anchors: Anchors, height: int, width: int) -> NDArray[np.int64]:
@@ -245,34 +297,47 @@ def _unseen(
     network: Tensor,
     weight: Tensor,
     left_out: Tensor,
+    high_up: Tensor,
     u: Tensor,
     v: Tensor,
     grid: Grid,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Interpolate at each anchor from the other folds only.
 
     Returns:
-        value, network (space x N) and the distance to the nearest anchor of another fold (N).
+        value, network (space x N) and the distance to the nearest anchor of another fold (N); log
+        value and log network from the anchors below the upper ones (2xN) and from all of them
+        (2 x rows x columns).
     """
     kept = weight * (1 - left_out)
     data = torch.cat([value, network])  # 4 x N
+    kept = torch.cat([kept, weight[None] * (1 - high_up), weight[None]])
     splatted = grid.splat(
-        u, v, torch.cat([kept, (kept[:, None] * data).flatten(0, 1)])
+        u,
+        v,
+        torch.cat([
+            kept,
+            (kept[:_FOLDS, None] * data).flatten(0, 1),
+            (kept[_FOLDS:, None] * data[1::2]).flatten(0, 1),
+        ]),
     )
-    counts, weighted = splatted[:_FOLDS], splatted[_FOLDS:]
-    here = _HEAT * (counts > 0).to(counts)
+    counts, weighted = splatted[: len(kept)], splatted[len(kept) :]
+    here = _HEAT * (counts[:_FOLDS] > 0).to(counts)
     screening = weighted.new_zeros(len(weighted) + _FOLDS)
     screening[-_FOLDS:] = _STIFFNESS * _DISTANCE_CELLS**-2
+    times = torch.tensor([len(data)] * _FOLDS + [2, 2], device=counts.device)
     fields = solve_membrane(
-        torch.cat([counts.repeat_interleave(len(data), dim=0), here]),
+        torch.cat([counts.repeat_interleave(times, dim=0), here]),
         torch.cat([weighted, here]),
         _STIFFNESS,
         screening,
     )
+    everywhere = fields[-_FOLDS - 2 : -_FOLDS]
     sampled = grid.sample(fields, u, v)
-    unseen = (sampled[:-_FOLDS].view(_FOLDS, len(data), -1) * left_out[:, None]).sum(dim=0)
+    tested = _FOLDS * len(data)
+    unseen = (sampled[:tested].view(_FOLDS, len(data), -1) * left_out[:, None]).sum(dim=0)
     distance = (_distance_px(sampled[-_FOLDS:], grid) * left_out).sum(dim=0)
-    return unseen[:2], unseen[2:], distance
+    return unseen[:2], unseen[2:], distance, sampled[tested : tested + 2], everywhere
 
 
 def _distance_px(heat: Tensor, grid: Grid) -> Tensor:
@@ -286,9 +351,13 @@ def _distance_px(heat: Tensor, grid: Grid) -> Tensor:
     return -_DISTANCE_CELLS * grid.cell_px * torch.log(heat.clamp(1e-6, 1.0))
 
 
-def _growth(distance_px: Tensor, grid: Grid) -> Tensor:
-    """Return how an interpolation's error grows with distance: as a random walk's does."""
-    return (distance_px + grid.cell_px).sqrt()
+def _at_cells(plane: Tensor, grid: Grid) -> Tensor:
+    """Return an HxW plane's values at the centres of cells, 1 x rows x columns."""
+    row, column = (
+        ((torch.arange(count, device=plane.device) + 0.5) * grid.cell_px).long().clamp(max=size - 1)
+        for count, size in zip((grid.rows, grid.columns), plane.shape)
+    )
+    return plane[row[:, None], column][None]
 
 
 def _noise(
@@ -302,11 +371,11 @@ def _noise(
     Returns:
         1 x rows x columns and N.
     """
-    rough = torch.log((error + _MIN_ERROR) / _growth(distance_px, grid))
+    rough = torch.log((error + _MIN_ERROR) / growth(distance_px, grid))
     kept = torch.cat([1 - left_out, torch.ones_like(left_out[:1])])
     splatted = grid.splat(u, v, torch.cat([kept, kept * rough]))
     noise = solve_membrane(splatted[: len(kept)], splatted[len(kept) :], _NOISE_STIFFNESS)
     expected = (grid.sample(noise[:-1], u, v) * left_out).sum(dim=0)
     excess = torch.sort(rough - expected).values
     scale = excess[int(0.9 * (len(excess) - 1))] - math.log(_Q90)
-    return torch.exp(noise[-1:] + scale), torch.exp(expected) * _growth(distance_px, grid)
+    return _OVERSTATED * torch.exp(noise[-1:] + scale), torch.exp(expected) * growth(distance_px, grid)
