@@ -232,7 +232,7 @@ class DepthPipeline:
             metric = metric_depth(prediction.values, fit, anchors, config)
             depth_m, stddev_m = metric.depth_m, metric.stddev_m
             thin = (slice(None, None, _SIGMA_STEP),) * 2
-            results['sigma'] = (stddev_m[thin] / depth_m[thin]).nanmedian()
+            results['sigma'] = stddev_m[thin] / depth_m[thin]
             watch.lap('metric')
             if outputs.depth:
                 results['depth'] = _encode_depth(depth_m[::step, ::step], config.depth.encoding)
@@ -264,7 +264,7 @@ class DepthPipeline:
             camera,
             camera.strided(step),
             fit,
-            float(arrays.pop('sigma', math.nan)),
+            _median(arrays.pop('sigma', None)),
             point_fields=cloud.fields if cloud else (),
             points_dense=cloud.is_dense if cloud else False,
             timings_ms=watch.milliseconds(),
@@ -318,6 +318,12 @@ def load(
     given = {'model.checkpoint': checkpoint, 'runtime.device': device, **(parameters or {})}
     config = with_values(Config(), given)
     return DepthPipeline(load_predictor(config.model, config.runtime), config)
+
+
+def _median(values: NDArray[np.float32] | None) -> float:
+    """Return the median of what is not NaN, NaN where that is nothing."""
+    known = None if values is None else values[np.isfinite(values)]
+    return math.nan if known is None or not known.size else float(np.median(known))
 
 
 def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 import math
 
+import numpy as np
+from numpy.typing import NDArray
 import torch
 from torch import Tensor
 import torch.nn.functional as F
 
 _LEVELS = 5
+_COARSEST = 4  # rows or columns of the coarsest level at least
 _SWEEPS = 5
 _SPECTRAL_RADIUS = 0.96  # of the Jacobi iteration on what the coarser level leaves over
 
@@ -47,30 +50,44 @@ class Grid:
         """Return the grid of twice the cell size over the same area."""
         return Grid(2 * self.cell_px, self.rows // 2, self.columns // 2)
 
-    def splat(self, u: Tensor, v: Tensor, values: Tensor) -> Tensor:
-        """Add values at pixels to the cells that hold them.
+    def cells(self, u: NDArray[np.float32], v: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return the cells that hold N pixels, as indices into the flattened grid."""
+        row = ((v + 0.5) / self.cell_px).astype(np.int64).clip(0, self.rows - 1)
+        column = ((u + 0.5) / self.cell_px).astype(np.int64).clip(0, self.columns - 1)
+        cells: NDArray[np.int64] = row * self.columns + column
+        return cells
+
+    def splat(self, cells: Tensor, values: Tensor) -> Tensor:
+        """Add values to cells.
 
         Args:
-            u: N columns in pixels.
-            v: N rows in pixels.
+            cells: N, see cells().
             values: CxN.
 
         Returns:
             CxRowsxColumns sums.
         """
-        row = ((v + 0.5) / self.cell_px).long().clamp(0, self.rows - 1)
-        column = ((u + 0.5) / self.cell_px).long().clamp(0, self.columns - 1)
         sums = values.new_zeros(len(values), self.rows * self.columns)
-        sums.index_add_(1, row * self.columns + column, values)
-        return sums.reshape(-1, self.rows, self.columns)
+        sums.index_add_(1, cells, values)
+        return sums.view(-1, self.rows, self.columns)
 
-    def sample(self, field: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        """Interpolate a CxRowsxColumns field bilinearly at N pixels; returns CxN."""
+    def places(self, u: NDArray[np.float32], v: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return Nx2 places of N pixels on the grid, as sample() takes them."""
         x = (u + 0.5) * (2 / (self.columns * self.cell_px)) - 1
         y = (v + 0.5) * (2 / (self.rows * self.cell_px)) - 1
-        where = torch.stack([x, y], dim=-1)[None, None]
-        values = F.grid_sample(field[None], where, padding_mode='border', align_corners=False)
+        return np.stack([x, y], axis=-1).astype(np.float32)
+
+    def sample(self, field: Tensor, places: Tensor) -> Tensor:
+        """Interpolate a CxRowsxColumns field bilinearly at Nx2 places; returns CxN."""
+        values = F.grid_sample(
+            field[None], places[None, None], padding_mode='border', align_corners=False
+        )
         return values[0, :, 0]
+
+    def centres(self, plane: Tensor) -> Tensor:
+        """Return an HxW plane's values at the centres of cells, 1 x rows x columns."""
+        rows, columns = _centres(self, *plane.shape, plane.device)
+        return plane.index_select(0, rows).index_select(1, columns)[None]
 
     def upsample(self, field: Tensor, height: int, width: int) -> Tensor:
         """Interpolate a CxRowsxColumns field bilinearly at all pixels; returns CxHxW.
@@ -88,6 +105,15 @@ class Grid:
             torch.index_select(plane, 0, below, out=other)
             torch.lerp(pixels, other, share, out=pixels)
         return full
+
+
+@lru_cache(maxsize=8)
+def _centres(grid: Grid, height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    rows, columns = (
+        ((torch.arange(count) + 0.5) * grid.cell_px).long().clamp(max=size - 1).to(device)
+        for count, size in ((grid.rows, height), (grid.columns, width))
+    )
+    return rows, columns
 
 
 @lru_cache(maxsize=8)
@@ -121,7 +147,7 @@ def solve_membrane(
         CxRowsxColumns f.
     """
     channels, rows, columns = weight.shape
-    shapes = [(rows >> level, columns >> level) for level in range(_LEVELS)]
+    shapes = _shapes(rows, columns)
     # All levels lie behind each other in memory: what is the same for each is done at once.
     flat = weight.new_empty(2, channels, sum(map(math.prod, shapes)))
     sums = _levels(flat, shapes)
@@ -143,6 +169,32 @@ def solve_membrane(
             field = F.interpolate(field[None], scale_factor=2, mode='bilinear')[0]
         field = _relax(field, own, pull, frame)
     return field
+
+
+def smoothed(weight: Tensor, weighted: Tensor, radius_cells: float) -> Tensor:
+    """Average values around each cell, the nearer the more; far from all of them, all of them.
+
+    Args:
+        weight: CxRowsxColumns weights summed over the cell.
+        weighted: CxRowsxColumns weight times value, summed over the cell.
+        radius_cells: over so many rows or columns a value's part falls by a factor of e.
+    """
+    rows, columns = (_decay(n, radius_cells, weight.device) for n in weight.shape[-2:])
+    sums = rows @ torch.stack([weight, weighted]) @ columns
+    return sums[1] / sums[0].clamp(min=1e-9)
+
+
+@lru_cache(maxsize=8)
+def _decay(count: int, radius: float, device: torch.device) -> Tensor:
+    """Return how much each of so many rows or columns counts for each other."""
+    apart = torch.arange(count)[:, None] - torch.arange(count)
+    return (torch.exp(-apart.abs() / radius) + 1e-4).to(device)
+
+
+def _shapes(rows: int, columns: int) -> list[tuple[int, int]]:
+    """Return the rows and columns of all levels, the finest first."""
+    shapes = [(rows >> level, columns >> level) for level in range(_LEVELS)]
+    return [shape for shape in shapes if shape == shapes[0] or min(shape) >= _COARSEST]
 
 
 def _levels(flat: Tensor, shapes: list[tuple[int, int]]) -> list[Tensor]:
@@ -194,8 +246,8 @@ def _neighbours(frame: Tensor) -> Tensor:
 def _neighbour_counts(rows: int, columns: int, device: torch.device) -> Tensor:
     """Return how many of its four neighbours each cell has, all levels behind each other."""
     counts = []
-    for level in range(_LEVELS):
-        count = torch.full((rows >> level, columns >> level), 4.0)
+    for shape in _shapes(rows, columns):
+        count = torch.full(shape, 4.0)
         for edge in (count[0], count[-1], count[:, 0], count[:, -1]):
             edge -= 1
         counts.append(count.flatten())

@@ -29,7 +29,7 @@ from depth_anything_ros.metric_depth.anchors import Anchors
 from depth_anything_ros.metric_depth.consensus import agreement
 from depth_anything_ros.metric_depth.extrapolation import outline, outside, upper, upward_trust
 from depth_anything_ros.metric_depth.glance import sample
-from depth_anything_ros.metric_depth.membrane import Grid, solve_membrane
+from depth_anything_ros.metric_depth.membrane import Grid, smoothed, solve_membrane
 from depth_anything_ros.metric_depth.scale import ScaleFit, State
 from depth_anything_ros.metric_depth.uncertainty import (
     beyond_one_ring,
@@ -46,14 +46,15 @@ _MIN_ANCHORS = 20
 _FOLDS = 4
 _CELLS = 19200
 _STIFFNESS = 0.04  # of the membrane, where one anchor pulls with 1
-_TRUST = (0.0, 0.25, 0.5, 0.75, 1.0)
+_TRUSTS = 5  # from 0 to 1
 _SHARPNESS = 20.0  # how steeply a candidate's share falls with its left-out error
 _ROBUST = 2.5  # left-out error, in typical ones around it, at which an anchor counts half
 _ROUGHEST = 4.0  # typical error of the roughest places, in that of the whole image
 _REACH = 5.0  # the correction fades over so many times the largest gap it was tested on
 _DISTANCE_CELLS = 8.0  # scale on which distances to the nearest anchor are resolved
 _HEAT = 1e3
-_NOISE_STIFFNESS = 3.0
+_NOISE_CELLS = 3.0  # radius that errors are averaged over
+_CAPACITY_STEP = 1024  # anchors are as many as a multiple of this
 _OVERSTATED = 0.9  # the error between rings, in what gaps twice as large make of it
 _Q90 = 1.645  # half width of the 90 % interval of a normal distribution, in sigma
 _MIN_ERROR = 0.003
@@ -144,72 +145,85 @@ def refine(
     fold = folds(anchors, height, width)
     if len(anchors) < _MIN_ANCHORS or len(np.unique(fold)) < 2:
         return None
+    count, planar = len(anchors), len(_rings(anchors, height)[0]) < 2
+    fine = Grid.over(height, width, _CELLS)
+    coarse = fine.coarser()
     unit_m = float(anchors.z_m.mean())
     low, high = 0.5 / float(anchors.z_m.max()), 2 / float(anchors.z_m.min())
+    # Shapes are those of few capacities: some anchors are told again, and count for nothing.
+    again = np.linspace(0, count - 1, -count % _CAPACITY_STEP).astype(np.int64)
+    order = np.concatenate([np.arange(count), again])
+    given = np.arange(len(order)) < count
+    anchors, prior, fold = anchors[order], prior[order], fold[order]
     # All that the device is told of the anchors, in one copy.
     told = upload(
         np.stack([
-            anchors.u,
-            anchors.v,
-            believed,
+            coarse.cells(anchors.u, anchors.v),
+            fine.cells(anchors.u, anchors.v),
+            *coarse.places(anchors.u, anchors.v).T,
+            given,
+            given * believed[order],
             1 / anchors.z_m,
             # The two spaces, in units of similar size. Inverse depth needs no positive prior.
             unit_m / anchors.z_m,
             -np.log(anchors.z_m),
             unit_m * prior,
             np.log(np.clip(prior, low, high)),
-            upper(anchors),
+            given * upper(anchors),
             *(fold == np.arange(_FOLDS)[:, None]),
         ]).astype(np.float32),
         inverse_prior.device,
     )
-    u, v, weight, measured = told[:4]
-    value, network = told[4:6], told[6:8]  # space x N
-    high_up, left_out = told[8], told[9:]  # N, fold x N
+    coarse_cells, fine_cells = told[:2].long()
+    places = told[2:4].T
+    given, weight, measured = told[4:7]
+    value, network = told[7:9], told[9:11]  # space x N
+    high_up, left_out = told[11], told[12:]  # N, fold x N
 
-    fine = Grid.over(height, width, _CELLS)
-    coarse = fine.coarser()
     unseen_value, unseen_network, distance_px, from_below, everywhere = _unseen(
-        value, network, weight, left_out, high_up, u, v, coarse
+        value, network, weight, left_out, high_up, coarse_cells, places, coarse
     )
-    trusts = inverse_prior.new_tensor(_TRUST)
+    trusts = torch.linspace(0.0, 1.0, _TRUSTS, device=inverse_prior.device)
     candidates = unseen_value + trusts[:, None, None] * (network - unseen_network)  # T x space x N
     inverses = torch.stack([candidates[:, 0] / unit_m, candidates[:, 1].exp()]).clamp(low, high)
     # An anchor that is itself wrong must not decide, hence the weight and the second clamp.
-    loss = (weight * (inverses / measured).log().abs().clamp(max=0.5)).mean(dim=-1)  # space x T
-    loss = loss + _EXACT
+    errors = (inverses / measured).log_().abs_().clamp_(max=0.5)
+    loss = errors @ (weight / count) + _EXACT  # space x T
     # Along one ring the lidar interpolates itself best; above and below only the network can tell.
-    planar = len(_rings(anchors, height)[0]) < 2
     if planar:
-        loss = loss.masked_fill(trusts < 1, torch.inf)
+        loss[:, :-1] = torch.inf
     share = (loss.min() / loss) ** _SHARPNESS
     share = share / share.sum()
-    error = ((share[..., None] * inverses).sum(dim=(0, 1)) / measured - 1).abs()
+    error = (torch.tensordot(share, inverses, 2) / measured - 1).abs_()
     space_share = share.sum(dim=1)
-    trust = (share * trusts).sum(dim=1) / space_share.clamp(min=1e-12)
+    trust = (share @ trusts) / space_share.clamp(min=1e-12)
 
     trust_above, error_above = upward_trust(
         value[1], network[1], from_below, weight * high_up, trusts
     )
     line_error = mean_error(network[1] - value[1], weight)
-    noise, typical = _noise(error, distance_px, left_out, u, v, coarse)
+    noise, typical = _noise(error, distance_px, left_out, given, coarse_cells, places, coarse)
+    # What is the rule for all anchors is so for a thousand of them.
+    ordered = torch.stack([error, distance_px])[:, :: _every(told)].sort(dim=-1).values
+    middle, gap_px = ordered[0, ordered.shape[1] // 2], ordered[1, int(0.9 * ordered.shape[1])]
     # Against what is usual around it: foliage is rough, and that makes no outliers of its points.
-    usual = typical.clamp(max=_ROUGHEST * float(error.median()) + _EXACT)
-    weight = weight / (1 + (error / (_ROBUST * usual)).square())
-    weighted = weight * torch.cat([torch.ones_like(value[:1]), value - trust[:, None] * network])
-    splatted = fine.splat(u, v, weighted)
+    usual = torch.minimum(typical, _ROUGHEST * middle + _EXACT)
+    weight = weight / (1 + (error / (_ROBUST * usual)).square_())
+    weighted = weight * torch.cat([given[None], value - trust[:, None] * network])
+    splatted = fine.splat(fine_cells, weighted)
     counts = splatted[:1]
     # One solve for the two corrections, how far anchors support them, and the distance to them.
-    here = _HEAT * (counts > 0).to(counts)
+    here = _HEAT * (counts > 0)
     # What was not tested is not trusted: the correction fades beyond the gaps left out above.
-    gap_px = float(torch.sort(distance_px).values[int(0.9 * len(distance_px))])
-    reach_px = gap_px if planar else max(_REACH * gap_px, 0.5 * height)
-    screening = [0.0, 0.0, (fine.cell_px / reach_px) ** 2, _DISTANCE_CELLS**-2]
+    reach_px = gap_px if planar else (_REACH * gap_px).clamp(min=0.5 * height)
+    screening = counts.new_zeros(4)
+    screening[2] = (fine.cell_px / reach_px).square() * _STIFFNESS
+    screening[3] = _DISTANCE_CELLS**-2 * _STIFFNESS
     fields = solve_membrane(
         torch.cat([counts, counts, counts, here]),
         torch.cat([splatted[1:], counts, here]),
         _STIFFNESS,
-        counts.new_tensor(screening) * _STIFFNESS,
+        screening,
     )
     to_anchor_px = _distance_px(fields[3:], fine)
 
@@ -219,7 +233,7 @@ def refine(
         outer = replace(outer, share=torch.zeros_like(outer.share))
     inner_trust = (share * trusts).sum()
     detail = of_detail(
-        _at_cells(inverse_prior, coarse),
+        coarse.centres(inverse_prior),
         everywhere[1:2].exp(),
         torch.lerp(inner_trust, outer.trust, outer.share),
         (share * (trusts - inner_trust).square()).sum().sqrt() * (1 - outer.share),
@@ -236,13 +250,12 @@ def refine(
         extrapolation = beyond_one_ring(beyond_px / height, line_error)
     else:
         extrapolation = outer_share * beyond_rings(beyond_px / height, error_above)
-    between_px = torch.lerp(to_anchor_px, torch.zeros_like(to_anchor_px), outer_share)
-    interpolation = noise * growth(between_px, fine)
+    interpolation = noise * growth((1 - outer_share).mul_(to_anchor_px), fine)
     planes = [
         space_share[0] / unit_m * fields[:1],
         space_share[1] * fields[1:2].exp(),
         fields[2:3].clamp(0, 1),
-        (interpolation.square() + extrapolation.square() + detail.square()).sqrt(),
+        torch.hypot(torch.hypot(interpolation, extrapolation), detail),
         to_anchor_px,
         outer_trust,
         outer_share,
@@ -259,7 +272,8 @@ def refine(
     outer = log_prior.mul_(outer_trust).exp_().mul_(outer_factor)
     torch.lerp(refined, outer, outer_share, out=refined)
     # What the network calls far beyond all anchors (sky) stays that, unless anchors are close by.
-    near = torch.le(to_anchor_px, max(0.5 * gap_px, 2 * fine.cell_px), out=to_anchor_px)
+    close_px = (0.5 * gap_px).clamp(min=2 * fine.cell_px)
+    near = torch.le(to_anchor_px, close_px, out=to_anchor_px)
     seen = torch.ge(inverse_prior, 0.5 * low, out=support)
     return torch.lerp(inverse_prior, refined, torch.maximum(near, seen, out=near)), log_sigma
 
@@ -298,8 +312,8 @@ def _unseen(
     weight: Tensor,
     left_out: Tensor,
     high_up: Tensor,
-    u: Tensor,
-    v: Tensor,
+    cells: Tensor,
+    places: Tensor,
     grid: Grid,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Interpolate at each anchor from the other folds only.
@@ -313,8 +327,7 @@ def _unseen(
     data = torch.cat([value, network])  # 4 x N
     kept = torch.cat([kept, weight[None] * (1 - high_up), weight[None]])
     splatted = grid.splat(
-        u,
-        v,
+        cells,
         torch.cat([
             kept,
             (kept[:_FOLDS, None] * data).flatten(0, 1),
@@ -322,18 +335,19 @@ def _unseen(
         ]),
     )
     counts, weighted = splatted[: len(kept)], splatted[len(kept) :]
-    here = _HEAT * (counts[:_FOLDS] > 0).to(counts)
+    here = _HEAT * (counts[:_FOLDS] > 0)
     screening = weighted.new_zeros(len(weighted) + _FOLDS)
     screening[-_FOLDS:] = _STIFFNESS * _DISTANCE_CELLS**-2
-    times = torch.tensor([len(data)] * _FOLDS + [2, 2], device=counts.device)
+    by_fold = counts[:_FOLDS, None].expand(-1, len(data), -1, -1).flatten(0, 1)
+    others = counts[_FOLDS:, None].expand(-1, 2, -1, -1).flatten(0, 1)
     fields = solve_membrane(
-        torch.cat([counts.repeat_interleave(times, dim=0), here]),
+        torch.cat([by_fold, others, here]),
         torch.cat([weighted, here]),
         _STIFFNESS,
         screening,
     )
     everywhere = fields[-_FOLDS - 2 : -_FOLDS]
-    sampled = grid.sample(fields, u, v)
+    sampled = grid.sample(fields, places)
     tested = _FOLDS * len(data)
     unseen = (sampled[:tested].view(_FOLDS, len(data), -1) * left_out[:, None]).sum(dim=0)
     distance = (_distance_px(sampled[-_FOLDS:], grid) * left_out).sum(dim=0)
@@ -351,17 +365,19 @@ def _distance_px(heat: Tensor, grid: Grid) -> Tensor:
     return -_DISTANCE_CELLS * grid.cell_px * torch.log(heat.clamp(1e-6, 1.0))
 
 
-def _at_cells(plane: Tensor, grid: Grid) -> Tensor:
-    """Return an HxW plane's values at the centres of cells, 1 x rows x columns."""
-    row, column = (
-        ((torch.arange(count, device=plane.device) + 0.5) * grid.cell_px).long().clamp(max=size - 1)
-        for count, size in zip((grid.rows, grid.columns), plane.shape)
-    )
-    return plane[row[:, None], column][None]
+def _every(told: Tensor) -> int:
+    """Return the step that leaves about a thousand of the anchors."""
+    return max(1, told.shape[1] // _CAPACITY_STEP)
 
 
 def _noise(
-    error: Tensor, distance_px: Tensor, left_out: Tensor, u: Tensor, v: Tensor, grid: Grid
+    error: Tensor,
+    distance_px: Tensor,
+    left_out: Tensor,
+    given: Tensor,
+    cells: Tensor,
+    places: Tensor,
+    grid: Grid,
 ) -> tuple[Tensor, Tensor]:
     """Return the standard deviation of log depth, before growth, and typical errors at anchors.
 
@@ -371,11 +387,12 @@ def _noise(
     Returns:
         1 x rows x columns and N.
     """
-    rough = torch.log((error + _MIN_ERROR) / growth(distance_px, grid))
-    kept = torch.cat([1 - left_out, torch.ones_like(left_out[:1])])
-    splatted = grid.splat(u, v, torch.cat([kept, kept * rough]))
-    noise = solve_membrane(splatted[: len(kept)], splatted[len(kept) :], _NOISE_STIFFNESS)
-    expected = (grid.sample(noise[:-1], u, v) * left_out).sum(dim=0)
-    excess = torch.sort(rough - expected).values
+    grown = growth(distance_px, grid)
+    rough = torch.log((error + _MIN_ERROR) / grown)
+    kept = torch.cat([given * (1 - left_out), given[None]])
+    splatted = grid.splat(cells, torch.cat([kept, kept * rough]))
+    noise = smoothed(splatted[: len(kept)], splatted[len(kept) :], _NOISE_CELLS)
+    expected = (grid.sample(noise[:-1], places) * left_out).sum(dim=0)
+    excess = (rough - expected)[:: _every(left_out)].sort().values
     scale = excess[int(0.9 * (len(excess) - 1))] - math.log(_Q90)
-    return _OVERSTATED * torch.exp(noise[-1:] + scale), torch.exp(expected) * growth(distance_px, grid)
+    return _OVERSTATED * torch.exp(noise[-1:] + scale), torch.exp(expected) * grown

@@ -266,9 +266,10 @@ def test_a_membrane_is_straight_between_two_lines_and_level_outside():
 def test_splat_and_sample_are_at_the_same_place():
     grid = Grid.over(96, 128, 96 * 128 // 16)
     assert grid.cell_px == 4.0
-    cells = grid.splat(torch.tensor([5.5]), torch.tensor([9.5]), torch.tensor([[2.0]]))
+    u, v = np.array([5.5]), np.array([9.5])
+    cells = grid.splat(torch.from_numpy(grid.cells(u, v)), torch.tensor([[2.0]]))
     assert float(cells[0, 2, 1]) == 2.0  # pixels 8..11 and 4..7
-    assert float(grid.sample(cells, torch.tensor([5.5]), torch.tensor([9.5]))[0]) == 2.0
+    assert float(grid.sample(cells, torch.from_numpy(grid.places(u, v)))[0]) == 2.0
     assert grid.upsample(cells, 96, 128).shape == (1, 96, 128)
 
 
