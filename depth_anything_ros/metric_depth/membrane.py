@@ -8,6 +8,7 @@ overshoots the data: what a sparse lidar wants. Fixed shapes, fixed iterations, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 import math
@@ -89,22 +90,19 @@ class Grid:
         rows, columns = _centres(self, *plane.shape, plane.device)
         return plane.index_select(0, rows).index_select(1, columns)[None]
 
-    def upsample(self, field: Tensor, height: int, width: int) -> Tensor:
-        """Interpolate a CxRowsxColumns field bilinearly at all pixels; returns CxHxW.
+    def upsample(self, field: Tensor, height: int, width: int) -> Iterator[Tensor]:
+        """Interpolate a CxRowsxColumns field bilinearly at all pixels; yields C times HxW.
 
-        Rows of whole pixels are copied and blended: on a CPU twice as fast as F.interpolate.
+        Planes come one by one, since one is still in the cache when it is used. Rows of whole
+        pixels are copied and blended: on a CPU twice as fast as F.interpolate.
         """
-        left, right, share = _taps(self.cell_px, self.columns, width, field.device)
-        turned = field.transpose(1, 2).contiguous()
-        wide = torch.lerp(turned.index_select(1, left), turned.index_select(1, right), share)
-        wide = wide.transpose(1, 2).contiguous()
+        # Cells are square but need not be a whole number of pixels, hence the explicit size.
+        size = (self.rows, round(self.columns * self.cell_px))
+        wide = F.interpolate(field[None], size, mode='bilinear')[0, ..., :width]
         above, below, share = _taps(self.cell_px, self.rows, height, field.device)
-        full, other = field.new_empty(len(field), height, width), field.new_empty(height, width)
-        for plane, pixels in zip(wide, full):
-            torch.index_select(plane, 0, above, out=pixels)
-            torch.index_select(plane, 0, below, out=other)
-            torch.lerp(pixels, other, share, out=pixels)
-        return full
+        for plane in wide:
+            pixels = plane.index_select(0, above)
+            yield torch.lerp(pixels, plane.index_select(0, below), share, out=pixels)
 
 
 @lru_cache(maxsize=8)
@@ -120,11 +118,11 @@ def _centres(grid: Grid, height: int, width: int, device: torch.device) -> tuple
 def _taps(
     cell_px: float, cells: int, pixels: int, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the cells before and after each pixel along one axis, and the share of the latter."""
+    """Return the cells before and after each pixel along one axis, and the part of the latter."""
     where = ((torch.arange(pixels) + 0.5) / cell_px - 0.5).clamp(0, cells - 1)
     before = where.long().clamp(max=cells - 2)
-    taps = before, before + 1, (where - before)[:, None]
-    return tuple(tap.to(device) for tap in taps)  # type: ignore[return-value]
+    share = (where - before)[:, None]
+    return before.to(device), (before + 1).to(device), share.to(device)
 
 
 def solve_membrane(

@@ -251,31 +251,36 @@ def refine(
     else:
         extrapolation = outer_share * beyond_rings(beyond_px / height, error_above)
     interpolation = noise * growth((1 - outer_share).mul_(to_anchor_px), fine)
-    planes = [
-        space_share[0] / unit_m * fields[:1],
-        space_share[1] * fields[1:2].exp(),
-        fields[2:3].clamp(0, 1),
-        torch.hypot(torch.hypot(interpolation, extrapolation), detail),
-        to_anchor_px,
-        outer_trust,
-        outer_share,
-        outer_factor,
-    ]
-    (
-        straight, factor, support, log_sigma, to_anchor_px, outer_trust, outer_share, outer_factor
-    ) = fine.upsample(torch.cat(planes), height, width)
+    support, factor = fields[2:3].clamp(0, 1), fields[1:2].exp()
+    inside = (1 - outer_share) * support
+    planes = fine.upsample(
+        torch.cat([
+            1 - outer_share - inside * (1 - space_share[0] * trust[0]),
+            inside * fields[:1] * (space_share[0] / unit_m),
+            inside * factor * space_share[1],
+            outer_share * outer_factor,
+            outer_trust,
+            to_anchor_px,
+            torch.hypot(torch.hypot(interpolation, extrapolation), detail),
+        ]),
+        height,
+        width,
+    )
+    # The network as it is, the lidar alone, both in log space, and the same beyond the anchors.
+    refined = next(planes).mul_(inverse_prior)
+    refined.add_(next(planes))
     bounded = inverse_prior.clamp(low, high)
     log_prior = bounded.log()
-    straight.addcmul_(inverse_prior, space_share[0] * trust[0])
-    refined = straight.addcmul_(factor, torch.mul(log_prior, trust[1], out=bounded).exp_())
-    torch.lerp(inverse_prior, refined, support, out=refined)
-    outer = log_prior.mul_(outer_trust).exp_().mul_(outer_factor)
-    torch.lerp(refined, outer, outer_share, out=refined)
+    refined.addcmul_(next(planes), torch.mul(log_prior, trust[1], out=bounded).exp_())
+    outer_factor, outer_trust = next(planes), next(planes)
+    refined.addcmul_(outer_factor, log_prior.mul_(outer_trust).exp_())
     # What the network calls far beyond all anchors (sky) stays that, unless anchors are close by.
+    to_anchor_px = next(planes)
     close_px = (0.5 * gap_px).clamp(min=2 * fine.cell_px)
     near = torch.le(to_anchor_px, close_px, out=to_anchor_px)
-    seen = torch.ge(inverse_prior, 0.5 * low, out=support)
-    return torch.lerp(inverse_prior, refined, torch.maximum(near, seen, out=near)), log_sigma
+    seen = torch.ge(inverse_prior, 0.5 * low, out=log_prior)
+    torch.lerp(inverse_prior, refined, torch.maximum(near, seen, out=near), out=refined)
+    return refined, next(planes)
 
 
 def folds(anchors: Anchors, height: int, width: int) -> NDArray[np.int64]:

@@ -270,7 +270,9 @@ def test_splat_and_sample_are_at_the_same_place():
     cells = grid.splat(torch.from_numpy(grid.cells(u, v)), torch.tensor([[2.0]]))
     assert float(cells[0, 2, 1]) == 2.0  # pixels 8..11 and 4..7
     assert float(grid.sample(cells, torch.from_numpy(grid.places(u, v)))[0]) == 2.0
-    assert grid.upsample(cells, 96, 128).shape == (1, 96, 128)
+    (full,) = grid.upsample(cells, 96, 128)
+    expected = torch.nn.functional.interpolate(cells[None], scale_factor=4, mode='bilinear')
+    torch.testing.assert_close(full, expected[0, 0, :96, :128])
 
 
 def wall_behind_ground() -> torch.Tensor:
