@@ -257,9 +257,16 @@ def test_a_wrong_extrinsic_is_refused_for_five_seconds_and_not_for_ever():
     assert {s for t, s in states.items() if t >= 13} == {State.FITTED}
 
 
-def test_one_wrong_first_sweep_does_not_lock_out_the_good_ones():
-    states = driven({0.0: 1.3, 0.1: 1.0}, 10.0)
-    assert {s for t, s in states.items() if t > 8} == {State.FITTED}
+@pytest.mark.parametrize('wrong_s', [0.1, 0.3])
+def test_a_wrong_start_is_believed_for_no_longer_than_it_lasted(wrong_s):
+    # As many sweeps that agree with each other outvote it, and one more sweep.
+    states = driven({0.0: 1.3, wrong_s: 1.0}, 2.0)
+    assert {s for t, s in states.items() if t > 2 * wrong_s + 0.05} == {State.FITTED}
+
+
+def test_a_gap_does_not_make_sweeps_young_that_were_believed_before_it():
+    states = driven({0.0: 1.0, 2.0: None, 3.5: 1.0, 3.6: 1.3}, 6.0)
+    assert State.FITTED not in {s for t, s in states.items() if t >= 3.6}
 
 
 @pytest.mark.parametrize('factors', [(1.3, 1.3, 1.3), (1.3, 0.7, 1.5), (0.8, 1.15, 1.3)])
