@@ -27,6 +27,7 @@ _LEAST_ERROR = 0.003
 _LEARNING = 0.2  # weight of the newest frame
 _SMALLEST_JUMP = 0.05  # log depth: less is not told from motion
 _SECOND_SIGMA = 0.05  # log depth per square root of a second, of any line
+_CHANGE_SIGMA = 0.3  # log depth per unit of image change: what comes into view in a turn is new
 _GATE_SIGMAS = 3.5
 _GATE_FLOOR = 0.08  # log depth: a smaller jump is never rejected
 _ANCHOR_JUMP = 0.08  # log depth: anchors as a whole do not move more while the image stands still
@@ -204,12 +205,13 @@ class LineTrack:
         doubt = np.square(self._doubt * np.array([self._line[0], level]))
         return float(self._line[0]), float(self._line[1]), self._covariance + np.diag(doubt)
 
-    def advance(self, prediction: Tensor, elapsed_s: float) -> None:
+    def advance(self, prediction: Tensor, elapsed_s: float, change: float = 0.0) -> None:
         """Bring the line to a new prediction.
 
         Args:
             prediction: HxW network output.
             elapsed_s: time since the last one in seconds.
+            change: how much the image changed since, see SceneCutDetector.
         """
         pooled = F.adaptive_avg_pool2d(prediction.float()[None, None], _POOLED)
         last, self._last = self._last, pooled.flatten().double().cpu().numpy()
@@ -230,7 +232,8 @@ class LineTrack:
                 self._line, stays = line, moves
         # Errors of one kind add up, as a robot keeps driving the way it does.
         waited = _SECOND_SIGMA * math.sqrt(max(elapsed_s, 0.0))
-        self._doubt = math.hypot(self._doubt + stays, waited)
+        turned = _CHANGE_SIGMA * change
+        self._doubt = math.hypot(self._doubt + stays, waited, turned)
 
     def _carried(
         self,
