@@ -117,7 +117,7 @@ class ScaleEstimator:
         note = self._restart_reason(stamp_ns, image)
         elapsed_s = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) * 1e-9
         self._stamp_ns = stamp_ns
-        self._track.advance(prediction, elapsed_s)
+        self._track.advance(prediction, elapsed_s, self._cuts.change)
         fit, method = self._measure(prediction, anchors, camera, ground)
         seen = anchors if method == 'lidar' else None
         moved = self._anchors.moved(seen, elapsed_s, self._cuts.change)
