@@ -50,6 +50,7 @@ _REACH = 5.0  # the correction fades over so many times the largest gap it was t
 _DISTANCE_CELLS = 8.0  # scale on which distances to the nearest anchor are resolved
 _HEAT = 1e3
 _NOISE_STIFFNESS = 3.0
+_OVERSTATED = 0.9  # the error between rings, in what gaps twice as large make of it
 _Q90 = 1.645  # half width of the 90 % interval of a normal distribution, in sigma
 _MIN_ERROR = 0.003
 _EXACT = 1e-5  # log depth: errors below are none, and nothing is divided by them
@@ -343,4 +344,5 @@ def _noise(
     expected = (grid.sample(noise[:-1], anchors.u, anchors.v) * left_out).sum(dim=0)
     excess = torch.sort(rough - expected).values
     scale = excess[int(0.9 * (len(excess) - 1))] - math.log(_Q90)
-    return torch.exp(noise[-1:] + scale), torch.exp(expected) * growth(distance_px, grid)
+    typical = torch.exp(expected) * growth(distance_px, grid)
+    return _OVERSTATED * torch.exp(noise[-1:] + scale), typical

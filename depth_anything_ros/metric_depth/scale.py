@@ -24,6 +24,8 @@ from depth_anything_ros.metric_depth.temporal import AnchorWatch, LineTrack, Sce
 from depth_anything_ros.network.spec import ModelSpec
 
 _FEW_INLIERS = 20  # below this a prior from another source joins the lidar
+# So it does where the shift is as unsure as this, in what the anchors measure: they have one depth.
+_UNKNOWN_SHIFT = 1.0
 _SAMPLED_ANCHORS = 64
 # A metric checkpoint on images unlike its training data is off by this much (log depth, metres).
 _CHECKPOINT_SIGMA = (0.15, 0.3)
@@ -172,11 +174,12 @@ class ScaleEstimator:
         if config.method in ('auto', 'lidar') and anchors is not None:
             value, target = self._at_anchors(prediction, anchors)
             lidar = fit_line(value, target)
-            if not lidar.failure and lidar.inliers >= _FEW_INLIERS:
+            if lidar.inliers >= _FEW_INLIERS and _determined(lidar, target):
                 return lidar, 'lidar'
-            prior = self._few_anchors_prior(prediction, camera, ground if use_ground else None)
+            prior = self._other_source(prediction, camera, ground if use_ground else None)
             if prior is not None:
-                lidar = fit_line(value, target, prior)
+                joined = fit_line(value, target, prior)
+                lidar = joined if lidar.failure or not joined.failure else lidar
             if not lidar.failure:
                 return lidar, 'lidar'
         if use_ground:
@@ -207,7 +210,7 @@ class ScaleEstimator:
             config.camera_height_sigma,
         )
 
-    def _few_anchors_prior(
+    def _other_source(
         self, prediction: Tensor, camera: Camera, ground: GroundPlane | None
     ) -> Prior | None:
         """Return what else is known of the line: the past, the ground, or the checkpoint."""
@@ -259,6 +262,12 @@ class ScaleEstimator:
                 reason=f'assumed scale and shift; {reason}',
             )
         return nothing
+
+
+def _determined(fit: LineFit, target: Tensor) -> bool:
+    """Tell whether points fix a line, not at their own depth alone: not where all have one."""
+    shift_sigma = math.sqrt(fit.covariance[1, 1])
+    return not fit.failure and shift_sigma < _UNKNOWN_SHIFT * float(target.median())
 
 
 def unanchored(space: str, stamp_ns: int, reason: str) -> ScaleFit:

@@ -22,12 +22,12 @@ from depth_anything_ros.metric_depth.membrane import Grid
 from depth_anything_ros.metric_depth.scale import ScaleFit
 
 # Log depth per image height below the lowest ring: ground that the network continues from it.
-_BELOW = 0.95
+_BELOW = 1.1
 # A random walk with distance in image heights, in proportion to an error that was seen, which is
 # shrunk towards what is usual: above all rings, and above and below a single one.
-_ABOVE, _ABOVE_ONE_RING, _BELOW_ONE_RING = 2.7, 4.7, 7.5
+_ABOVE, _ABOVE_ONE_RING, _BELOW_ONE_RING = 2.8, 4.0, 5.5
 _SHRUNK = 0.75  # power of the error
-_WITHIN_CELL = 0.4  # about the mean distance within a cell, in cells
+_WITHIN_CELL = 0.5  # about the distance that a cell hides, in cells
 _BOUNDS = 4.0  # depth by the line counts as at most so many times that of the anchors, or so little
 LARGEST_ERROR = 0.5  # log depth: what is off by more counts as this
 

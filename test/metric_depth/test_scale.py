@@ -64,6 +64,24 @@ def test_lidar_gives_fitted_metres():
     assert fit.residual == pytest.approx(0.02, rel=0.3)
 
 
+def test_anchors_of_one_depth_leave_the_rest_of_the_line_to_the_past():
+    # Alone they tell s p + t of one p, and a shift of 0 is guessed: 16 % off at the image's foot.
+    prediction = predicted(0.5, -0.1)
+    row = points(count=2000)
+    row = row[row.v == 60]
+    estimator = ScaleEstimator(ScaleConfig(), RELATIVE)
+    estimator.update(prediction, points(), CAMERA, 0)
+    after = estimator.update(prediction, row, CAMERA, seconds(0.1))
+    alone = ScaleEstimator(ScaleConfig(), RELATIVE).update(prediction, row, CAMERA, 0)
+    for fit, off, sigma in ((after, (0.0, 0.03), (0.0, 0.1)), (alone, (0.1, 0.2), (0.2, 9.0))):
+        assert fit.state is State.FITTED
+        metric = metric_depth(prediction, fit, None, Config())
+        foot = (110, 80)
+        error = abs(float(metric.depth_m[foot] * TRUE_INVERSE[foot]) - 1)
+        assert off[0] <= error <= off[1]
+        assert sigma[0] <= float(metric.stddev_m[foot] / metric.depth_m[foot]) <= sigma[1]
+
+
 def test_nothing_to_anchor_to_is_said():
     fit = ScaleEstimator(ScaleConfig(), RELATIVE).update(predicted(), None, CAMERA, 0)
     assert fit.state is State.UNANCHORED
