@@ -26,6 +26,7 @@ _NEIGHBOUR_PX = 12.0  # farther apart, two returns of a ring are no neighbours
 _JUMPS = (0.08, 0.5)  # log depth: less is no jump, more is not more of one
 _ANCHORS_NEEDED = 60
 _JUMPS_NEEDED = 8
+_SMOOTH_KEPT = 800  # anchors without a jump that are looked at
 # Rotations of the sweep, in degrees about the camera's x, y and z axis, to compare with.
 _TILTS = (-15.0, -10.0, -6.0, -3.0, 3.0, 6.0, 10.0, 15.0)
 _ROLLS = (-20.0, -10.0, 10.0, 20.0)
@@ -159,17 +160,25 @@ def agreement(
     jump = _jumps(u, np.where(ring < 0, v // _RING_PX, ring), z_m)
     if (jump > 0).sum() < _JUMPS_NEEDED:
         return None
+    # Few jump: the others are thinned, and those that are kept weigh as much as all.
+    smooth = np.flatnonzero(jump == 0)
+    kept = smooth[:: max(1, len(smooth) // _SMOOTH_KEPT)]
+    weight = np.ones_like(jump)
+    weight[kept] = len(smooth) / max(len(kept), 1)
+    chosen = np.concatenate([np.flatnonzero(jump), kept])
+    u, v, jump, weight = u[chosen], v[chosen], jump[chosen], weight[chosen]
     pixels = np.stack([u, v, np.ones_like(u)])
     # Turning about the camera's centre moves pixels alone: K R K^-1.
-    turned = (camera.K @ _ROTATIONS @ np.linalg.inv(camera.K)) @ pixels
-    found = np.array([_correlation(edges, uvw, jump, camera) for uvw in turned])
+    turned = (camera.K @ _ROTATIONS @ np.linalg.inv(camera.K)).astype(np.float32) @ pixels
+    found = np.array([_correlation(edges, uvw, jump, weight, camera) for uvw in turned])
     return found if np.isfinite(found[0]) and np.isfinite(found[1:]).sum() > 1 else None
 
 
 def _correlation(
     edges: NDArray[np.float32],
-    uvw: NDArray[np.float64],
+    uvw: NDArray[np.float32],
     jump: NDArray[np.float32],
+    weight: NDArray[np.float32],
     camera: Camera,
 ) -> float:
     rows, columns = edges.shape
@@ -178,13 +187,14 @@ def _correlation(
     column = np.floor((u + 0.5) * columns / camera.width).astype(np.int64)
     row = np.floor((v + 0.5) * rows / camera.height).astype(np.int64)
     inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
-    known = jump[in_front][inside]
+    known, w = jump[in_front][inside], weight[in_front][inside]
     if len(known) < _ANCHORS_NEEDED or (known > 0).sum() < _JUMPS_NEEDED:
         return float('nan')
     there = edges[row[inside], column[inside]]
-    there, known = there - there.mean(), known - known.mean()
-    size = float(np.sqrt((there @ there) * (known @ known)))
-    return float(there @ known) / size if size > 0 else float('nan')
+    w = w / w.sum()
+    there, known = there - w @ there, known - w @ known
+    size = float(np.sqrt((w @ (there * there)) * (w @ (known * known))))
+    return float(w @ (there * known)) / size if size > 0 else float('nan')
 
 
 def _jumps(
