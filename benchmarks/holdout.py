@@ -51,8 +51,7 @@ def split(frame: Frame, config: ScaleConfig) -> Split:
     """Hold out every fourth ring that the image shows, and thin the others."""
     everything = _project(frame, frame.points, config)
     assert frame.points.ring is not None
-    rings, counts = torch.unique(everything.ring, return_counts=True)
-    shown = rings[counts >= _MIN_POINTS_PER_RING].numpy()
+    shown = shown_rings(frame, config)
     held_out = shown[_FIRST_TEST::_TEST_EVERY]
     rest = np.setdiff1d(shown, held_out)
     points: dict[int | str, SensorPoints] = {}
@@ -68,11 +67,33 @@ def split(frame: Frame, config: ScaleConfig) -> Split:
         for lines in LINES:
             kept = np.setdiff1d(np.arange(0, LIDAR_LINES, LIDAR_LINES // lines), held_out)
             points[f'{lines} lines'] = _rings(frame.points, kept)
-    points['planar'] = _rings(frame.points, _planar(frame, rest))
+    points['planar'] = _rings(frame.points, levelest_ring(frame, rest))
     anchors = {density: _project(frame, some, config) for density, some in points.items()}
     is_test = torch.isin(everything.ring, torch.from_numpy(held_out))
     hidden_too = _unscreened(frame.points, frame.T_camera_sensor, frame.camera, held_out, config)
     return Split(points, anchors, _thinned(everything[is_test]), _thinned(hidden_too))
+
+
+def shown_rings(frame: Frame, config: ScaleConfig) -> NDArray[np.int64]:
+    """Return the rings of which the image shows at least 20 points, in order."""
+    anchors = _project(frame, frame.points, config)
+    rings, counts = torch.unique(anchors.ring, return_counts=True)
+    shown: NDArray[np.int64] = rings[counts >= _MIN_POINTS_PER_RING].numpy()
+    return shown
+
+
+def project_rings(frame: Frame, rings: NDArray[np.int64], config: ScaleConfig) -> Anchors:
+    """Project some of the rings alone, as if the others were not."""
+    return _project(frame, _rings(frame.points, rings), config)
+
+
+def levelest_ring(frame: Frame, rings: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Choose the ring closest to level with the sensor: what a 2D scanner sees."""
+    assert frame.points.ring is not None
+    xyz_m = frame.points.xyz_m
+    slope = np.abs(xyz_m[:, 2]) / np.linalg.norm(xyz_m[:, :2], axis=1).clip(1e-3)
+    level = [float(np.median(slope[frame.points.ring == ring])) for ring in rings]
+    return rings[[int(np.argmin(level))]]
 
 
 def shifted(anchors: Anchors, pixels: float, camera: Camera) -> Anchors:
@@ -104,15 +125,6 @@ def _rings(points: SensorPoints, rings: NDArray[np.int64]) -> SensorPoints:
     assert points.ring is not None
     kept = np.isin(points.ring, rings)
     return replace(points, xyz_m=points.xyz_m[kept], ring=points.ring[kept])
-
-
-def _planar(frame: Frame, rings: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Choose the ring closest to level with the sensor: what a 2D scanner sees."""
-    assert frame.points.ring is not None
-    xyz_m = frame.points.xyz_m
-    slope = np.abs(xyz_m[:, 2]) / np.linalg.norm(xyz_m[:, :2], axis=1).clip(1e-3)
-    level = [float(np.median(slope[frame.points.ring == ring])) for ring in rings]
-    return rings[[int(np.argmin(level))]]
 
 
 def _unscreened(

@@ -15,6 +15,8 @@ from depth_anything_ros.metric_depth.scale import sample
 _NEIGHBOURS = 12
 _ROUNDS = 3
 _TOLERANCE = 0.15  # log depth: two anchors closer than this speak of one surface
+_NEAR_LINE = 0.4  # log depth: residuals beyond do not tell how rough the network is
+_VOICE_OFF_LINE = 0.3  # what the word of an anchor off the line is worth, however many agree
 _SUPPORT = (0.2, 0.45)  # share of agreeing neighbours at which belief starts and is full
 
 
@@ -42,15 +44,17 @@ def agreement(anchors: Anchors, inverse_prior: Tensor) -> Tensor:
     low, high = 0.5 / float(anchors.z_m.max()), 2 / float(anchors.z_m.min())
     residual = sample(inverse_prior, anchors).clamp(low, high).log() + depth
     # A line through most of the points is a first witness; one that is rough speaks for all.
-    off = (residual - residual.median()).abs()
-    on_line = off < (4 * 1.4826 * off.median()).clamp(min=0.3)
-    weight = torch.where(on_line, 1.0, 0.3)
+    off = residual.abs()
+    spread = 1.4826 * off[off < _NEAR_LINE].median().nan_to_num(_NEAR_LINE)
+    on_line = off < (4 * spread).clamp(min=0.3)
     # At an edge the network's pixels are a mixture: who is off the line alone stands there.
     agree = on_line[:, None] & ((depth[near] - depth[:, None]).abs() < _TOLERANCE)
     agree |= (residual[near] - residual[:, None]).abs() < _TOLERANCE
+    voice = torch.where(on_line, 1.0, _VOICE_OFF_LINE)
     low, high = _SUPPORT
+    belief = torch.ones_like(voice)
     for _ in range(_ROUNDS):
-        witnesses = weight[near]
+        witnesses = (voice * belief)[near]
         support = (witnesses * agree).sum(dim=1) / witnesses.sum(dim=1).clamp(min=0.5)
-        weight = ((support - low) / (high - low)).clamp(0.0, 1.0)
-    return weight
+        belief = ((support - low) / (high - low)).clamp(0.0, 1.0)
+    return belief

@@ -18,6 +18,7 @@ from torch import Tensor
 _HYPOTHESES = 256  # of two points, and a quarter as many of one
 _SCORED = 512  # anchors that score the hypotheses; all of them enter the final fit
 _BAND = 0.2  # log depth: beyond this a point says nothing about a hypothesis
+_UNCROWDING = 0.5  # power of the number of anchors at about one depth that they are divided by
 _ITERATIONS = 8
 _TUKEY = 4.685
 _SIGMA_LIMITS = (0.01, 0.3)  # log depth
@@ -29,6 +30,7 @@ _MIN_INLIERS = 5
 _MIN_INLIER_RATIO = 1 / 3
 _MAX_UNEXPLAINED = 0.6
 _RIVAL_RATIO = 0.7
+_RIVAL_SEEN = 0.5  # share of the points of the best line that a different one has to have
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +153,10 @@ def log_ratio(prediction: Tensor, target: Tensor) -> Tensor:
 def _best_hypothesis(
     p: Tensor, y: Tensor, prior: Prior, affine: bool
 ) -> tuple[Tensor, float]:
-    """Return the best (scale, shift) and the share of points for the best different line."""
+    """Return the best (scale, shift) and the share of points for the best different line.
+
+    Where a different line explains about as many points, that which explains more depths is taken.
+    """
     order = torch.argsort(p, stable=True)
     scored = order[torch.linspace(0, len(p) - 1, min(len(p), _SCORED), device=p.device).long()]
     p, y = p[scored].float(), y[scored].float()
@@ -174,14 +179,33 @@ def _best_hypothesis(
 
     # Hypotheses x points, with few temporaries: each is fetched from the kernel page by page.
     residual = log_ratio(torch.addcmul(lines[:, 1:], lines[:, :1], p), y).abs_()
-    cost = residual.clamp(max=_BAND).square_().mean(dim=1)
-    cost = torch.where(lines[:, 0] > 0, cost, torch.inf)
-    best = int(cost.argmin())
-    # A second line has to explain points that the first one does not, and as tightly.
-    unexplained = residual[best] > _BAND
-    rivals = ((residual < 0.5 * _BAND) & unexplained).sum(dim=1) / count
-    rivals = torch.where(lines[:, 0] > 0, rivals, 0.0)
-    return lines[best].double(), float(rivals.max())
+    cost = residual.clamp(max=_BAND).square_()
+    rising = lines[:, 0] > 0
+    best = int(torch.where(rising, cost.mean(dim=1), torch.inf).argmin())
+    uncrowded = _uncrowded(y)
+    rivals = _rivals(residual, rising, best)
+    strongest = int(rivals.sum(dim=1).argmax())
+    if rivals[strongest].sum() > _RIVAL_SEEN * (residual[best] < _BAND).sum():
+        best = min(best, strongest, key=lambda line: float(cost[line] @ uncrowded))
+        rivals = _rivals(residual, rising, best)
+    return lines[best].double(), float((rivals.float() @ uncrowded).max())
+
+
+def _rivals(residual: Tensor, rising: Tensor, best: int) -> Tensor:
+    """Tell what each line explains, and tightly, that the best does not: hypotheses x points."""
+    return (residual < 0.5 * _BAND) & (residual[best] > _BAND) & rising[:, None]
+
+
+def _uncrowded(y: Tensor) -> Tensor:
+    """Weigh points down where depths crowd, with sum 1; N float32.
+
+    Any crowd at one depth, dust before the sensor too, is explained by a level line, which makes
+    nothing of the network. A line that explains points over many depths has more to show for it.
+    """
+    depth = (y.log() / _BAND).round().long()
+    crowd = torch.bincount(depth - depth.min())[depth - depth.min()]
+    weight = crowd.float().pow(-_UNCROWDING)
+    return weight / weight.sum()
 
 
 def _polish(p: Tensor, y: Tensor, start: Tensor, prior: Prior, affine: bool) -> LineFit:

@@ -15,7 +15,7 @@ frame by leaving whole rings of the anchors out, and so is the standard deviatio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import math
 
 import torch
@@ -25,8 +25,18 @@ import torch.nn.functional as F
 from depth_anything_ros.config import Config
 from depth_anything_ros.metric_depth.anchors import Anchors
 from depth_anything_ros.metric_depth.consensus import agreement
+from depth_anything_ros.metric_depth.extrapolation import outside, upper, upward_trust
 from depth_anything_ros.metric_depth.membrane import Grid, solve_membrane
 from depth_anything_ros.metric_depth.scale import sample, ScaleFit, State
+from depth_anything_ros.metric_depth.uncertainty import (
+    beyond_one_ring,
+    beyond_rings,
+    CERTAIN,
+    growth,
+    mean_error,
+    of_detail,
+    OffsetDoubt,
+)
 
 _MIN_ANCHORS = 20
 _FOLDS = 4
@@ -78,7 +88,7 @@ def metric_depth(
     if config.scale.refine and fit.state is State.FITTED and fit.method == 'lidar' and anchors:
         if fit.space == 'depth':  # no depth at all is far, not behind the camera
             inverse = 1 / line.clamp(min=config.depth.min)
-        refined = refine(inverse, anchors)
+        refined = refine(inverse, anchors, OffsetDoubt.of(fit))
     if refined is None:
         c = fit.covariance
         variance = c[0, 0] * prediction.square() + 2 * c[0, 1] * prediction + c[1, 1]
@@ -94,12 +104,15 @@ def metric_depth(
     )
 
 
-def refine(inverse_prior: Tensor, anchors: Anchors) -> tuple[Tensor, Tensor] | None:
+def refine(
+    inverse_prior: Tensor, anchors: Anchors, doubt: OffsetDoubt = CERTAIN
+) -> tuple[Tensor, Tensor] | None:
     """Correct a depth image where anchors show that it is off.
 
     Args:
         inverse_prior: HxW inverse of the globally fitted depth in 1/m; may be negative.
         anchors: N known depths.
+        doubt: how unsure the fitted line is where the anchors say nothing of it.
 
     Returns:
         HxW inverse depth in 1/m and HxW standard deviation of its log; None where the anchors are
@@ -122,8 +135,9 @@ def refine(inverse_prior: Tensor, anchors: Anchors) -> tuple[Tensor, Tensor] | N
 
     fine = Grid.over(height, width, _CELLS)
     coarse = fine.coarser()
-    unseen_value, unseen_network, distance_px = _unseen(
-        value, network, believed, left_out, anchors, coarse
+    high_up = upper(anchors)
+    unseen_value, unseen_network, distance_px, from_below, everywhere = _unseen(
+        value, network, believed, left_out, high_up, anchors, coarse
     )
     trusts = inverse_prior.new_tensor(_TRUST)
     candidates = unseen_value + trusts[:, None, None] * (network - unseen_network)  # T x space x N
@@ -161,22 +175,56 @@ def refine(inverse_prior: Tensor, anchors: Anchors) -> tuple[Tensor, Tensor] | N
         counts.new_tensor(screening) * _STIFFNESS,
     )
     to_anchor_px = _distance_px(fields[3:], fine)
+
+    trust_above, error_above = upward_trust(
+        value[1], network[1], from_below, believed * high_up, trusts
+    )
+    outer = outside(everywhere, trust_above, anchors, coarse)
+    if planar:  # above one ring as below it only the network can tell, however badly
+        outer = replace(outer, share=torch.zeros_like(outer.share))
+    inner_trust = (share * trusts).sum()
+    detail = of_detail(
+        _at_cells(inverse_prior, coarse),
+        everywhere[1:2].exp(),
+        torch.lerp(inner_trust, outer.trust, outer.share),
+        (share * (trusts - inner_trust).square()).sum().sqrt() * (1 - outer.share),
+        doubt,
+    )
+    noise, detail, beyond_px, outer_trust, outer_share, outer_factor = F.interpolate(
+        torch.cat([
+            noise, detail, outer.beyond_px, outer.trust, outer.share, outer.log_factor.exp()
+        ])[None],
+        scale_factor=2,
+        mode='bilinear',
+    )[0][:, None]
+    if planar:
+        line_error = mean_error(network[1] - value[1], believed)
+        extrapolation = beyond_one_ring(beyond_px / height, line_error)
+    else:
+        extrapolation = outer_share * beyond_rings(beyond_px / height, error_above)
+    between_px = torch.lerp(to_anchor_px, torch.zeros_like(to_anchor_px), outer_share)
+    interpolation = noise * growth(between_px, fine)
     planes = [
         space_share[0] / unit_m * fields[:1],
         space_share[1] * fields[1:2].exp(),
         fields[2:3].clamp(0, 1),
-        F.interpolate(noise[None], scale_factor=2, mode='bilinear')[0]
-        * _growth(to_anchor_px, fine),
+        (interpolation.square() + extrapolation.square() + detail.square()).sqrt(),
         to_anchor_px,
+        outer_trust,
+        outer_share,
+        outer_factor,
     ]
-    straight, factor, support, log_sigma, to_anchor_px = fine.upsample(
-        torch.cat(planes), height, width
-    )
+    (
+        straight, factor, support, log_sigma, to_anchor_px, outer_trust, outer_share, outer_factor
+    ) = fine.upsample(torch.cat(planes), height, width)
+    refined = straight + space_share[0] * trust[0] * inverse_prior
+    bounded = inverse_prior.clamp(low, high)
+    refined += factor * bounded ** trust[1]
+    refined = torch.lerp(inverse_prior, refined, support)
+    refined = torch.lerp(refined, outer_factor * bounded**outer_trust, outer_share)
     # What the network calls far beyond all anchors (sky) stays that, unless anchors are close by.
     sky = (inverse_prior < 0.5 * low) & (to_anchor_px > max(0.5 * gap_px, 2 * fine.cell_px))
-    refined = straight + space_share[0] * trust[0] * inverse_prior
-    refined += factor * inverse_prior.clamp(low, high) ** trust[1]
-    return torch.lerp(inverse_prior, refined, support.masked_fill(sky, 0.0)), log_sigma
+    return torch.where(sky, inverse_prior, refined), log_sigma
 
 
 def folds(anchors: Anchors, height: int, width: int) -> Tensor:
@@ -213,33 +261,48 @@ def _unseen(
     network: Tensor,
     weight: Tensor,
     left_out: Tensor,
+    high_up: Tensor,
     anchors: Anchors,
     grid: Grid,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Interpolate at each anchor from the other folds only.
 
     Returns:
-        value, network (space x N) and the distance to the nearest anchor of another fold (N).
+        value, network (space x N) and the distance to the nearest anchor of another fold (N); log
+        value and log network from the anchors below the upper ones (2xN) and from all of them
+        (2 x rows x columns).
     """
     kept = weight * (1 - left_out)
     data = torch.cat([value, network])  # 4 x N
+    kept = torch.cat([kept, weight[None] * (1 - high_up), weight[None]])
     splatted = grid.splat(
-        anchors.u, anchors.v, torch.cat([kept, (kept[:, None] * data).flatten(0, 1)])
+        anchors.u,
+        anchors.v,
+        torch.cat(
+            [
+                kept,
+                (kept[:_FOLDS, None] * data).flatten(0, 1),
+                (kept[_FOLDS:, None] * data[1::2]).flatten(0, 1),
+            ]
+        ),
     )
-    counts, weighted = splatted[:_FOLDS], splatted[_FOLDS:]
-    here = _HEAT * (counts > 0).to(counts)
+    counts, weighted = splatted[: len(kept)], splatted[len(kept) :]
+    here = _HEAT * (counts[:_FOLDS] > 0).to(counts)
     screening = weighted.new_zeros(len(weighted) + _FOLDS)
     screening[-_FOLDS:] = _STIFFNESS * _DISTANCE_CELLS**-2
+    times = torch.tensor([len(data)] * _FOLDS + [2, 2], device=counts.device)
     fields = solve_membrane(
-        torch.cat([counts.repeat_interleave(len(data), dim=0), here]),
+        torch.cat([counts.repeat_interleave(times, dim=0), here]),
         torch.cat([weighted, here]),
         _STIFFNESS,
         screening,
     )
+    everywhere = fields[-_FOLDS - 2 : -_FOLDS]
     sampled = grid.sample(fields, anchors.u, anchors.v)
-    unseen = (sampled[:-_FOLDS].view(_FOLDS, len(data), -1) * left_out[:, None]).sum(dim=0)
+    tested = _FOLDS * len(data)
+    unseen = (sampled[:tested].view(_FOLDS, len(data), -1) * left_out[:, None]).sum(dim=0)
     distance = (_distance_px(sampled[-_FOLDS:], grid) * left_out).sum(dim=0)
-    return unseen[:2], unseen[2:], distance
+    return unseen[:2], unseen[2:], distance, sampled[tested : tested + 2], everywhere
 
 
 def _distance_px(heat: Tensor, grid: Grid) -> Tensor:
@@ -253,9 +316,13 @@ def _distance_px(heat: Tensor, grid: Grid) -> Tensor:
     return -_DISTANCE_CELLS * grid.cell_px * torch.log(heat.clamp(1e-6, 1.0))
 
 
-def _growth(distance_px: Tensor, grid: Grid) -> Tensor:
-    """Return how an interpolation's error grows with distance: as a random walk's does."""
-    return (distance_px + grid.cell_px).sqrt()
+def _at_cells(plane: Tensor, grid: Grid) -> Tensor:
+    """Return an HxW plane's values at the centres of cells, 1 x rows x columns."""
+    row, column = (
+        ((torch.arange(count, device=plane.device) + 0.5) * grid.cell_px).long().clamp(max=size - 1)
+        for count, size in zip((grid.rows, grid.columns), plane.shape)
+    )
+    return plane[row[:, None], column][None]
 
 
 def _noise(
@@ -269,11 +336,11 @@ def _noise(
     Returns:
         1 x rows x columns and N.
     """
-    rough = torch.log((error + _MIN_ERROR) / _growth(distance_px, grid))
+    rough = torch.log((error + _MIN_ERROR) / growth(distance_px, grid))
     kept = torch.cat([1 - left_out, torch.ones_like(left_out[:1])])
     splatted = grid.splat(anchors.u, anchors.v, torch.cat([kept, kept * rough]))
     noise = solve_membrane(splatted[: len(kept)], splatted[len(kept) :], _NOISE_STIFFNESS)
     expected = (grid.sample(noise[:-1], anchors.u, anchors.v) * left_out).sum(dim=0)
     excess = torch.sort(rough - expected).values
     scale = excess[int(0.9 * (len(excess) - 1))] - math.log(_Q90)
-    return torch.exp(noise[-1:] + scale), torch.exp(expected) * _growth(distance_px, grid)
+    return torch.exp(noise[-1:] + scale), torch.exp(expected) * growth(distance_px, grid)

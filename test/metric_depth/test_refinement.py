@@ -10,12 +10,14 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from depth_anything_ros.config import Config, with_values
 from depth_anything_ros.metric_depth.anchors import Anchors
 from depth_anything_ros.metric_depth.membrane import Grid, solve_membrane
 from depth_anything_ros.metric_depth.refinement import folds, metric_depth, refine
 from depth_anything_ros.metric_depth.scale import sample, ScaleFit, State
+from depth_anything_ros.metric_depth.uncertainty import CERTAIN, of_detail, OffsetDoubt
 
 HEIGHT, WIDTH = 120, 160
 V, U = torch.meshgrid(torch.arange(float(HEIGHT)), torch.arange(float(WIDTH)), indexing='ij')
@@ -63,7 +65,9 @@ def test_a_flat_wall_that_everything_agrees_on_is_a_wall(distance_m):
     inverse = torch.full((HEIGHT, WIDTH), 1 / distance_m)
     metric = metric_depth(2 * inverse, FIT, ringed(inverse, 32), Config())
     torch.testing.assert_close(metric.depth_m, torch.full_like(inverse, distance_m))
-    assert ((metric.stddev_m > 0) & (metric.stddev_m < 0.02 * distance_m)).all()
+    assert (metric.stddev_m > 0).all()
+    assert (metric.stddev_m[6:-6] < 0.02 * distance_m).all()
+    assert (metric.stddev_m < 0.06 * distance_m).all()  # below the last ring nothing was tested
 
 
 def test_what_is_too_far_too_near_or_behind_infinity_is_nan_never_a_wall():
@@ -178,6 +182,17 @@ def test_what_no_neighbour_confirms_does_not_come_back(share, low_m, high_m, fac
     assert mean_error(inverse) < 0.015
 
 
+@pytest.mark.parametrize('seed', range(3))
+def test_dust_at_one_depth_does_not_outvote_a_rough_network(seed):
+    # 40 % of the points at 2.0 to 2.4 m, before a plane of which the network is off by 7 % here
+    # and there: each grain has as many neighbours alike as the plane's points have.
+    rough = torch.randn(1, 1, 8, 10, generator=torch.Generator().manual_seed(seed))
+    rough = F.interpolate(rough, (HEIGHT, WIDTH), mode='bicubic')[0, 0]
+    dusty = disturbed(ringed(TRUE_INVERSE, 16), 0.4, 2.0, 2.4, seed)
+    inverse, _ = refine(TRUE_INVERSE * torch.exp(0.1 * rough), dusty)
+    assert mean_error(inverse) < 0.03
+
+
 def test_a_post_that_the_network_sees_and_a_box_that_it_does_not_are_kept():
     truth = TRUE_INVERSE.clone()
     truth[10:110, 40:44] = 0.4  # two columns of anchors
@@ -267,3 +282,98 @@ def test_splat_and_sample_are_at_the_same_place():
     assert float(cells[0, 2, 1]) == 2.0  # pixels 8..11 and 4..7
     assert float(grid.sample(cells, torch.tensor([5.5]), torch.tensor([9.5]))[0]) == 2.0
     assert grid.upsample(cells, 96, 128).shape == (1, 96, 128)
+
+
+def wall_behind_ground() -> torch.Tensor:
+    """Return inverse depth of a wall 10 m away above row 40, and of ground before it to 3 m."""
+    return torch.where(V < 40, 0.1, 0.1 + 0.003 * (V - 40))
+
+
+def test_below_the_rings_the_network_goes_on_and_above_them_what_stands_upright():
+    # The network has the ground right and leans the wall back: up the image it is ever farther.
+    truth = wall_behind_ground()
+    network = torch.where(V < 40, 0.1 + 0.0015 * (V - 40), truth)
+    anchors = ringed(truth, 20)
+    inverse, _ = refine(network, anchors[(anchors.v > 20) & (anchors.v < 90)])
+    top, bottom = slice(0, 10), slice(105, HEIGHT)
+    assert mean_error(network[top], truth[top]) > 0.5
+    assert mean_error(inverse[top], truth[top]) < 0.1
+    assert mean_error(inverse[bottom], truth[bottom]) < 0.01
+
+
+def test_a_network_that_foresees_the_upper_rings_is_believed_above_them():
+    truth = 0.05 + 0.1 * torch.exp(-((U - 80) ** 2 + (V - 30) ** 2) / 800) + 0.2 * V / HEIGHT
+    anchors = ringed(truth, 20)
+    inverse, _ = refine(truth * 1.2, anchors[anchors.v > 40])
+    assert mean_error(inverse[:30], truth[:30]) < 0.03
+
+
+def test_the_interval_covers_above_and_below_the_rings():
+    # Networks whose error wanders over the image, as a random walk does.
+    truth = wall_behind_ground()
+    anchors = ringed(truth, 24)
+    anchors = anchors[(anchors.v > 25) & (anchors.v < 85)]
+    covered = []
+    for seed in range(6):
+        generator = torch.Generator().manual_seed(seed)
+        steps = 0.15 * torch.randn(1, 1, 6, 8, generator=generator)
+        bias = torch.nn.functional.interpolate(steps, (HEIGHT, WIDTH), mode='bicubic')[0, 0].exp()
+        inverse, sigma = refine(truth * bias, anchors)
+        covered.append((inverse / truth).log().abs() <= 1.645 * sigma)
+        assert float(sigma[:20].median()) > 3 * float(sigma[40:80].median())
+    share = torch.stack(covered).float().mean(dim=(0, 2))
+    assert 0.8 < float(share[:20].mean()) and 0.8 < float(share[90:].mean())
+
+
+def test_one_ring_says_little_of_other_rows():
+    truth = wall_behind_ground()
+    anchors = ringed(truth, 24)
+    network = truth * torch.exp(0.2 * torch.sin(U / 9) * torch.cos(V / 30))
+    inverse, sigma = refine(network, anchors[anchors.ring == 10])
+    error = (inverse / truth).log().abs()
+    assert float((error <= 1.645 * sigma).float().mean()) > 0.8
+    on_ring, foot = 51, 115
+    assert float(sigma[foot].median()) > 4 * float(sigma[on_ring].median())
+
+
+def test_a_detail_is_as_unsure_as_the_offset_of_its_line():
+    # Anchors at 4 m, a detail at 2 m. For inverse depth dt = .1 with ds so that the anchors stay
+    # put: (1/.5 - 1/.25) * .1 = .2; for depth dt = .4: (1/2 - 1/4) * .4 = .1. Half trusted: half.
+    said, at_anchors = torch.tensor([0.5, torch.nan]), torch.tensor([0.25, 0.25])
+    none = torch.tensor(0.0)
+    for trust in (1.0, 0.5):
+        for doubt, expected in (
+            (OffsetDoubt(0.1, 'inverse_depth'), 0.2),
+            (OffsetDoubt(0.4, 'depth'), 0.1),
+        ):
+            sigma = of_detail(said, at_anchors, torch.tensor(trust), none, doubt)
+            assert sigma.tolist() == pytest.approx([trust * expected, 0.0])
+    # A trust of which nothing is known, evenly 0 or 1, has .5 log(2) of that detail.
+    sigma = of_detail(said, at_anchors, torch.tensor(0.5), torch.tensor(0.5), CERTAIN)
+    assert sigma.tolist() == pytest.approx([0.5 * math.log(2), 0.0])
+
+
+def test_the_offset_is_what_is_left_of_a_line_without_its_size():
+    # s and t grown by 10 %: no offset. t alone off by .02: that.
+    line = np.array([0.5, 0.1])
+    grown = replace(FIT, shift=0.1, covariance=0.01 * np.outer(line, line))
+    assert OffsetDoubt.of(grown).sigma == pytest.approx(0.0, abs=1e-9)
+    shifted = replace(FIT, shift=0.1, covariance=np.diag([0.0, 0.02**2]))
+    assert OffsetDoubt.of(shifted).sigma == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize('space', ['inverse_depth', 'depth'])
+def test_a_box_beside_anchors_of_one_depth_is_within_the_interval(space):
+    # Anchors on a wall at 4 m alone: how much of what the network sees beside it is true, they
+    # cannot tell.
+    depth = torch.full((HEIGHT, WIDTH), 4.0)
+    depth[:, 80:] = 2.0
+    anchors = ringed(1 / depth, 12)
+    anchors = anchors[anchors.u < 70]
+    fit = replace(FIT, space=space, scale=1.0, residual=0.0)
+    prediction = 1 / depth if space == 'inverse_depth' else depth
+    metric = metric_depth(prediction, fit, anchors, Config())
+    sigma, error = metric.stddev_m / metric.depth_m, (metric.depth_m / depth).log().abs()
+    box, wall = (slice(30, 90), slice(90, 120)), (slice(30, 90), slice(10, 60))
+    assert float((error[box] <= 1.645 * sigma[box]).float().mean()) > 0.9
+    assert float(sigma[wall].max()) < 0.02

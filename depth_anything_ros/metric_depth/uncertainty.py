@@ -1,0 +1,113 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""How sure refined depth is: standard deviations of log depth, by where a pixel lies.
+
+Between the anchors, errors of left-out rings say it, growing with the distance to the nearest
+anchor. Beyond the highest and the lowest ring nothing like it can be left out, so what is known of
+networks and scenes joins. Everywhere, what the network adds to the anchors is as unsure as the line
+that it came by.
+
+The constants were chosen on frames of their own (benchmarks/coverage.py --tuning).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from depth_anything_ros.metric_depth.membrane import Grid
+from depth_anything_ros.metric_depth.scale import ScaleFit
+
+# Log depth per image height below the lowest ring: ground that the network continues from it.
+_BELOW = 0.95
+# A random walk with distance in image heights, in proportion to an error that was seen, which is
+# shrunk towards what is usual: above all rings, and above and below a single one.
+_ABOVE, _ABOVE_ONE_RING, _BELOW_ONE_RING = 2.7, 4.7, 7.5
+_SHRUNK = 0.75  # power of the error
+_WITHIN_CELL = 0.4  # about the mean distance within a cell, in cells
+_BOUNDS = 4.0  # depth by the line counts as at most so many times that of the anchors, or so little
+LARGEST_ERROR = 0.5  # log depth: what is off by more counts as this
+
+
+@dataclass(frozen=True)
+class OffsetDoubt:
+    """How unsure a line is apart from its size.
+
+    Attributes:
+        sigma: standard deviation of dt - (t / s) ds, in 1/m or m.
+        space: of the line: 'inverse_depth' or 'depth'.
+    """
+
+    sigma: float
+    space: str
+
+    @staticmethod
+    def of(fit: ScaleFit) -> OffsetDoubt:
+        """Return what the covariance of a fit says."""
+        apart = np.array([-fit.shift / fit.scale, 1.0])
+        return OffsetDoubt(float(np.sqrt(apart @ fit.covariance @ apart)), fit.space)
+
+
+CERTAIN = OffsetDoubt(0.0, 'inverse_depth')
+
+
+def growth(distance_px: Tensor, grid: Grid) -> Tensor:
+    """Return how an interpolation's error grows with distance: as a random walk's does."""
+    return (distance_px + _WITHIN_CELL * grid.cell_px).sqrt()
+
+
+def mean_error(log_ratio: Tensor, weight: Tensor) -> Tensor:
+    """Return the weighted mean of |log depth ratio| over the last axis, of outliers a part."""
+    error = log_ratio.abs().clamp(max=LARGEST_ERROR)
+    return (weight * error).sum(dim=-1) / weight.sum().clamp(min=1e-9)
+
+
+def beyond_rings(beyond: Tensor, error_above: Tensor) -> Tensor:
+    """Return the standard deviation of log depth above and below all rings, any shape.
+
+    Args:
+        beyond: image heights below the lowest ring, negative above the highest.
+        error_above: mean error of log depth of the upper anchors, predicted from those below.
+    """
+    walk = _ABOVE * beyond.abs().sqrt() * error_above**_SHRUNK
+    return torch.where(beyond < 0, walk, _BELOW * beyond)
+
+
+def beyond_one_ring(beyond: Tensor, line_error: Tensor) -> Tensor:
+    """Return the same for a single ring, by the line's mean error along it."""
+    per_walk = torch.where(beyond < 0, _ABOVE_ONE_RING, _BELOW_ONE_RING)
+    return per_walk * beyond.abs().sqrt() * line_error**_SHRUNK
+
+
+def of_detail(
+    inverse_prior: Tensor,
+    at_anchors: Tensor,
+    trust: Tensor,
+    trust_sigma: Tensor,
+    doubt: OffsetDoubt,
+) -> Tensor:
+    """Return the standard deviation of what the network adds to the anchors, in log depth.
+
+    A detail is log(s p + t) - log(s p' + t), p' the prediction at the anchors. It is used in part,
+    and where the anchors hardly tell which part (all of one depth, say), all of it is in question.
+    Another size of the whole line cancels in it; what does not is the line's offset,
+    (1 / (s p + t) - 1 / (s p' + t)) (dt - (t / s) ds).
+
+    Args:
+        inverse_prior: inverse depth in 1/m by the line, any shape; NaN where nothing is seen.
+        at_anchors: the same interpolated between the anchors, positive.
+        trust: the part of the detail that is used.
+        trust_sigma: standard deviation of that.
+        doubt: of the line.
+    """
+    bounded = inverse_prior.where(inverse_prior.isfinite(), at_anchors)
+    bounded = bounded.clamp(at_anchors / _BOUNDS, at_anchors * _BOUNDS)
+    if doubt.space == 'inverse_depth':
+        per_offset = 1 / bounded - 1 / at_anchors
+    else:
+        per_offset = bounded - at_anchors
+    detail = (bounded / at_anchors).log()
+    return torch.hypot(doubt.sigma * trust * per_offset, trust_sigma * detail)
