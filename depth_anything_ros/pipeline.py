@@ -22,6 +22,7 @@ from torch import Tensor
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, with_values
 from depth_anything_ros.metric_depth.anchors import Anchors, project_points, SensorPoints
+from depth_anything_ros.metric_depth.extrinsics import outline
 from depth_anything_ros.metric_depth.refinement import metric_depth
 from depth_anything_ros.metric_depth.scale import (
     GroundPlane,
@@ -70,6 +71,7 @@ class Prediction:
             nothing to see, whatever the network made of that.
         image: HxWx3 uint8 RGB as uploaded.
         thumbnail: small float32 gray image on the host, by which scene cuts are told.
+        edges: outline of the image, by which the extrinsic is judged.
         preprocessor: the geometry it was made with.
         watch: the running stopwatch of this frame.
     """
@@ -77,6 +79,7 @@ class Prediction:
     values: Tensor
     image: Tensor
     thumbnail: NDArray[np.float32]
+    edges: Tensor
     preprocessor: Preprocessor
     watch: Stopwatch
 
@@ -193,7 +196,8 @@ class DepthPipeline:
             raw = raw * factor
         values = preprocessor.at_image_size(raw)
         watch.lap('upsample')
-        return Prediction(values, prepared.image, _thumbnail(image), preprocessor, watch)
+        edges = outline(prepared.network_input[0].mean(dim=0))
+        return Prediction(values, prepared.image, _thumbnail(image), edges, preprocessor, watch)
 
     @_on_its_device
     def measure(
@@ -218,7 +222,13 @@ class DepthPipeline:
         self._scale.config = config.scale
         if camera.is_calibrated:
             fit = self._scale.update(
-                prediction.values, anchors, camera, stamp_ns, prediction.thumbnail, ground
+                prediction.values,
+                anchors,
+                camera,
+                stamp_ns,
+                prediction.thumbnail,
+                ground,
+                prediction.edges,
             )
         else:
             fit = unanchored(self.predictor.spec.space, stamp_ns, 'the camera is not calibrated')

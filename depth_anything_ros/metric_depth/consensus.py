@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from depth_anything_ros.metric_depth.anchors import Anchors
 
-_PER_CELL = 4.0  # anchors that share a cell of the image; a cell and its neighbours are compared
+_PER_CELL = 3.0  # anchors that share a cell of the image; a cell and its neighbours are compared
 _ROUNDS = 3
 _TOLERANCE = 0.15  # log depth: two anchors closer than this speak of one surface
 _BIN = 2 * _TOLERANCE / 3  # with its neighbours as wide as the tolerance to both sides
 _MOST_BINS = 128
+_NEAR_LINE = 0.4  # log depth: residuals beyond do not tell how rough the network is
+_VOICE_OFF_LINE = 0.3  # what the word of an anchor off the line is worth, however many agree
 _SUPPORT = (0.2, 0.45)  # share of agreeing neighbours at which belief starts and is full
 
 
@@ -48,17 +50,22 @@ def agreement(anchors: Anchors, inverse_prior: NDArray[np.float64]) -> NDArray[n
     low, high = 0.5 / anchors.z_m.max(), 2 / anchors.z_m.min()
     residual = np.log(np.clip(inverse_prior, low, high)) + depth
     # A line through most of the points is a first witness; one that is rough speaks for all.
-    off = np.abs(residual - np.median(residual))
-    on_line = off < max(4 * 1.4826 * float(np.median(off)), 0.3)
-    weight = np.where(on_line, 1.0, 0.3)
+    off = np.abs(residual)
+    near_line = off[off < _NEAR_LINE]
+    spread = 1.4826 * float(np.median(near_line)) if len(near_line) else _NEAR_LINE
+    on_line = off < max(4 * spread, 0.3)
+    voice = np.where(on_line, 1.0, _VOICE_OFF_LINE)
     cell, shape = _cells(anchors)
     by_depth, by_residual = _Witnesses(cell, shape, depth), _Witnesses(cell, shape, residual)
     low, high = _SUPPORT
+    belief: NDArray[np.float64]
+    belief = np.ones_like(voice)
     for _ in range(_ROUNDS):
         # At an edge the network's pixels are a mixture: who is off the line alone stands there.
+        weight = voice * belief
         support = np.maximum(np.where(on_line, by_depth(weight), 0.0), by_residual(weight))
-        weight = np.clip((support - low) / (high - low), 0.0, 1.0)
-    return weight
+        belief = np.clip((support - low) / (high - low), 0.0, 1.0)
+    return belief
 
 
 def _cells(anchors: Anchors) -> tuple[NDArray[np.int64], tuple[int, int]]:

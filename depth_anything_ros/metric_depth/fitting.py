@@ -21,6 +21,7 @@ Real = TypeVar('Real', bound=np.floating[Any])
 _HYPOTHESES = 256  # of two points, and a quarter as many of one
 _SCORED = 512  # anchors that score the hypotheses; all of them enter the final fit
 _BAND = 0.2  # log depth: beyond this a point says nothing about a hypothesis
+_UNCROWDING = 0.5  # power of the number of anchors at about one depth that they are divided by
 _ITERATIONS = 8
 _COARSE_ITERATIONS = 5  # on about as many points as scored the hypotheses
 _TUKEY = 4.685
@@ -33,6 +34,7 @@ _MIN_INLIERS = 5
 _MIN_INLIER_RATIO = 1 / 3
 _MAX_UNEXPLAINED = 0.6
 _RIVAL_RATIO = 0.7
+_RIVAL_SEEN = 0.5  # share of the points of the best line that a different one has to have
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +155,10 @@ def log_ratio(prediction: NDArray[Real], target: NDArray[Real]) -> NDArray[Real]
 
 
 def _best_hypothesis(p: Array, y: Array, prior: Prior, affine: bool) -> tuple[Array, float]:
-    """Return the best (scale, shift) and the share of points for the best different line."""
+    """Return the best (scale, shift) and the share of points for the best different line.
+
+    Where a different line explains about as many points, that which explains more depths is taken.
+    """
     order = np.argsort(p, kind='stable')
     scored = order[np.linspace(0, len(p) - 1, min(len(p), _SCORED)).astype(np.int64)]
     p, y = p[scored], y[scored]
@@ -174,21 +179,48 @@ def _best_hypothesis(p: Array, y: Array, prior: Prior, affine: bool) -> tuple[Ar
         lines = np.concatenate([lines, [[prior.scale, prior.shift]]])
 
     # Hypotheses x points, in single precision and in place: they only have to be told apart.
-    p, y = p.astype(np.float32), y.astype(np.float32)
-    residual = lines.astype(np.float32) @ np.stack([p, np.ones_like(p)])
-    size = np.abs(residual)
-    size += y
-    residual -= y
-    residual /= size
+    residual = lines.astype(np.float32) @ np.stack([p, np.ones_like(p)]).astype(np.float32)
+    target = y.astype(np.float32)
+    cost = np.abs(residual)
+    cost += target
+    residual -= target
+    residual /= cost
     np.abs(residual, out=residual)
     residual *= 2  # log_ratio()
-    cost = np.square(np.minimum(residual, _BAND, out=size), out=size).mean(axis=1)
+    np.square(np.minimum(residual, _BAND, out=cost), out=cost)
     rising = lines[:, 0] > 0
-    best = int(np.where(rising, cost, np.inf).argmin())
-    # A second line has to explain points that the first one does not, and as tightly.
-    unexplained = residual[:, residual[best] > _BAND]
-    rivals = np.count_nonzero(unexplained < 0.5 * _BAND, axis=1)
-    return lines[best], float(rivals[rising].max(initial=0)) / count
+    best = int(np.where(rising, cost.mean(axis=1), np.inf).argmin())
+    uncrowded = _uncrowded(y)
+    rivals = _rivals(residual, rising, best)
+    counts = np.count_nonzero(rivals, axis=1)
+    strongest = int(counts.argmax())
+    if counts[strongest] > _RIVAL_SEEN * np.count_nonzero(residual[best] < _BAND):
+        best = min(best, strongest, key=lambda line: float(cost[line] @ uncrowded))
+        rivals = _rivals(residual, rising, best)
+    return lines[best], float((rivals @ uncrowded).max())
+
+
+def _rivals(
+    residual: NDArray[np.float32], rising: NDArray[np.bool_], best: int
+) -> NDArray[np.bool_]:
+    """Tell what each line explains, and tightly, that the best does not: hypotheses x points."""
+    rivals: NDArray[np.bool_] = residual < 0.5 * _BAND
+    rivals &= residual[best] > _BAND
+    rivals &= rising[:, None]
+    return rivals
+
+
+def _uncrowded(y: Array) -> NDArray[np.float32]:
+    """Weigh points down where depths crowd, with sum 1; N float32.
+
+    Any crowd at one depth, dust before the sensor too, is explained by a level line, which makes
+    nothing of the network. A line that explains points over many depths has more to show for it.
+    """
+    depth = np.rint(np.log(y) / _BAND).astype(np.int64)
+    crowd = np.bincount(depth - depth.min())[depth - depth.min()]
+    weight: NDArray[np.float32] = crowd.astype(np.float32) ** -_UNCROWDING
+    weight /= weight.sum()
+    return weight
 
 
 def _polish(p: Array, y: Array, start: Array, prior: Prior, affine: bool) -> LineFit:

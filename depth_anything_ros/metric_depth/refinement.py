@@ -108,7 +108,7 @@ def metric_depth(
     limited = inverse.clamp(1 / config.depth.max, 1 / config.depth.min)
     valid = torch.eq(inverse, limited, out=limited)
     depth_m = valid.div_(valid).div_(inverse)
-    stddev_m = depth_m * log_sigma
+    stddev_m = depth_m * (log_sigma.square() + fit.doubt**2).sqrt_()
     if config.scale.max_stddev > 0:
         sure = torch.le(stddev_m, config.scale.max_stddev, out=torch.empty_like(stddev_m))
         sure.div_(sure)

@@ -15,6 +15,7 @@ from torch import Tensor
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import ScaleConfig
 from depth_anything_ros.metric_depth.anchors import Anchors
+from depth_anything_ros.metric_depth.extrinsics import ExtrinsicJudge
 from depth_anything_ros.metric_depth.fitting import failed, fit_line, LineFit, Prior
 from depth_anything_ros.metric_depth.glance import Glance, glance
 from depth_anything_ros.metric_depth.ground import fit_ground
@@ -23,6 +24,8 @@ from depth_anything_ros.metric_depth.temporal import AnchorWatch, LineTrack, Sce
 from depth_anything_ros.network.spec import ModelSpec
 
 _FEW_INLIERS = 20  # below this a prior from another source joins the lidar
+# So it does where the shift is as unsure as this, in what the anchors measure: they have one depth.
+_UNKNOWN_SHIFT = 1.0
 _SAMPLED_ANCHORS = 64
 # A metric checkpoint on images unlike its training data is off by this much (log depth, metres).
 _CHECKPOINT_SIGMA = (0.15, 0.3)
@@ -55,6 +58,8 @@ class ScaleFit:
         reason: one line saying why the state is what it is.
         assumed: whether scale and shift are parameters, not measurements.
         at_anchors: N float64 predictions at the anchors of this frame, None where it had none.
+        doubt: standard deviation of log depth from what is not known of the extrinsic.
+        extrinsic_score: 0 to 1, how well edges of sweeps and images agree; NaN where unknown.
     """
 
     state: State
@@ -69,6 +74,8 @@ class ScaleFit:
     reason: str
     assumed: bool = False
     at_anchors: NDArray[np.float64] | None = None
+    doubt: float = 0.0
+    extrinsic_score: float = math.nan
 
 
 class ScaleEstimator:
@@ -90,6 +97,7 @@ class ScaleEstimator:
         self._track = LineTrack(self.spec.space)
         self._cuts = SceneCutDetector()
         self._anchors = AnchorWatch()
+        self._extrinsic = ExtrinsicJudge()
         self._accepted: ScaleFit | None = None
         self._stamp_ns: int | None = None
 
@@ -101,6 +109,7 @@ class ScaleEstimator:
         stamp_ns: int,
         image: NDArray[np.float32] | None = None,
         ground: GroundPlane | None = None,
+        edges: Tensor | None = None,
     ) -> ScaleFit:
         """Fit one frame and say what it is worth.
 
@@ -111,14 +120,19 @@ class ScaleEstimator:
             stamp_ns: time of the image in nanoseconds.
             image: small gray image by which scene cuts are told; None never cuts.
             ground: the ground plane where it is known.
+            edges: outline of the image, by which the extrinsic is judged; None judges nothing.
 
         Returns:
             The fit to use for this frame.
         """
         note = self._restart_reason(stamp_ns, image)
-        seen = glance(prediction, anchors)
+        seen = glance(prediction, anchors, edges)
         fit = self._follow(seen, anchors, camera, stamp_ns, ground, note)
-        return replace(fit, at_anchors=None if anchors is None else seen.at_anchors)
+        return replace(
+            fit,
+            extrinsic_score=self._extrinsic.score,
+            at_anchors=None if anchors is None else seen.at_anchors,
+        )
 
     def _follow(
         self,
@@ -131,13 +145,19 @@ class ScaleEstimator:
     ) -> ScaleFit:
         elapsed_s = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) * 1e-9
         self._stamp_ns = stamp_ns
-        self._track.advance(seen.pooled, elapsed_s)
+        self._track.advance(seen.pooled, elapsed_s, self._cuts.change)
         fit, method = self._measure(seen, anchors, camera, ground)
         sweep = anchors if method == 'lidar' else None
         moved = self._anchors.moved(sweep, elapsed_s, self._cuts.change)
         vouched = None if moved is None else moved == 0.0
-        rejection = fit.failure or self._track.update(fit, _sampled(seen), vouched)
-        if rejection and moved:
+        turned, doubt = '', 0.0
+        if sweep is not None and seen.edges is not None:
+            turned = self._extrinsic.judge(seen.edges, sweep, camera)
+            doubt = self._extrinsic.doubt
+        rejection = fit.failure or turned
+        if not rejection:
+            rejection = self._track.update(fit, _sampled(seen), vouched)
+        if rejection and moved and not turned:
             rejection = (
                 f'anchors moved by {math.expm1(abs(moved)):.0%} while the image did not: rejected '
                 '(check the extrinsic)'
@@ -155,6 +175,7 @@ class ScaleEstimator:
             fit.residual,
             stamp_ns,
             f'{note}{fit.inliers} inliers from {method.replace("_", " ")}',
+            doubt=doubt,
         )
         return self._accepted
 
@@ -188,11 +209,12 @@ class ScaleEstimator:
             inverse = self.spec.space == 'inverse_depth'
             target = (1.0 / anchors.z_m if inverse else anchors.z_m).astype(np.float64)
             lidar = fit_line(value, target)
-            if not lidar.failure and lidar.inliers >= _FEW_INLIERS:
+            if lidar.inliers >= _FEW_INLIERS and _determined(lidar, target):
                 return lidar, 'lidar'
-            prior = self._few_anchors_prior(seen, camera, ground if use_ground else None)
+            prior = self._other_source(seen, camera, ground if use_ground else None)
             if prior is not None:
-                lidar = fit_line(value, target, prior)
+                joined = fit_line(value, target, prior)
+                lidar = joined if lidar.failure or not joined.failure else lidar
             if not lidar.failure:
                 return lidar, 'lidar'
         if use_ground:
@@ -218,7 +240,7 @@ class ScaleEstimator:
             config.camera_height_sigma,
         )
 
-    def _few_anchors_prior(
+    def _other_source(
         self, seen: Glance, camera: Camera, ground: GroundPlane | None
     ) -> Prior | None:
         """Return what else is known of the line: the past, the ground, or the checkpoint."""
@@ -270,6 +292,12 @@ class ScaleEstimator:
                 reason=f'assumed scale and shift; {reason}',
             )
         return nothing
+
+
+def _determined(fit: LineFit, target: NDArray[np.float64]) -> bool:
+    """Tell whether points fix a line, not at their own depth alone: not where all have one."""
+    shift_sigma = math.sqrt(fit.covariance[1, 1])
+    return not fit.failure and shift_sigma < _UNKNOWN_SHIFT * float(np.median(target))
 
 
 def unanchored(space: str, stamp_ns: int, reason: str) -> ScaleFit:

@@ -52,6 +52,30 @@ def test_with_half_outliers_it_is_right_or_says_that_it_is_not():
         assert fit.failure or depth_error(fit, p, z) <= 0.03
 
 
+@pytest.mark.parametrize('noise', [0.0, 0.05, 0.1])
+@pytest.mark.parametrize('seed', range(3))
+def test_dust_at_one_depth_is_not_what_the_network_sees(noise, seed):
+    # A level line explains half of the points exactly; the others lie at all depths.
+    exact, _, z = made(seed, outliers=0.0)
+    rng = np.random.default_rng(seed)
+    p = exact * np.exp(noise * rng.normal(size=len(z)))
+    dust = (rng.random(len(z)) < 0.5) & (z > 2.5)
+    dust_m = rng.uniform(2.0, 2.4, len(z))
+    fit = fit_line(p, 1 / np.where(dust, dust_m, z))
+    assert not fit.failure
+    assert depth_error(fit, exact, z) < 0.03
+
+
+def test_a_wall_before_a_network_that_sees_a_wall_is_level_among_outliers():
+    rng = np.random.default_rng(0)
+    z = rng.uniform(3.0, 3.1, 1000)
+    seen = np.where(rng.random(1000) < 0.4, np.exp(rng.uniform(np.log(2), np.log(60), 1000)), z)
+    p = (1 / z - SHIFT) / SCALE * (1 + 0.01 * rng.normal(size=1000))
+    fit = fit_line(p, 1 / seen)
+    assert not fit.failure
+    assert depth_error(fit, p, z) < 0.02
+
+
 def test_two_stories_of_equal_weight_are_no_fit():
     # Half of the points say that everything is 1.8 times as far.
     p, y, _ = made(3, outliers=0.0)

@@ -10,10 +10,10 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from depth_anything_ros.config import Config, with_values
 from depth_anything_ros.metric_depth.anchors import Anchors
-from depth_anything_ros.metric_depth.glance import sample
 from depth_anything_ros.metric_depth.membrane import Grid, solve_membrane
 from depth_anything_ros.metric_depth.refinement import folds, metric_depth, refine
 from depth_anything_ros.metric_depth.scale import ScaleFit, State
@@ -181,6 +181,17 @@ def test_what_no_neighbour_confirms_does_not_come_back(share, low_m, high_m, fac
     anchors = disturbed(ringed(TRUE_INVERSE, 16), share, low_m, high_m, seed)
     inverse, _ = refine(TRUE_INVERSE * factor, anchors)
     assert mean_error(inverse) < 0.015
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_dust_at_one_depth_does_not_outvote_a_rough_network(seed):
+    # 40 % of the points at 2.0 to 2.4 m, before a plane of which the network is off by 7 % here
+    # and there: each grain has as many neighbours alike as the plane's points have.
+    rough = torch.randn(1, 1, 8, 10, generator=torch.Generator().manual_seed(seed))
+    rough = F.interpolate(rough, (HEIGHT, WIDTH), mode='bicubic')[0, 0]
+    dusty = disturbed(ringed(TRUE_INVERSE, 16), 0.4, 2.0, 2.4, seed)
+    inverse, _ = refine(TRUE_INVERSE * torch.exp(0.1 * rough), dusty)
+    assert mean_error(inverse) < 0.03
 
 
 def test_a_post_that_the_network_sees_and_a_box_that_it_does_not_are_kept():
