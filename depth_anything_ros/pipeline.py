@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import lru_cache, wraps
 import math
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -352,12 +352,17 @@ def _encode_depth(depth_m: Tensor, encoding: str) -> Tensor:
 def _picture(prediction: Tensor, space: str) -> Tensor:
     """Colour a prediction for people: HxWx3 uint8 BGR, nearer is brighter, 2-98 % stretched."""
     nearness = prediction if space == 'inverse_depth' else 1 / prediction.clamp_min(1e-6)
-    low, high = torch.nanquantile(
-        nearness[::8, ::8].flatten(), torch.tensor([0.02, 0.98], device=nearness.device)
-    )
+    ramp, stretched = _colours(nearness.device)
+    low, high = torch.nanquantile(nearness[::8, ::8].flatten(), stretched)
     level = ((nearness - low) / (high - low).clamp_min(1e-9) * 255).nan_to_num_(0.0).clamp_(0, 255)
+    return ramp[level.long()]
+
+
+@lru_cache(maxsize=2)
+def _colours(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return 256 BGR colours from far to near, and the quantiles that they are stretched over."""
     ramp = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)
-    return torch.from_numpy(ramp[:, 0]).to(nearness.device)[level.long()]
+    return torch.from_numpy(ramp[:, 0]).to(device), torch.tensor([0.02, 0.98]).to(device)
 
 
 def _download(results: dict[str, Tensor], watch: Stopwatch) -> dict[str, Any]:

@@ -6,7 +6,7 @@
 from fake_card import CardTensor, fake_cards
 import numpy as np
 import pytest
-from test_pipeline import process
+from test_pipeline import process, sensor_points
 import torch
 
 from depth_anything_ros import pipeline as pipeline_module
@@ -14,7 +14,7 @@ from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, with_values
 from depth_anything_ros.metric_depth.scale import State
 from depth_anything_ros.pipeline import DepthPipeline, Outputs
-from helpers import ExactPredictor, SCENE_CAMERA
+from helpers import ExactPredictor, SCENE_CAMERA, scene_image, SCENE_T_CAMERA_LIDAR
 
 CARD = torch.device('cuda', 1)
 
@@ -101,6 +101,27 @@ def test_a_card_computes_what_the_cpu_does(name, rectifies):
             found.astype(float), wanted.astype(float), rtol=1e-3, atol=1.01, err_msg=output
         )
     assert set(frame.timings_ms) == set(expected.timings_ms)
+
+
+# What a card would be given for a frame after its network, with lidar fit, refinement and cloud.
+# Both were 1,806 and 67; wanted are 400 kernels.
+MOST_KERNELS = 660
+WAITS = {'copy to cpu': 1}  # a glance at the prediction; the results come after
+
+
+def test_after_the_network_a_frame_is_few_kernels_and_one_wait():
+    with fake_cards() as cards:
+        pipeline = DepthPipeline(CardPredictor(camera=SCENE_CAMERA))
+        process(pipeline)
+        prediction = pipeline.predict(scene_image(), SCENE_CAMERA)
+        cards.launches.kernels.clear()
+        cards.launches.waits.clear()
+        frame = pipeline.measure(
+            prediction, sensor_points(100_000_000), SCENE_T_CAMERA_LIDAR, stamp_ns=100_000_000
+        )
+        assert frame.fit.state is State.FITTED
+        assert cards.launches.waits == WAITS
+        assert sum(cards.launches.kernels.values()) <= MOST_KERNELS
 
 
 def test_nothing_to_download_is_waited_for_too():

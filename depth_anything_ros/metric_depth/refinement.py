@@ -191,7 +191,7 @@ def refine(
     loss = errors @ (weight / count) + _EXACT  # space x T
     # Along one ring the lidar interpolates itself best; above and below only the network can tell.
     if planar:
-        loss[:, :-1] = torch.inf
+        loss[:, :-1].fill_(torch.inf)
     share = (loss.min() / loss) ** _SHARPNESS
     share = share / share.sum()
     error = (torch.tensordot(share, inverses, 2) / measured - 1).abs_()
@@ -218,7 +218,7 @@ def refine(
     reach_px = gap_px if planar else (_REACH * gap_px).clamp(min=0.5 * height)
     screening = counts.new_zeros(4)
     screening[2] = (fine.cell_px / reach_px).square() * _STIFFNESS
-    screening[3] = _DISTANCE_CELLS**-2 * _STIFFNESS
+    screening[3].fill_(_DISTANCE_CELLS**-2 * _STIFFNESS)
     fields = solve_membrane(
         torch.cat([counts, counts, counts, here]),
         torch.cat([splatted[1:], counts, here]),
