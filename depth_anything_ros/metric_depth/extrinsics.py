@@ -166,31 +166,46 @@ def agreement(
     pixels = np.stack([u, v, np.ones_like(u)])
     # Turning about the camera's centre moves pixels alone: K R K^-1.
     turned = (camera.K @ _ROTATIONS @ np.linalg.inv(camera.K)).astype(np.float32) @ pixels
-    found = np.array([_correlation(edges, uvw, jump, weight, camera) for uvw in turned])
+    found = _correlations(edges, turned, jump, weight, camera)
     return found if np.isfinite(found[0]) and np.isfinite(found[1:]).sum() > 1 else None
 
 
-def _correlation(
+def _correlations(
     edges: NDArray[np.float32],
-    uvw: NDArray[np.float32],
+    turned: NDArray[np.float32],
     jump: NDArray[np.float32],
     weight: NDArray[np.float32],
     camera: Camera,
-) -> float:
+) -> NDArray[np.float64]:
+    """Correlate jumps with the edges where they fall.
+
+    Args:
+        edges: outline of the image.
+        turned: Rx3xM homogeneous pixels of M anchors, turned in R ways.
+        jump: M.
+        weight: M.
+        camera: of the pixels.
+
+    Returns:
+        R, NaN where too little stays in the image.
+    """
     rows, columns = edges.shape
-    in_front = uvw[2] > 0
-    u, v = uvw[:2, in_front] / uvw[2, in_front]
-    column = np.floor((u + 0.5) * columns / camera.width).astype(np.int64)
-    row = np.floor((v + 0.5) * rows / camera.height).astype(np.int64)
-    inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
-    known, w = jump[in_front][inside], weight[in_front][inside]
-    if len(known) < _ANCHORS_NEEDED or (known > 0).sum() < _JUMPS_NEEDED:
-        return float('nan')
-    there = edges[row[inside], column[inside]]
-    w = w / w.sum()
-    there, known = there - w @ there, known - w @ known
-    size = float(np.sqrt((w @ (there * there)) * (w @ (known * known))))
-    return float(w @ (there * known)) / size if size > 0 else float('nan')
+    per_pixel = np.array([[columns / camera.width], [rows / camera.height]], dtype=np.float32)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        cells = (turned[:, :2] / turned[:, 2:] + 0.5) * per_pixel
+        inside = (turned[:, 2] > 0) & (cells >= 0).all(axis=1)
+        inside &= (cells[:, 0] < columns) & (cells[:, 1] < rows)
+    column, row = np.where(inside[:, None], cells, 0).astype(np.int64).transpose(1, 0, 2)
+    there = edges[row, column]
+    w = weight * inside
+    w /= np.maximum(w.sum(axis=1, keepdims=True), np.float32(1e-9))
+    there = there - (w * there).sum(axis=1, keepdims=True)
+    known = jump - (w * jump).sum(axis=1, keepdims=True)
+    size = np.sqrt((w * there**2).sum(axis=1) * (w * known**2).sum(axis=1))
+    enough = (inside.sum(axis=1) >= _ANCHORS_NEEDED) & (size > 0)
+    enough &= (inside & (jump > 0)).sum(axis=1) >= _JUMPS_NEEDED
+    correlation = (w * there * known).sum(axis=1) / np.where(enough, size, 1)
+    return np.where(enough, correlation, np.nan).astype(np.float64)
 
 
 def _jumps(
