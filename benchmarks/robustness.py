@@ -391,7 +391,9 @@ def _drive(
         values = factor * prediction.values
         values = renormalised(values) if name == 'min-max' else values
         prediction = replace(prediction, values=values)
-        points, T = _sensed('clean' if case == NO_SWEEP else case, view, seed + number)
+        # Points are disturbed anew in each sweep, a sensor is moved once.
+        draw = seed if case in POSE_CASES else seed + number
+        points, T = _sensed('clean' if case == NO_SWEEP else case, view, draw)
         points = None if case == NO_SWEEP else points
         near = first <= number and time_s <= times_s[last] + LOOKED_AT_S
         looked_at = near if math.isfinite(event.duration_s) else number % 10 == 0

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, with_values
 from depth_anything_ros.metric_depth.anchors import Anchors, project_points, SensorPoints
+from depth_anything_ros.metric_depth.extrinsics import outline
 from depth_anything_ros.metric_depth.refinement import metric_depth
 from depth_anything_ros.metric_depth.scale import (
     GroundPlane,
@@ -34,7 +35,7 @@ from depth_anything_ros.metric_depth.scale import (
 )
 from depth_anything_ros.network.devices import current
 from depth_anything_ros.network.predictor import load_predictor, Predictor
-from depth_anything_ros.network.preprocessing import Preprocessed, Preprocessor
+from depth_anything_ros.network.preprocessing import Preprocessor
 from depth_anything_ros.pointcloud import pack_cloud, PackedCloud, ray_tensor
 from depth_anything_ros.stopwatch import Stopwatch
 
@@ -72,6 +73,7 @@ class Prediction:
             nothing to see, whatever the network made of that.
         image: HxWx3 uint8 RGB as uploaded.
         thumbnail: small gray image by which scene cuts are told.
+        edges: outline of the image, by which the extrinsic is judged.
         preprocessor: the geometry it was made with.
         watch: the running stopwatch of this frame.
     """
@@ -79,6 +81,7 @@ class Prediction:
     values: Tensor
     image: Tensor
     thumbnail: Tensor
+    edges: Tensor
     preprocessor: Preprocessor
     watch: Stopwatch
 
@@ -194,7 +197,10 @@ class DepthPipeline:
         raw = raw * self._focal_factor(preprocessor.network_camera)
         values = preprocessor.at_image_size(raw)
         watch.lap('upsample')
-        return Prediction(values, prepared.image, _thumbnail(prepared), preprocessor, watch)
+        gray = prepared.network_input.mean(dim=1, keepdim=True)
+        thumbnail = F.adaptive_avg_pool2d(gray, THUMBNAIL)[0, 0]
+        edges = outline(gray[0, 0])
+        return Prediction(values, prepared.image, thumbnail, edges, preprocessor, watch)
 
     @_on_its_device
     def measure(
@@ -220,7 +226,13 @@ class DepthPipeline:
         self._scale.config = config.scale
         if camera.is_calibrated:
             fit = self._scale.update(
-                prediction.values, anchors, camera, stamp_ns, prediction.thumbnail, ground
+                prediction.values,
+                anchors,
+                camera,
+                stamp_ns,
+                prediction.thumbnail,
+                ground,
+                prediction.edges,
             )
         else:
             fit = unanchored(self.predictor.spec.space, stamp_ns, 'the camera is not calibrated')
@@ -320,11 +332,6 @@ def load(
     given = {'model.checkpoint': checkpoint, 'runtime.device': device, **(parameters or {})}
     config = with_values(Config(), given)
     return DepthPipeline(load_predictor(config.model, config.runtime), config)
-
-
-def _thumbnail(prepared: Preprocessed) -> Tensor:
-    gray = prepared.network_input.mean(dim=1, keepdim=True)
-    return F.adaptive_avg_pool2d(gray, THUMBNAIL)[0, 0]
 
 
 def _encode_depth(depth_m: Tensor, encoding: str) -> Tensor:

@@ -50,8 +50,8 @@ def flying_pixels(depth_m: Tensor, threshold: float, network_px: float = 1.0) ->
 
     Args:
         depth_m: HxW float32, NaN invalid.
-        threshold: a rise of inverse depth by less than four times this part of it is no edge; 0
-            marks nothing.
+        threshold: a rise of inverse depth by less than four times this part of it is no edge, and
+            twice as much at four times the radius; 0 marks nothing.
         network_px: image pixels per pixel of the network.
 
     Returns:
@@ -67,8 +67,9 @@ def flying_pixels(depth_m: Tensor, threshold: float, network_px: float = 1.0) ->
     # From here on yes and no are the sign of a number: comparing is dear, and grids of numbers can
     # be refined linearly.
     flying: Tensor | None = None
-    for level in reversed(levels):
-        coarser, flying = flying, _on_ramps(level, threshold)
+    for i, level in reversed(list(enumerate(levels))):
+        # What is wider is rarer an edge, so more is asked of it.
+        coarser, flying = flying, _on_ramps(level, threshold * 2 ** (i / 2))
         if coarser is not None:
             rows, columns = (2 * n - 1 for n in coarser.shape)
             refined = F.interpolate(

@@ -96,7 +96,7 @@ def metric_depth(
         refined = inverse, (variance / line.square() + fit.residual**2).sqrt()
     inverse, log_sigma = refined
     depth_m = 1 / inverse
-    stddev_m = depth_m * log_sigma
+    stddev_m = depth_m * (log_sigma.square() + fit.doubt**2).sqrt()
     invalid = ~((inverse >= 1 / config.depth.max) & (inverse <= 1 / config.depth.min))
     if config.scale.max_stddev > 0:
         invalid |= ~(stddev_m <= config.scale.max_stddev)

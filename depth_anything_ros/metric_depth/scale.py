@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import ScaleConfig
 from depth_anything_ros.metric_depth.anchors import Anchors, thinned
+from depth_anything_ros.metric_depth.extrinsics import ExtrinsicJudge
 from depth_anything_ros.metric_depth.fitting import failed, fit_line, LineFit, Prior
 from depth_anything_ros.metric_depth.ground import fit_ground
 from depth_anything_ros.metric_depth.ground import GroundPlane as GroundPlane
@@ -57,6 +58,8 @@ class ScaleFit:
         stamp_ns: time of the image that the line was fitted on.
         reason: one line saying why the state is what it is.
         assumed: whether scale and shift are parameters, not measurements.
+        doubt: standard deviation of log depth from what is not known of the extrinsic.
+        extrinsic_score: 0 to 1, how well edges of sweeps and images agree; NaN where unknown.
     """
 
     state: State
@@ -70,6 +73,8 @@ class ScaleFit:
     stamp_ns: int
     reason: str
     assumed: bool = False
+    doubt: float = 0.0
+    extrinsic_score: float = math.nan
 
 
 class ScaleEstimator:
@@ -91,6 +96,7 @@ class ScaleEstimator:
         self._track = LineTrack(self.spec.space)
         self._cuts = SceneCutDetector()
         self._anchors = AnchorWatch()
+        self._extrinsic = ExtrinsicJudge()
         self._accepted: ScaleFit | None = None
         self._stamp_ns: int | None = None
 
@@ -102,6 +108,7 @@ class ScaleEstimator:
         stamp_ns: int,
         image: Tensor | None = None,
         ground: GroundPlane | None = None,
+        edges: Tensor | None = None,
     ) -> ScaleFit:
         """Fit one frame and say what it is worth.
 
@@ -112,20 +119,39 @@ class ScaleEstimator:
             stamp_ns: time of the image in nanoseconds.
             image: small gray image by which scene cuts are told; None never cuts.
             ground: the ground plane where it is known.
+            edges: outline of the image, by which the extrinsic is judged; None judges nothing.
 
         Returns:
             The fit to use for this frame.
         """
+        fit = self._follow(prediction, anchors, camera, stamp_ns, image, ground, edges)
+        return replace(fit, extrinsic_score=self._extrinsic.score)
+
+    def _follow(
+        self,
+        prediction: Tensor,
+        anchors: Anchors | None,
+        camera: Camera,
+        stamp_ns: int,
+        image: Tensor | None,
+        ground: GroundPlane | None,
+        edges: Tensor | None,
+    ) -> ScaleFit:
         note = self._restart_reason(stamp_ns, image)
         elapsed_s = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) * 1e-9
         self._stamp_ns = stamp_ns
-        self._track.advance(prediction, elapsed_s)
+        self._track.advance(prediction, elapsed_s, self._cuts.change)
         fit, method = self._measure(prediction, anchors, camera, ground)
         seen = anchors if method == 'lidar' else None
         moved = self._anchors.moved(seen, elapsed_s, self._cuts.change)
         vouched = None if moved is None else moved == 0.0
-        rejection = fit.failure or self._track.update(fit, _sampled(prediction, anchors), vouched)
-        if rejection and moved:
+        turned, doubt = '', 0.0
+        if seen is not None and edges is not None:
+            turned, doubt = self._extrinsic.judge(edges, seen, camera), self._extrinsic.doubt
+        rejection = fit.failure or turned
+        if not rejection:
+            rejection = self._track.update(fit, _sampled(prediction, anchors), vouched)
+        if rejection and moved and not turned:
             rejection = (
                 f'anchors moved by {math.expm1(abs(moved)):.0%} while the image did not: rejected '
                 '(check the extrinsic)'
@@ -143,6 +169,7 @@ class ScaleEstimator:
             fit.residual,
             stamp_ns,
             f'{note}{fit.inliers} inliers from {method.replace("_", " ")}',
+            doubt=doubt,
         )
         return self._accepted
 

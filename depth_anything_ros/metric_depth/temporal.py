@@ -27,6 +27,7 @@ _LEAST_ERROR = 0.003
 _LEARNING = 0.2  # weight of the newest frame
 _SMALLEST_JUMP = 0.05  # log depth: less is not told from motion
 _SECOND_SIGMA = 0.05  # log depth per square root of a second, of any line
+_CHANGE_SIGMA = 0.3  # log depth per unit of image change: what comes into view in a turn is new
 _GATE_SIGMAS = 3.5
 _GATE_FLOOR = 0.08  # log depth: a smaller jump is never rejected
 _ANCHOR_JUMP = 0.08  # log depth: anchors as a whole do not move more while the image stands still
@@ -35,6 +36,7 @@ _ANCHOR_JUMP_PER_SECOND = 0.5  # and per second of a gap: a wall close by recede
 _USUAL_PERIOD_S = 0.1
 _ANCHOR_MEMORY_S = 1.0
 _CONVINCED_S = 7.0  # sweeps that agree with each other for so long are believed
+_YOUNG_S = 1.0  # those believed for less have no more to say than others that agree as long
 _ANCHORS_COMPARED = (256, 1024)
 _ANCHORS_NEEDED = 20
 _NEIGHBOUR_PX = 12.0
@@ -111,14 +113,16 @@ class AnchorWatch:
     sweeps that fall on the same pixels have about the same depth, unless the sensor or what is
     known of its place is wrong. The network has no say in it. Sweeps that stand off are refused
     until one of them jumps back, nothing has been seen for a while, or they have agreed with each
-    other for so long that the one before them must have been the wrong one.
+    other for so long that those before them must have been the wrong ones: 7 s, or longer than
+    those had agreed where that was less than a second, as when the first sweep was disturbed.
     """
 
     def __init__(self) -> None:
         """Start without a sweep."""
         self._last: _Sweep | None = None
         self._offset = 0.0
-        self._agreed_s = 0.0
+        self._agreed_s = 0.0  # how long the last sweeps have agreed with each other
+        self._before_s = 0.0  # and those before them, where the last stand off
 
     def moved(self, anchors: Anchors | None, elapsed_s: float, change: float) -> float | None:
         """Compare with the last sweep.
@@ -139,24 +143,26 @@ class AnchorWatch:
             return None
         last = self._last
         if last is None or last.age_s > _ANCHOR_MEMORY_S:
-            self._believe(anchors)
+            # Those that were believed keep their word over a gap, those that stood off do not.
+            self._agreed_s = self._agreed_s if self._offset == 0.0 else 0.0
+            self._last, self._offset = _Sweep(anchors), 0.0
             return None
         step = last.step_to(anchors)
         if step is None:
             return None if self._offset == 0.0 else self._offset
-        if abs(step) > last.allowed():
+        if abs(step) <= last.allowed():
+            self._agreed_s += last.age_s
+        else:
+            if self._offset == 0.0:
+                self._before_s = self._agreed_s
             self._offset += step
             self._agreed_s = 0.0
-        elif self._offset != 0.0:
-            self._agreed_s += last.age_s
-        if abs(self._offset) <= last.allowed() or self._agreed_s >= _CONVINCED_S:
-            self._believe(anchors)
-            return 0.0
+        if self._offset != 0.0 and abs(self._offset) <= last.allowed():
+            self._offset, self._agreed_s = 0.0, self._before_s
+        elif self._agreed_s > (self._before_s if self._before_s < _YOUNG_S else _CONVINCED_S):
+            self._offset = 0.0
         self._last = _Sweep(anchors)
         return self._offset
-
-    def _believe(self, anchors: Anchors) -> None:
-        self._last, self._offset, self._agreed_s = _Sweep(anchors), 0.0, 0.0
 
 
 def _pixels(anchors: Anchors) -> Tensor:
@@ -199,12 +205,13 @@ class LineTrack:
         doubt = np.square(self._doubt * np.array([self._line[0], level]))
         return float(self._line[0]), float(self._line[1]), self._covariance + np.diag(doubt)
 
-    def advance(self, prediction: Tensor, elapsed_s: float) -> None:
+    def advance(self, prediction: Tensor, elapsed_s: float, change: float = 0.0) -> None:
         """Bring the line to a new prediction.
 
         Args:
             prediction: HxW network output.
             elapsed_s: time since the last one in seconds.
+            change: how much the image changed since, see SceneCutDetector.
         """
         pooled = F.adaptive_avg_pool2d(prediction.float()[None, None], _POOLED)
         last, self._last = self._last, pooled.flatten().double().cpu().numpy()
@@ -225,7 +232,8 @@ class LineTrack:
                 self._line, stays = line, moves
         # Errors of one kind add up, as a robot keeps driving the way it does.
         waited = _SECOND_SIGMA * math.sqrt(max(elapsed_s, 0.0))
-        self._doubt = math.hypot(self._doubt + stays, waited)
+        turned = _CHANGE_SIGMA * change
+        self._doubt = math.hypot(self._doubt + stays, waited, turned)
 
     def _carried(
         self,

@@ -131,6 +131,7 @@ def scale_status(node_name: str, frame: DepthFrame, header: Header) -> Diagnosti
         'sigma': f'{frame.sigma:.6g}',
         'stamp': f'{seconds}.{nanoseconds:09d}',
         'image_stamp': f'{header.stamp.sec}.{header.stamp.nanosec:09d}',
+        'extrinsic_score': f'{fit.extrinsic_score:.3g}',
         'assumed': str(fit.assumed).lower(),
         'reason': fit.reason,
     }

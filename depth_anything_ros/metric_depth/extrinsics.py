@@ -1,0 +1,213 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Does the sweep belong to the image? Edges of the one must lie on edges of the other.
+
+A wrong extrinsic can fit as well as a right one: where ground fills the image, depth is a monotone
+function of the row, turned by 10 degrees or not. What a sensor sees twice is the outline of things:
+where range jumps along a ring, brightness jumps too. The network has no say in it (Levinson and
+Thrun, "Automatic online calibration of cameras and lasers", RSS 2013).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+import torch
+from torch import Tensor
+import torch.nn.functional as F
+
+from depth_anything_ros.camera import Camera
+from depth_anything_ros.metric_depth.anchors import Anchors
+
+_ROWS = 100  # of the outline: its cells are as wide as the errors of a good extrinsic
+_RING_PX = 4.0  # height of the bands that stand for rings where the sensor names none
+_NEIGHBOUR_PX = 12.0  # farther apart, two returns of a ring are no neighbours
+_JUMPS = (0.08, 0.5)  # log depth: less is no jump, more is not more of one
+_ANCHORS_NEEDED = 60
+_JUMPS_NEEDED = 8
+_SMOOTH_KEPT = 800  # anchors without a jump that are looked at
+# Rotations of the sweep, in degrees about the camera's x, y and z axis, to compare with.
+_TILTS = (-15.0, -10.0, -6.0, -3.0, 3.0, 6.0, 10.0, 15.0)
+_ROLLS = (-20.0, -10.0, 10.0, 20.0)
+_TURNS = (
+    *((tilt, 0.0, 0.0) for tilt in _TILTS),
+    *((0.0, tilt, 0.0) for tilt in _TILTS),
+    *((0.0, 0.0, roll) for roll in _ROLLS),
+)
+_ROTATIONS = np.stack([cv2.Rodrigues(np.radians(turn))[0] for turn in ((0.0,) * 3, *_TURNS)])
+_NEWEST = 0.3  # weight of the newest sweep in the mean
+_SWEEPS_REFUSED = 3  # so many are looked at before any is refused
+# Right extrinsics reach these in three sweeps out of four, wrong ones in one out of a hundred.
+_ESTABLISHED = (0.10, 1.8)  # correlation, and its distance from that of turned sweeps in sigmas
+_BY_CHANCE = 1.0  # sigmas
+_BETTER_TURNED, _UNLIKE = 0.10, 0.06  # correlation; right ones stay under .05 and above .10
+_UNLIKE_SHARE = 0.3  # of the best turned sweep's
+_DOUBT = 0.12  # log depth, while nothing says that the extrinsic is right
+
+
+def outline(gray: Tensor) -> Tensor:
+    """Return how strongly brightness changes along the rows of an image, in about 100 rows.
+
+    Args:
+        gray: hxw float32 in any unit.
+
+    Returns:
+        Float32, the image in cells of a whole number of its pixels.
+    """
+    change = F.pad((gray[:, 2:] - gray[:, :-2]).abs_().sqrt_(), (1, 1))
+    cell = max(1, round(gray.shape[0] / _ROWS))
+    pooled = F.avg_pool2d(change[None, None], cell)
+    return F.avg_pool2d(pooled, 3, stride=1, padding=1)[0, 0]
+
+
+class ExtrinsicJudge:
+    """Gathers over sweeps how well edges agree, as they are and with the sweep turned.
+
+    Attributes:
+        established: whether the extrinsic has been found right, and not doubtful since.
+    """
+
+    def __init__(self) -> None:
+        """Start without an opinion."""
+        self.established = False
+        self._mean = np.zeros(len(_ROTATIONS))
+        self._sweeps = 0
+        self._refused = False
+
+    @property
+    def score(self) -> float:
+        """Return 1 where edges agree far better than by chance, 0 where not at all.
+
+        NaN where nothing is known.
+        """
+        if not self._sweeps:
+            return float('nan')
+        reached = min(a / b for a, b in zip(self._evidence(), _ESTABLISHED))
+        return float(np.clip(0.5 * reached, 0.0, 1.0))
+
+    @property
+    def doubt(self) -> float:
+        """Return the standard deviation of log depth to add while nothing is established."""
+        return 0.0 if self.established else _DOUBT
+
+    def judge(self, edges: Tensor, anchors: Anchors, camera: Camera) -> str:
+        """Take one sweep.
+
+        Args:
+            edges: outline of the image.
+            anchors: of the sweep, in pixels of the camera.
+            camera: pinhole camera of the depth image.
+
+        Returns:
+            Empty, or one line saying why the sweep must not be used.
+        """
+        found = agreement(edges.cpu().numpy(), anchors, camera)
+        if found is None:
+            return ''
+        known = np.isfinite(found)
+        weight = max(_NEWEST, 1 / (self._sweeps + 1))
+        self._mean[known] += weight * (found - self._mean)[known]
+        self._sweeps += 1
+        correlation, sigmas = self._evidence()
+        best = int(self._mean.argmax())
+        rival = float(self._mean[best])
+        better = rival - correlation
+        if correlation >= _ESTABLISHED[0] and sigmas >= _ESTABLISHED[1]:
+            self.established = True
+        elif better > _BETTER_TURNED or (correlation < _UNLIKE and sigmas < _BY_CHANCE):
+            self.established = False
+        # Once refused, half the evidence keeps it so: sweeps of one mount are not judged anew.
+        enough = _BETTER_TURNED / 2 if self._refused else _BETTER_TURNED
+        unlike = correlation < max(_UNLIKE, _UNLIKE_SHARE * rival)
+        self._refused = self._sweeps >= _SWEEPS_REFUSED and unlike and better > enough
+        if not self._refused:
+            return ''
+        turn = _TURNS[best - 1]
+        axis = int(np.argmax(np.abs(turn)))
+        return (
+            'edges of the sweep lie on edges of the image with its '
+            f'{("pitch", "yaw", "roll")[axis]} turned by {turn[axis]:.0f} degrees, not as '
+            'it is: rejected (check the extrinsic)'
+        )
+
+    def _evidence(self) -> tuple[float, float]:
+        turned = self._mean[1:]
+        spread = max(float(turned.std()), 1e-6)
+        return float(self._mean[0]), float((self._mean[0] - turned.mean()) / spread)
+
+
+def agreement(
+    edges: NDArray[np.float32], anchors: Anchors, camera: Camera
+) -> NDArray[np.float64] | None:
+    """Correlate jumps of range with edges of the image, as they are and for turned sweeps.
+
+    Args:
+        edges: outline of the image.
+        anchors: of the sweep, in pixels of the camera.
+        camera: pinhole camera of the depth image.
+
+    Returns:
+        Correlations: as it is, then one for each rotation, NaN where too little stays in the image;
+        None where there are too few jumps.
+    """
+    if len(anchors) < _ANCHORS_NEEDED:
+        return None
+    u, v, z_m, ring = (
+        np.asarray(torch.as_tensor(a).cpu())
+        for a in (anchors.u, anchors.v, anchors.z_m, anchors.ring)
+    )
+    jump = _jumps(u, np.where(ring < 0, v // _RING_PX, ring), z_m)
+    if (jump > 0).sum() < _JUMPS_NEEDED:
+        return None
+    # Few jump: the others are thinned, and those that are kept weigh as much as all.
+    smooth = np.flatnonzero(jump == 0)
+    kept = smooth[:: max(1, len(smooth) // _SMOOTH_KEPT)]
+    weight = np.ones_like(jump)
+    weight[kept] = len(smooth) / max(len(kept), 1)
+    chosen = np.concatenate([np.flatnonzero(jump), kept])
+    u, v, jump, weight = u[chosen], v[chosen], jump[chosen], weight[chosen]
+    pixels = np.stack([u, v, np.ones_like(u)])
+    # Turning about the camera's centre moves pixels alone: K R K^-1.
+    turned = (camera.K @ _ROTATIONS @ np.linalg.inv(camera.K)).astype(np.float32) @ pixels
+    found = np.array([_correlation(edges, uvw, jump, weight, camera) for uvw in turned])
+    return found if np.isfinite(found[0]) and np.isfinite(found[1:]).sum() > 1 else None
+
+
+def _correlation(
+    edges: NDArray[np.float32],
+    uvw: NDArray[np.float32],
+    jump: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    camera: Camera,
+) -> float:
+    rows, columns = edges.shape
+    in_front = uvw[2] > 0
+    u, v = uvw[:2, in_front] / uvw[2, in_front]
+    column = np.floor((u + 0.5) * columns / camera.width).astype(np.int64)
+    row = np.floor((v + 0.5) * rows / camera.height).astype(np.int64)
+    inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+    known, w = jump[in_front][inside], weight[in_front][inside]
+    if len(known) < _ANCHORS_NEEDED or (known > 0).sum() < _JUMPS_NEEDED:
+        return float('nan')
+    there = edges[row[inside], column[inside]]
+    w = w / w.sum()
+    there, known = there - w @ there, known - w @ known
+    size = float(np.sqrt((w @ (there * there)) * (w @ (known * known))))
+    return float(w @ (there * known)) / size if size > 0 else float('nan')
+
+
+def _jumps(
+    u: NDArray[np.float32], ring: NDArray[np.float32], z_m: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return by how much the next return along the ring is farther, in log depth; 0 without."""
+    order = np.lexsort((u, ring))
+    step = np.diff(np.log(z_m[order]))
+    step[(np.diff(ring[order]) != 0) | (np.diff(u[order]) >= _NEIGHBOUR_PX)] = 0.0
+    farther = np.zeros(len(z_m), dtype=np.float32)
+    farther[:-1] = np.maximum(farther[:-1], step)
+    farther[1:] = np.maximum(farther[1:], -step)
+    farther[farther < _JUMPS[0]] = 0.0
+    jump = np.empty_like(farther)
+    jump[order] = np.minimum(farther, _JUMPS[1])
+    return jump
