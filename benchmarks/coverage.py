@@ -50,7 +50,8 @@ RINGS: tuple[int | str, ...] = (1, 4, 16, 'all')
 PLACES = ('inside', 'above', 'below')
 DEPTH_BINS_M = (0, 5, 10, 20, 40, 80)
 DISTANCE_BINS_PX = (0, 4, 16, 64, 256, 2000)
-_TUNING_SEEDS, _TEST_SEEDS = range(920_000, 920_012), range(930_000, 930_012)
+_TUNING_SEEDS = range(920_000, 920_012)
+_TEST_SEEDS = (*range(930_000, 930_012), *range(940_000, 940_012))
 TUNING = {
     'kitti': ('000001',),
     'nuscenes': ('CAM_FRONT', 'CAM_FRONT_LEFT', 'CAM_FRONT_RIGHT'),

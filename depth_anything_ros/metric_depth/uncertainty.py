@@ -25,7 +25,7 @@ from depth_anything_ros.metric_depth.scale import ScaleFit
 _BELOW = 1.1
 # A random walk with distance in image heights, in proportion to an error that was seen, which is
 # shrunk towards what is usual: above all rings, and above and below a single one.
-_ABOVE, _ABOVE_ONE_RING, _BELOW_ONE_RING = 2.8, 4.0, 5.5
+_ABOVE, _ABOVE_ONE_RING, _BELOW_ONE_RING = 3.4, 4.5, 7.0
 _SHRUNK = 0.75  # power of the error
 _WITHIN_CELL = 0.5  # about the distance that a cell hides, in cells
 _BOUNDS = 4.0  # depth by the line counts as at most so many times that of the anchors, or so little

@@ -4,18 +4,18 @@
 
 from __future__ import annotations
 
-import sys
+from typing import NoReturn
 
 from depth_anything_ros.ros.stopping import Stop
 
 
-def main() -> int:
-    """Run the node until SIGINT or SIGTERM; return the process's exit code."""
+def main() -> NoReturn:
+    """Run the node until SIGINT or SIGTERM, then end the process."""
     stop = Stop()
     from depth_anything_ros.ros import node  # takes seconds
 
-    return node.main(stop=stop)
+    node.main(stop=stop)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -7,10 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 import gc
-import os
 import sys
 import traceback
-from typing import Any
+from typing import Any, NoReturn
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import numpy as np
@@ -373,16 +372,16 @@ def check_age(age_s: float, max_age_s: float) -> None:
 
 def main(
     args: list[str] | None = None, load: LoadPredictor = load_predictor, stop: Stop | None = None
-) -> int:
-    """Run the node until SIGINT or SIGTERM.
+) -> NoReturn:
+    """Run the node until SIGINT or SIGTERM, then end the process.
+
+    The exit code is 0, or 1 after one line that says why the node could not start, or after a
+    traceback.
 
     Args:
         args: command line; None is sys.argv.
         load: as in DepthNode.
         stop: takes the signals, where it was there before this module was imported.
-
-    Returns:
-        0, or 1 after one line that says why the node could not start, or after a traceback.
     """
     stop = Stop() if stop is None else stop
     stop.orderly()
@@ -393,8 +392,7 @@ def main(
     except (DepthAnythingError, RCLError) as error:
         print(f'depth_node: {one_line(str(error).splitlines()[0])}', file=sys.stderr)
         rclpy.try_shutdown()
-        stop.done()
-        return 1
+        stop.end(1)
     if freed:
         node.get_logger().info(f'freed {freed / 1e6:.0f} MB of shared memory of killed processes')
     code = 1
@@ -404,17 +402,12 @@ def main(
     except Exception:
         traceback.print_exc()  # now, since what follows may not come to its end
     stop.request()
-    abandoned = node.in_transition
     node.close()
     if node.crash is not None and code == 0:
         traceback.print_exception(node.crash)
         code = 1
     rclpy.try_shutdown()
-    stop.done()
-    if abandoned:  # the interpreter would wait for what loads
-        sys.stdout.flush()
-        os._exit(code)
-    return code
+    stop.end(code)
 
 
 def spin(node: DepthNode, stop: Stop) -> None:

@@ -18,4 +18,4 @@ from helpers import ExactPredictor, RowPredictor  # noqa: E402
 if __name__ == '__main__':
     faulthandler.register(signal.SIGUSR1)
     predictor = {'exact': ExactPredictor, 'row': RowPredictor}[sys.argv.pop(1)]
-    sys.exit(main(sys.argv, load=lambda model, runtime: predictor()))
+    main(sys.argv, load=lambda model, runtime: predictor())

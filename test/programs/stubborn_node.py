@@ -44,4 +44,4 @@ def load(model, runtime):
 
 if __name__ == '__main__':
     where = sys.argv.pop(1)
-    sys.exit(main(sys.argv, load=load))
+    main(sys.argv, load=load)
