@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from depth_anything_ros.metric_depth.anchors import Anchors
 
-_PER_CELL = 3.0  # anchors that share a cell of the image; a cell and its neighbours are compared
+_PER_CELL = 5.0  # anchors that share a cell of the image; a cell and its neighbours are compared
+_OWN_CELL = np.float32(4.0)  # weight of a cell where the next ones along an axis have 1
 _ROUNDS = 3
 _TOLERANCE = 0.15  # log depth: two anchors closer than this speak of one surface
 _BIN = 2 * _TOLERANCE / 3  # with its neighbours as wide as the tolerance to both sides
@@ -105,7 +106,7 @@ class _Witnesses:
         agree = near.copy()
         agree[..., 1:] += near[..., :-1]
         agree[..., :-1] += near[..., 1:]
-        own = 4 * weight
+        own = _OWN_CELL**2 * weight
         share: NDArray[np.float64] = (agree.ravel()[self._index] - own) / np.maximum(
             every - own, 2.0
         )
@@ -113,9 +114,9 @@ class _Witnesses:
 
 
 def _blurred(counts: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    """Return twice each cell plus its two neighbours along an axis."""
+    """Return each cell, weighted, plus its two neighbours along an axis."""
     counts = np.moveaxis(counts, axis, 0)
-    blurred = 2 * counts
+    blurred = _OWN_CELL * counts
     blurred[1:] += counts[:-1]
     blurred[:-1] += counts[1:]
     return np.moveaxis(blurred, 0, axis)
