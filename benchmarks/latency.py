@@ -108,8 +108,11 @@ def save_preprocessor(folder: Path, input_size: int) -> None:
 
 
 def picture(rows: int, columns: int) -> NDArray[np.uint8]:
-    """Return a smooth random RGB image."""
-    noise = torch.rand(1, 3, rows // 40, columns // 40, generator=torch.Generator().manual_seed(1))
+    """Return a smooth random RGB image, level along its rows.
+
+    Jumps of the made-up lidar lie on no edge of a made-up image, which would be held against it.
+    """
+    noise = torch.rand(1, 3, rows // 40, 1, generator=torch.Generator().manual_seed(1))
     smooth = torch.nn.functional.interpolate(noise, (rows, columns), mode='bilinear')[0]
     image: NDArray[np.uint8] = (smooth * 255).byte().permute(1, 2, 0).contiguous().numpy()
     return image
