@@ -42,6 +42,9 @@ _ESTABLISHED = (0.10, 1.8)  # correlation, and its distance from that of turned 
 _BY_CHANCE = 1.0  # sigmas
 _BETTER_TURNED, _UNLIKE = 0.10, 0.06  # correlation; right ones stay under .05 and above .10
 _UNLIKE_SHARE = 0.3  # of the best turned sweep's
+# Correlation of the best turned sweep, and its distance from the other turned ones in sigmas, that
+# refuses. Posters, stripes of light, fog and night bring right sweeps up to .136.
+_CLEAR = (0.14, 3.0)
 _DOUBT = 0.12  # log depth, while nothing says that the extrinsic is right
 
 
@@ -117,9 +120,12 @@ class ExtrinsicJudge:
         elif better > _BETTER_TURNED or (correlation < _UNLIKE and sigmas < _BY_CHANCE):
             self.established = False
         # Once refused, half the evidence keeps it so: sweeps of one mount are not judged anew.
-        enough = _BETTER_TURNED / 2 if self._refused else _BETTER_TURNED
+        if self._refused:
+            enough = better > _BETTER_TURNED / 2
+        else:
+            enough = better > _BETTER_TURNED and self._is_clear(best)
         unlike = correlation < max(_UNLIKE, _UNLIKE_SHARE * rival)
-        self._refused = self._sweeps >= _SWEEPS_REFUSED and unlike and better > enough
+        self._refused = self._sweeps >= _SWEEPS_REFUSED and unlike and enough
         if not self._refused:
             return ''
         turn = _TURNS[best - 1]
@@ -129,6 +135,11 @@ class ExtrinsicJudge:
             f'{("pitch", "yaw", "roll")[axis]} turned by {turn[axis]:.0f} degrees, not as '
             'it is: rejected (check the extrinsic)'
         )
+
+    def _is_clear(self, best: int) -> bool:
+        others = np.delete(self._mean, (0, best))
+        sigmas = (self._mean[best] - others.mean()) / max(float(others.std()), 1e-6)
+        return bool(self._mean[best] >= _CLEAR[0] and sigmas >= _CLEAR[1])
 
     def _evidence(self) -> tuple[float, float]:
         turned = self._mean[1:]
