@@ -202,6 +202,8 @@ def _refused(source: Path) -> Iterator[None]:
 
 def _from_pretrained(network_class: Any, source: Path, **arguments: Any) -> Any:
     """Call transformers' loader, and hold it to every tensor being there in the right shape."""
+    from depth_anything_ros.network.position_embeddings import use_authors_positions
+
     with _refused(source), _quiet():
         network, report = network_class.from_pretrained(
             None if 'state_dict' in arguments else source,
@@ -231,4 +233,5 @@ def _from_pretrained(network_class: Any, source: Path, **arguments: Any) -> Any:
             f'{source} does not fit its network: {" and ".join(complaints)}; its weights belong '
             'to another configuration: download or save both again'
         )
+    use_authors_positions(network)
     return network

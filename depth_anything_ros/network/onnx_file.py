@@ -39,7 +39,7 @@ from depth_anything_ros.network.spec import decode_spec, ModelSpec
 from depth_anything_ros.network.untrusted import decode, Fields, file_size
 
 _KEY = 'depth_anything_ros'
-FORMAT = 2  # raised when what is written changes: older cached files are not read any more
+FORMAT = 3  # raised when what is written changes: older cached files are not read any more
 _OPSET = 17
 _LONGEST_SIDE = 8192  # pixels, of a test image
 

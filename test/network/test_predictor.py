@@ -19,6 +19,7 @@ from depth_anything_ros.errors import CheckpointError, DeviceError
 from depth_anything_ros.network import hub
 from depth_anything_ros.network.backends import TorchPredictor
 from depth_anything_ros.network.devices import select_device, select_dtype
+from depth_anything_ros.network.position_embeddings import use_authors_positions
 from depth_anything_ros.network.predictor import load_predictor
 from depth_anything_ros.network.spec import ModelSpec, read_spec
 from depth_anything_ros.network.threads import torch_threads
@@ -46,6 +47,7 @@ def depth_anything(kind: str = 'relative', max_depth: int = 1) -> torch.nn.Modul
         for weight in (p for p in network.parameters() if p.ndim > 1):
             weight.copy_(torch.randn_like(weight) / weight[0].numel() ** 0.5)
         network.head.conv3.weight.abs_()  # above the final ReLU
+    use_authors_positions(network)
     return network.eval()
 
 
