@@ -35,6 +35,7 @@ from depth_anything_ros.metric_depth.scale import (
 from depth_anything_ros.network.devices import current
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.network.preprocessing import Preprocessed, Preprocessor
+from depth_anything_ros.network.spec import SKY_FROM
 from depth_anything_ros.pointcloud import pack_cloud, PackedCloud, ray_tensor
 from depth_anything_ros.stopwatch import Stopwatch
 
@@ -68,8 +69,8 @@ class Prediction:
 
     Attributes:
         values: HxW float32 at image size, in the model's space: relative inverse depth, or depth
-            in metres (focal correction applied) for a metric model; NaN where rectification left
-            nothing to see, whatever the network made of that.
+            in metres (focal correction applied) for a metric model; NaN in the sky, and where
+            rectification left nothing to see, whatever the network made of that.
         image: HxWx3 uint8 RGB as uploaded.
         thumbnail: small gray image by which scene cuts are told.
         preprocessor: the geometry it was made with.
@@ -189,10 +190,13 @@ class DepthPipeline:
         preprocessor = self._preprocessor_for(camera)
         prepared = preprocessor(image)
         watch.lap('preprocess')
-        raw = self.predictor(prepared.network_input)
+        raw, sky = self.predictor(prepared.network_input), None
         watch.lap('network')
+        if self.predictor.spec.has_sky:
+            raw, says_sky = raw
+            sky = says_sky >= SKY_FROM if self.config.depth.sky == 'auto' else None
         raw = raw * self._focal_factor(preprocessor.network_camera)
-        values = preprocessor.at_image_size(raw)
+        values = preprocessor.at_image_size(raw, sky)
         watch.lap('upsample')
         return Prediction(values, prepared.image, _thumbnail(prepared), preprocessor, watch)
 
@@ -223,7 +227,10 @@ class DepthPipeline:
                 prediction.values, anchors, camera, stamp_ns, prediction.thumbnail, ground
             )
         else:
-            fit = unanchored(self.predictor.spec.space, stamp_ns, 'the camera is not calibrated')
+            reason = 'the camera is not calibrated'
+            if self.predictor.spec.canonical_focal_px is not None:
+                reason += ', and this network\'s metres need its focal length'
+            fit = unanchored(self.predictor.spec.space, stamp_ns, reason)
         watch.lap('fit')
 
         results: dict[str, Tensor] = {}
@@ -297,7 +304,7 @@ class DepthPipeline:
         Anything 3, Metric3D).
         """
         canonical_px = self.predictor.spec.canonical_focal_px
-        if canonical_px is None:
+        if canonical_px is None or not network_camera.is_calibrated:
             return 1.0
         return float(network_camera.K[0, 0] + network_camera.K[1, 1]) / 2 / canonical_px
 

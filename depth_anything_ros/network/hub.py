@@ -11,7 +11,7 @@ import sys
 
 from depth_anything_ros.errors import CheckpointError
 
-_FILES = ('.pth', '.pt', '.onnx')
+_FILES = ('.pth', '.pt', '.safetensors', '.onnx')
 
 
 def locate(checkpoint: str) -> Path:

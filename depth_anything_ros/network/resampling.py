@@ -33,3 +33,21 @@ def bicubic_matrix(size: Any, length: int, device: torch.device, excess: Any = 0
     reached = taps.clamp(0, length - 1)[..., None] == torch.arange(length, device=device)
     matrix: Tensor = (weight[..., None] * reached).sum(dim=1)
     return matrix
+
+
+def area_matrix(size: int, length: int, device: torch.device) -> Tensor:
+    """Return the weights of averaging over the area that each sample covers (INTER_AREA).
+
+    Args:
+        size: how many samples come out, at most length.
+        length: how many go in.
+        device: where the matrix is made.
+
+    Returns:
+        size x length float32.
+    """
+    edges = torch.arange(size + 1, device=device) * (length / size)
+    pixels = torch.arange(length, device=device)
+    end = torch.minimum(edges[1:, None], pixels + 1)
+    overlap: Tensor = (end - torch.maximum(edges[:-1, None], pixels)).clamp(min=0)
+    return overlap * (size / length)

@@ -158,11 +158,20 @@ def test_half_precision_stays_close_and_writes_float32(tmp_path: Path) -> None:
 
 def test_unknown_networks_are_refused_before_their_weights_are_read(tmp_path: Path) -> None:
     for config in (
-        {'model_type': 'depth_pro'}, {}, {'model_type': 'dpt', 'backbone_config': {
+        {'model_type': 'swin'}, {}, {'model_type': 'dpt', 'backbone_config': {
             'model_type': 'dinov2'}},
     ):
         (tmp_path / 'config.json').write_text(json.dumps(config))
         assert 'is not known here: use a depth_anything' in message(str(tmp_path))
+
+
+@pytest.mark.parametrize('kind, why', [
+    ('depth_pro', '1536x1536'), ('prompt_depth_anything', 'prompt'),
+])
+def test_known_networks_that_are_not_run_say_why(tmp_path: Path, kind: str, why: str) -> None:
+    (tmp_path / 'config.json').write_text(json.dumps({'model_type': kind}))
+    text = message(str(tmp_path))
+    assert f'{kind} is not run here' in text and why in text and 'docs/networks.md' in text
 
 
 def test_broken_folders_say_what_is_wrong(tmp_path: Path) -> None:
