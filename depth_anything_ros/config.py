@@ -56,7 +56,7 @@ class ModelConfig:
         'depth-anything/Depth-Anything-V2-Small-hf',
         'Hub id, folder in Hugging Face format, official Depth Anything .pth or .safetensors file, '
         '.onnx file, or "bundled" (the small one shipped for the demo); docs/networks.md lists '
-        'what is known to work.',
+        'them.',
     )
     variant: str = param(
         'auto',

@@ -110,6 +110,6 @@ def _download(hub_id: str) -> Path:
                 return folder
     raise CheckpointError(
         f'model.checkpoint "{hub_id}" exists on the hub but has no config.json with weights '
-        'beside it: choose a repository in transformers format (for Depth Anything its name '
-        'ends in -hf), or download the .pth and give its path'
+        'beside it: choose one of docs/networks.md (for Depth Anything 1 and 2 its name ends in '
+        '-hf), or download the .pth and give its path'
     )

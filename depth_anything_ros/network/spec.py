@@ -29,7 +29,6 @@ _MOST_LAYERS = 128
 
 _HALF, _ZERO, _ONE = (0.5, 0.5, 0.5), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
-
 # model_name in the config.json of Depth Anything 3's monocular networks -> are these metres?
 _DEPTH_ANYTHING_3 = {'da3metric-large': True, 'da3mono-large': False}
 _DA3_CANONICAL_FOCAL_PX = 300.0  # alignment.py, apply_metric_scaling()
@@ -43,8 +42,6 @@ _NOT_RUN = {
     'depth_pro': 'it sees 1536x1536 pixels with a billion parameters, seconds an image on most '
                  'machines',
     'prompt_depth_anything': 'it wants a dense depth image as its prompt beside the picture',
-    'depth_anything_3': 'of Depth Anything 3 the authors\' own format is read (config.json with '
-                        'model_name)',
 }
 
 
