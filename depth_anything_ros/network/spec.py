@@ -106,9 +106,9 @@ def read_spec(folder: Path, model: ModelConfig) -> ModelSpec:
         CheckpointError: a file cannot be read, or what this kind of network predicts is not known.
     """
     config = read_config(folder)
-    if model_name := config.text('model_name'):
+    kind, model_name = config.text('model_type'), config.text('model_name')
+    if model_name and not kind:
         return _read_depth_anything_3(model_name, config, model)
-    kind = config.text('model_type')
     metric, max_depth_m = False, None
     size, multiple, mean, std = 518, 14, _IMAGENET_MEAN, _IMAGENET_STD
     if kind == 'depth_anything':

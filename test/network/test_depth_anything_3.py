@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from depth_anything_ros.config import ModelConfig, RuntimeConfig
 from depth_anything_ros.errors import CheckpointError
+from depth_anything_ros.evaluation.predictions import from_network
 from depth_anything_ros.network import official_weights
 from depth_anything_ros.network.predictor import load_predictor, LoadedPredictor
 
@@ -174,3 +176,16 @@ def test_another_sky_than_pytorchs_is_refused(
     onnx.save(model, tmp_path / 'changed.onnx')
     with pytest.raises(BackendError, match='deviates from float32 PyTorch'):
         load(tmp_path / 'changed.onnx', 'onnxruntime')
+
+
+def test_evaluation_scores_the_depth_of_a_network_with_sky(
+    tmp_path: Path, state: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    image = np.random.default_rng(1).integers(0, 256, (378, 504, 3), np.uint8)
+    sample = SimpleNamespace(name='noise', image=lambda: image)
+    whole = SimpleNamespace(cropped=lambda pixels: pixels)
+    predict, space = from_network(save(state, tmp_path / 'da3'), 'cpu', whole)
+    prediction = predict(sample, (378, 504))
+    assert space == 'depth' and prediction.shape == (378, 504)
+    assert np.isfinite(prediction).all() and (prediction > 0).all()  # exp(); sky is zero in places
