@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 import torch
 from transformers import AutoModelForDepthEstimation
 
+from depth_anything_ros.network.position_embeddings import use_authors_positions
 from depth_anything_ros.training.config import (
     LossWeights,
     NetworkConfig,
@@ -130,6 +131,7 @@ def run(out: Path, data: Path, condition: str, seed: int, steps: int, encoder: P
 def score(checkpoint: Path, data: Path) -> dict[str, list[float]]:
     """AbsRel of every test picture by kind of scene, NaN where too little is in range."""
     network = AutoModelForDepthEstimation.from_pretrained(checkpoint, dtype=torch.float32)
+    use_authors_positions(network)
     predict = partial(predict_image, network, short_side=SIZE[0])
     return {kind: [found[0] if found else np.nan
                    for found in score_each(predict, open_world(data / name), count)]

@@ -54,14 +54,15 @@ class ModelConfig:
 
     checkpoint: str = param(
         'depth-anything/Depth-Anything-V2-Small-hf',
-        'Hub id, folder in Hugging Face format, official Depth Anything .pth file, .onnx file, or '
-        '"bundled" (the small one shipped for the demo).',
+        'Hub id, folder in Hugging Face format, official Depth Anything .pth or .safetensors file, '
+        '.onnx file, or "bundled" (the small one shipped for the demo); docs/networks.md lists '
+        'them.',
     )
     variant: str = param(
         'auto',
-        'Family of an official .pth file, or of an .onnx file exported by others; auto reads it '
-        'from the file name.',
-        choices=('auto', 'v1', 'v2', 'v2-metric'),
+        'Family of an official .pth or .safetensors file, or of an .onnx file exported by others; '
+        'auto reads it from the file name.',
+        choices=('auto', 'v1', 'v2', 'v2-metric', 'da3-metric', 'da3-mono'),
     )
     max_depth: float = param(
         0.0,
@@ -81,8 +82,8 @@ class ModelConfig:
     )
     input_size: int = param(
         0,
-        'Shorter side of the network input, a multiple of 14; 0 takes the checkpoint\'s own '
-        '(518 for the official ones).',
+        'Shorter side of the network input, of Depth Anything 3 the longer one, a multiple of 14; '
+        '0 takes the checkpoint\'s own (518 for the official ones, 504 for Depth Anything 3).',
         unit='px',
         minimum=0,
         maximum=4096,
@@ -151,14 +152,16 @@ class ScaleConfig:
     )
     assumed_scale: float = param(
         1.0,
-        'Scale s of 1/z = s*p + t when unanchored is assume.',
+        'Scale s of 1/z = s*p + t when unanchored is assume; of z where the network predicts '
+        'depth.',
         minimum=1e-9,
         maximum=1e9,
         runtime=True,
     )
     assumed_shift: float = param(
         0.0,
-        'Shift t of 1/z = s*p + t when unanchored is assume.',
+        'Shift t of 1/z = s*p + t when unanchored is assume; in m, of z, where the network '
+        'predicts depth.',
         unit='1/m',
         minimum=-1e4,
         maximum=1e4,
@@ -279,8 +282,8 @@ class LimitsConfig:
     )
     network_pixels: int = param(
         2_500_000,
-        'Most pixels of the network input, whose shorter side is model.input_size; memory and '
-        'time grow faster than it.',
+        'Most pixels of the network input, whose size model.input_size sets; memory and time grow '
+        'faster than it.',
         unit='px',
         minimum=196,
         maximum=1_000_000_000,
@@ -323,6 +326,13 @@ class DepthConfig:
         unit='m',
         minimum=0.1,
         maximum=10000.0,
+        runtime=True,
+    )
+    sky: str = param(
+        'auto',
+        'auto: what a network with a sky head (Depth Anything 3) calls sky is NaN and enters no '
+        'fit; off: its depth stands there too.',
+        choices=('auto', 'off'),
         runtime=True,
     )
 

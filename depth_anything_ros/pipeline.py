@@ -34,6 +34,7 @@ from depth_anything_ros.metric_depth.scale import (
 from depth_anything_ros.network.devices import current
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.network.preprocessing import Preprocessor
+from depth_anything_ros.network.spec import SKY_FROM
 from depth_anything_ros.pointcloud import pack_cloud, PackedCloud, ray_tensor
 from depth_anything_ros.stopwatch import Stopwatch
 
@@ -67,8 +68,8 @@ class Prediction:
 
     Attributes:
         values: HxW float32 at image size, in the model's space: relative inverse depth, or depth
-            in metres (focal correction applied) for a metric model; NaN where rectification left
-            nothing to see, whatever the network made of that.
+            in metres (focal correction applied) for a metric model; NaN in the sky, and where
+            rectification left nothing to see, whatever the network made of that.
         image: HxWx3 uint8 RGB as uploaded.
         thumbnail: small float32 gray image on the host, by which scene cuts are told.
         edges: outline of the image, by which the extrinsic is judged.
@@ -190,11 +191,14 @@ class DepthPipeline:
         preprocessor = self._preprocessor_for(camera)
         prepared = preprocessor(image)
         watch.lap('preprocess')
-        raw = self.predictor(prepared.network_input)
+        raw, sky = self.predictor(prepared.network_input), None
         watch.lap('network')
+        if self.predictor.spec.has_sky:
+            raw, says_sky = raw
+            sky = says_sky >= SKY_FROM if self.config.depth.sky == 'auto' else None
         if (factor := self._focal_factor(preprocessor.network_camera)) != 1.0:
             raw = raw * factor
-        values = preprocessor.at_image_size(raw)
+        values = preprocessor.at_image_size(raw, sky)
         watch.lap('upsample')
         edges = outline(prepared.network_input[0].mean(dim=0))
         return Prediction(values, prepared.image, _thumbnail(image), edges, preprocessor, watch)
@@ -231,7 +235,10 @@ class DepthPipeline:
                 prediction.edges,
             )
         else:
-            fit = unanchored(self.predictor.spec.space, stamp_ns, 'the camera is not calibrated')
+            reason = 'the camera is not calibrated'
+            if self.predictor.spec.canonical_focal_px is not None:
+                reason += ', and this network\'s metres need its focal length'
+            fit = unanchored(self.predictor.spec.space, stamp_ns, reason)
         watch.lap('fit')
 
         results: dict[str, Tensor] = {}
@@ -306,7 +313,7 @@ class DepthPipeline:
         Anything 3, Metric3D).
         """
         canonical_px = self.predictor.spec.canonical_focal_px
-        if canonical_px is None:
+        if canonical_px is None or not network_camera.is_calibrated:
             return 1.0
         return float(network_camera.K[0, 0] + network_camera.K[1, 1]) / 2 / canonical_px
 

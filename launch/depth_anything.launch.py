@@ -19,7 +19,7 @@ ARGUMENTS = {
     'points': ('points', 'topic of the PointCloud2 that anchors the scale', None),
     'scan': ('scan', 'topic of the LaserScan that anchors the scale', None),
     'image_transport': ('', 'raw or compressed; empty: as in params_file', None),
-    'checkpoint': ('', 'hub id, folder or .pth file; empty: as in params_file', None),
+    'checkpoint': ('', 'as model.checkpoint (docs/networks.md); empty: as in params_file', None),
     'params_file': (str(CONFIG / 'depth_anything.yaml'), 'parameters of the node', None),
     'namespace': ('', 'namespace of the node and of its topics', None),
     'use_sim_time': ('false', 'take the time from /clock', ('true', 'false')),

@@ -6,7 +6,7 @@
 from fake_card import CardTensor, fake_cards
 import numpy as np
 import pytest
-from test_pipeline import process, sensor_points
+from test_pipeline import process, sensor_points, SkyPredictor
 import torch
 
 from depth_anything_ros import pipeline as pipeline_module
@@ -122,6 +122,25 @@ def test_after_the_network_a_frame_is_few_kernels_and_one_wait():
         assert frame.fit.state is State.FITTED
         assert cards.launches.waits == WAITS
         assert sum(cards.launches.kernels.values()) <= MOST_KERNELS
+
+
+class CardSkyPredictor(SkyPredictor):
+    """The network with a sky head on the second card."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.device = CARD
+
+    def __call__(self, image):
+        return super().__call__(image.cpu()).to(CARD)
+
+
+def test_a_card_computes_sky_as_the_cpu_does():
+    expected = process(DepthPipeline(SkyPredictor()))
+    with fake_cards():
+        frame = process(DepthPipeline(CardSkyPredictor()))
+    assert np.isnan(frame.depth[0]).all() and np.isfinite(frame.depth[300]).all()
+    np.testing.assert_allclose(frame.depth, expected.depth, rtol=1e-3)
 
 
 def test_nothing_to_download_is_waited_for_too():

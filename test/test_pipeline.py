@@ -252,6 +252,78 @@ def test_metric_checkpoint_is_metres_without_any_fit(canonical_focal_px):
     assert np.median(error) < 3e-3 and error.max() < 0.03
 
 
+SKY_ROWS = 160  # of the scene's image; 126 of the network's 378
+
+
+class SkyPredictor:
+    """A network with a sky head: z = 2 p - 1 below its sky, and a near surface in it.
+
+    Only the sky plane tells: `share` of the image's rows stand at the threshold, the others below.
+    """
+
+    def __init__(self, share=SKY_ROWS / 480, metric=False):
+        self.spec = ModelSpec(
+            'sky', 'depth', metric=metric, canonical_focal_px=300.0 if metric else None,
+            input_size=504, resize='upper_bound', has_sky=True,
+        )
+        self.device = torch.device('cpu')
+        self._share = share
+
+    def __call__(self, image):
+        height, width = image.shape[-2:]
+        assert (height, width) == (378, 504)
+        depth_m = scene_depth_image(SCENE_CAMERA.scaled(width, height))
+        is_sky = (np.arange(height) + 0.5)[:, None] / height < self._share + np.zeros(width)
+        depth = np.where(is_sky, 0.6, (depth_m + 1) / 2)
+        return torch.from_numpy(np.stack([depth, np.where(is_sky, 0.3, 0.29)])).float()
+
+
+def test_sky_is_no_depth_and_no_anchor():
+    frame = process(DepthPipeline(SkyPredictor()))
+    # The lidar has points in the sky (rain, a cable): with them the line would be another one.
+    assert (scene_lidar()[1] == 0).any()
+    assert frame.fit.state is State.FITTED and frame.fit.space == 'depth'
+    assert (frame.fit.scale, frame.fit.shift) == pytest.approx((2.0, -1.0), rel=5e-3)
+    for plane in (frame.depth, frame.stddev_m, frame.relative, frame.points[..., 2]):
+        assert np.isnan(plane[:SKY_ROWS]).all()
+    below = AWAY_FROM_EDGES.copy()
+    below[:SKY_ROWS] = False
+    assert_true_depth(frame.depth, where=below)  # refined, and not dragged to what the sky says
+    assert frame.picture[:SKY_ROWS].max() < 10 < frame.picture[470].mean()
+
+
+def test_sky_may_be_switched_off_while_running():
+    pipeline = DepthPipeline(SkyPredictor())
+    pipeline.config = with_values(Config(), {'depth.sky': 'off'})
+    frame = process(pipeline)
+    assert np.isfinite(frame.relative).all() and np.isfinite(frame.relative[0]).all()
+    pipeline.config = with_values(Config(), {'depth.sky': 'auto'})
+    assert np.isnan(process(pipeline, stamp_ns=100_000_000).relative[:SKY_ROWS]).all()
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('metric', [False, True])
+def test_an_image_of_nothing_but_sky(metric):
+    pipeline = DepthPipeline(SkyPredictor(metric=metric))
+    assert process(pipeline).fit.state is State.FITTED
+    pipeline.predictor = SkyPredictor(share=1.0, metric=metric)
+    frame = process(pipeline, stamp_ns=100_000_000)
+    assert frame.fit.state is State.HELD
+    assert np.isnan(frame.depth).all() and np.isnan(frame.sigma)
+    assert np.isnan(frame.relative).all() and (frame.picture < 10).all()
+    pipeline.predictor = SkyPredictor(metric=metric)
+    assert process(pipeline, stamp_ns=200_000_000).fit.state is State.FITTED
+
+
+def test_a_canonical_focal_length_without_calibration_gives_no_metres():
+    pipeline = DepthPipeline(SkyPredictor(metric=True))
+    frame = process(pipeline, camera=Camera.uncalibrated(640, 480), points=False)
+    assert frame.fit.state is State.UNANCHORED and frame.depth is None
+    assert 'metres need its focal length' in frame.fit.reason
+    np.testing.assert_allclose(frame.relative[300:][AWAY_FROM_EDGES[300:]],
+                               ((TRUTH_M + 1) / 2)[300:][AWAY_FROM_EDGES[300:]], rtol=0.02)
+
+
 def test_parameters_may_change_between_frames():
     pipeline = DepthPipeline(ExactPredictor())
     assert process(pipeline).depth.shape == (480, 640)

@@ -12,6 +12,7 @@ import torch
 from transformers import AutoModelForDepthEstimation
 
 from depth_anything_ros.camera import Camera
+from depth_anything_ros.network.position_embeddings import use_authors_positions
 from depth_anything_ros.ros.images import depth_plane
 from depth_anything_ros.ros.messages import encode_camera, encode_image, ns_to_stamp
 from depth_anything_ros.training.augment import to_network
@@ -64,6 +65,7 @@ def test_the_node_runs_a_trained_checkpoint_by_its_path(tmp_path):
     assert {'sec': stamp.sec, 'nanosec': stamp.nanosec} in sent
     assert answer.header.frame_id == 'eye' and answer.encoding == '32FC1'
     network = AutoModelForDepthEstimation.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    use_authors_positions(network)
     with torch.no_grad():
         picture = torch.from_numpy(image_rgb).permute(2, 0, 1)[None].float() / 255
         expected = network(to_network(picture)).predicted_depth[0].numpy()

@@ -92,6 +92,7 @@ def from_network(checkpoint: str, device: str, protocol: Protocol) -> tuple[Pred
         camera = Camera(width, height, np.eye(3))  # any pinhole: its focal length is not used
         prepare = Preprocessor(camera, network.spec, 0, network.device)
         prediction = network(prepare(image_rgb).network_input).float().cpu().numpy()
+        prediction = prediction[0] if network.spec.has_sky else prediction
         return _resized(prediction, (height, width))
 
     def predict(sample: Sample, size: tuple[int, int]) -> Prediction:

@@ -65,13 +65,13 @@ class TorchPredictor:
                 are multiples of spec.multiple.
 
         Returns:
-            hxw float32 on the device, in the space that spec names.
+            hxw float32 on the device, in the space that spec names; 2xhxw with sky.
         """
         with torch_threads(self._threads):
             return self._predict(image)
 
     def _eager(self, image: Tensor) -> Tensor:
-        prediction: Tensor = self.network(image.to(self.dtype)).predicted_depth.float()  # 1xhxw
+        prediction: Tensor = self.network(image.to(self.dtype)).predicted_depth.float()
         return at_size_of(image, prediction)
 
 
@@ -136,12 +136,13 @@ class OnnxPredictor:
             self.spec = replace(file.spec, input_size=min(self._size))
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Predict hxw float32 from a 1x3xhxw float32 image; see Predictor."""
+        """Predict hxw or 2xhxw float32 from a 1x3xhxw float32 image; see Predictor."""
         fed = image
         if self._size is not None and image.shape[-2:] != self._size:
             fed = F.interpolate(image, self._size, mode='bicubic')
         output = np.asarray(self._run(fed.contiguous().cpu().numpy()))
-        is_image = output.ndim >= 2 and math.prod(output.shape[:-2]) == 1
+        planes = 2 if self.spec.has_sky else 1
+        is_image = output.ndim >= 2 and math.prod(output.shape[:-2]) == planes
         if not is_image or min(output.shape[-2:]) < 2 or output.dtype.kind != 'f':
             raise CheckpointError(
                 f'{self.spec.name} answers with {output.dtype} of shape {output.shape}: export a '

@@ -42,6 +42,8 @@ class Checkpoint:
             CheckpointError: the weights cannot be read, or do not fit.
         """
         loader = _load_folder if self.path.is_dir() else _load_official
+        if self.spec.has_sky:
+            loader = _load_depth_anything_3
         network: nn.Module = loader(self.path, self._model, self.spec)
         return network
 
@@ -72,10 +74,11 @@ def open_checkpoint(path: Path, model: ModelConfig) -> Checkpoint:
     """
     if path.is_dir():
         return Checkpoint(path, _folder_spec(path, model), model)
-    if path.suffix not in ('.pth', '.pt'):
+    if path.suffix not in ('.pth', '.pt', '.safetensors'):
         raise CheckpointError(
-            f'{path} is a {path.suffix or "nameless"} file: give an official Depth Anything .pth, '
-            'an .onnx file, or the folder in Hugging Face format that holds config.json'
+            f'{path} is a {path.suffix or "nameless"} file: give an official Depth Anything .pth '
+            'or .safetensors, an .onnx file, or the folder in Hugging Face format that holds '
+            'config.json'
         )
     return Checkpoint(path, official_weights.named_spec(path, model), model)
 
@@ -169,21 +172,55 @@ def _load_official(path: Path, model: ModelConfig, spec: ModelSpec) -> Any:
     family, _ = official_weights.family_of(path, model.variant, model.max_depth)
     state = weights.read(path)
     architecture = official_weights.architecture_of(state, path)
-    converted = official_weights.convert(state, architecture, path)
-    width, positions = state['pretrained.cls_token'].numel(), state['pretrained.pos_embed'].numel()
-    image_size = math.isqrt(max(positions // width - 1, 0)) * official_weights.PATCH_SIZE
-    words = official_weights.transformers_config(width, architecture, family, image_size)
+    table = official_weights.renamed_keys(architecture.layers)
+    name = f'Depth Anything {architecture.name}'
+    converted = official_weights.convert(state, table, name, path)
 
-    from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
+    from transformers import DepthAnythingForDepthEstimation
 
-    config = DepthAnythingConfig(**words)
-    _check_size(DepthAnythingForDepthEstimation, config, [path], path)
-    network = _from_pretrained(
-        DepthAnythingForDepthEstimation, path, config=config, state_dict=converted
+    network = _fill(
+        DepthAnythingForDepthEstimation, architecture, family, converted, [path], path
     )
     if spec.metric:
         network.head.max_depth = spec.max_depth_m
     return network
+
+
+def _load_depth_anything_3(path: Path, model: ModelConfig, spec: ModelSpec) -> Any:
+    """Load one of the authors' monocular networks: a folder, or its weights alone."""
+    from depth_anything_ros.network import depth_anything_3
+
+    files = weights.files_in(path) if path.is_dir() else [path]
+    state = {name: tensor for file in files for name, tensor in weights.read(file).items()}
+    architecture = official_weights.architecture_of(state, path, depth_anything_3.CLASS_TOKEN)
+    table = depth_anything_3.renamed_keys(architecture.layers)
+    name = f'monocular Depth Anything 3 {architecture.name}'
+    converted = official_weights.convert(state, table, name, path)
+    family = 'da3-metric' if spec.metric else 'da3-mono'
+    return _fill(
+        depth_anything_3.DepthAnything3, architecture, family, converted, files, path
+    )
+
+
+def _fill(
+    network_class: Any,
+    architecture: official_weights.Architecture,
+    family: str,
+    state: dict[str, Tensor],
+    files: list[Path],
+    source: Path,
+) -> Any:
+    """Build an official network and load its renamed tensors."""
+    from transformers import DepthAnythingConfig
+
+    embeddings = 'backbone.embeddings'
+    width = state[f'{embeddings}.cls_token'].numel()
+    positions = state[f'{embeddings}.position_embeddings'].numel() // width
+    image_size = math.isqrt(max(positions - 1, 0)) * official_weights.PATCH_SIZE
+    words = official_weights.transformers_config(width, architecture, family, image_size)
+    config = DepthAnythingConfig(**words)
+    _check_size(network_class, config, files, source)
+    return _from_pretrained(network_class, source, config=config, state_dict=state)
 
 
 @contextmanager
@@ -202,6 +239,8 @@ def _refused(source: Path) -> Iterator[None]:
 
 def _from_pretrained(network_class: Any, source: Path, **arguments: Any) -> Any:
     """Call transformers' loader, and hold it to every tensor being there in the right shape."""
+    from depth_anything_ros.network.position_embeddings import use_authors_positions
+
     with _refused(source), _quiet():
         network, report = network_class.from_pretrained(
             None if 'state_dict' in arguments else source,
@@ -231,4 +270,5 @@ def _from_pretrained(network_class: Any, source: Path, **arguments: Any) -> Any:
             f'{source} does not fit its network: {" and ".join(complaints)}; its weights belong '
             'to another configuration: download or save both again'
         )
+    use_authors_positions(network)
     return network

@@ -11,7 +11,7 @@ import sys
 
 from depth_anything_ros.errors import CheckpointError
 
-_FILES = ('.pth', '.pt', '.onnx')
+_FILES = ('.pth', '.pt', '.safetensors', '.onnx')
 
 
 def locate(checkpoint: str) -> Path:
@@ -110,6 +110,6 @@ def _download(hub_id: str) -> Path:
                 return folder
     raise CheckpointError(
         f'model.checkpoint "{hub_id}" exists on the hub but has no config.json with weights '
-        'beside it: choose a repository in transformers format (for Depth Anything its name '
-        'ends in -hf), or download the .pth and give its path'
+        'beside it: choose one of docs/networks.md (for Depth Anything 1 and 2 its name ends in '
+        '-hf), or download the .pth and give its path'
     )

@@ -2,11 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The authors' .pth files, key by key, as the network that transformers ships.
 
-The two networks agree to 1e-6 at 518x518. At other shapes they interpolate the position embeddings
-differently (the authors stretch by (n + 0.1) / 37, transformers by n / 37 for n patches), which
-moved the output of random networks by 0.2 to 0.4 % in the mean, 0.9 to 1.9 % of its largest value
-at most, at 518x686 and 518x1722; with the authors' rule they agree to 1e-6 there too. Both formats
-go by transformers' rule here, so that the same weights predict the same.
+With the authors' position embeddings (position_embeddings.py) the two networks agree at every size.
 
 Sources: the network definitions in github.com/LiheYoung/Depth-Anything (depth_anything/dpt.py) and
 github.com/DepthAnything/Depth-Anything-V2 (depth_anything_v2/dpt.py, metric_depth/).
@@ -23,7 +19,7 @@ from torch import Tensor
 
 from depth_anything_ros.config import ModelConfig
 from depth_anything_ros.errors import CheckpointError
-from depth_anything_ros.network.spec import ModelSpec
+from depth_anything_ros.network.spec import depth_anything_3_spec, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -52,9 +48,13 @@ ARCHITECTURES = {
 }
 
 PATCH_SIZE = 14
+CLASS_TOKEN = 'pretrained.cls_token'
 
-# The files' published names; V1, V2 and V2-metric hold the same keys, so only the name tells.
+# The files' published names; V1, V2 and V2-metric hold the same keys, as do the two monocular
+# networks of Depth Anything 3, so only the name tells.
 _FILE_NAMES = (
+    (r'da3metric-large', 'da3-metric', 0.0),
+    (r'da3mono-large', 'da3-mono', 0.0),
     (r'depth_anything_v2_metric_hypersim_vit[sbl]', 'v2-metric', 20.0),
     (r'depth_anything_v2_metric_vkitti_vit[sbl]', 'v2-metric', 80.0),
     (r'depth_anything_v2_vit[sbl]', 'v2', 0.0),
@@ -67,7 +67,7 @@ def family_of(path: Path, variant: str, max_depth: float) -> tuple[str, float]:
 
     Args:
         path: the .pth file; its name is compared with the published ones.
-        variant: model.variant: 'auto', 'v1', 'v2' or 'v2-metric'.
+        variant: model.variant.
         max_depth: model.max_depth in metres, 0 for what the file name says.
 
     Returns:
@@ -77,13 +77,15 @@ def family_of(path: Path, variant: str, max_depth: float) -> tuple[str, float]:
         CheckpointError: neither the parameters nor the file name tell.
     """
     named, named_depth = next(
-        ((v, d) for pattern, v, d in _FILE_NAMES if re.fullmatch(pattern, path.stem)), ('', 0.0)
+        ((v, d) for pattern, v, d in _FILE_NAMES if re.fullmatch(pattern, path.stem, re.I)),
+        ('', 0.0),
     )
     family = named if variant == 'auto' else variant
     if not family:
         raise CheckpointError(
-            f'{path}: the weights of Depth Anything V1, V2 and V2-metric look alike and this is '
-            'not one of the official file names: set model.variant to v1, v2 or v2-metric'
+            f'{path}: the weights of Depth Anything V1, V2 and V2-metric look alike, as do those '
+            'of Depth Anything 3, and this is not one of the official file names: set '
+            'model.variant to v1, v2, v2-metric, da3-metric or da3-mono'
         )
     if family != 'v2-metric':
         return family, 0.0
@@ -102,6 +104,8 @@ def named_spec(path: Path, model: ModelConfig) -> ModelSpec:
         CheckpointError: neither tells.
     """
     family, max_depth_m = family_of(path, model.variant, model.max_depth)
+    if family.startswith('da3'):
+        return depth_anything_3_spec(path.stem, family == 'da3-metric', model)
     metric = family == 'v2-metric'
     return ModelSpec(
         name=path.stem,
@@ -113,18 +117,25 @@ def named_spec(path: Path, model: ModelConfig) -> ModelSpec:
     )
 
 
-def architecture_of(state: dict[str, Tensor], path: Path) -> Architecture:
+def architecture_of(
+    state: dict[str, Tensor], path: Path, class_token: str = CLASS_TOKEN
+) -> Architecture:
     """Recognise the network by the width of its tokens.
+
+    Args:
+        state: all tensors of a file.
+        path: where they come from, for the message.
+        class_token: key of the class token in such files.
 
     Raises:
         CheckpointError: the file is no Depth Anything network, or of a size unknown here.
     """
-    token = state.get('pretrained.cls_token')
+    token = state.get(class_token)
     if token is None:
         found = ', '.join(sorted(state)[:3]) or 'nothing'
         raise CheckpointError(
-            f'{path} is not an official Depth Anything network (no pretrained.cls_token; it '
-            f'holds {found}, ...): give such a .pth, or a folder in Hugging Face format'
+            f'{path} is not an official Depth Anything network (no {class_token}; it holds '
+            f'{found}, ...): give such a file, or a folder in Hugging Face format'
         )
     width = token.numel()
     if width not in ARCHITECTURES:
@@ -146,7 +157,7 @@ def transformers_config(
     Args:
         width: width of its tokens.
         architecture: its other sizes.
-        family: 'v1', 'v2' or 'v2-metric'.
+        family: model.variant, never 'auto'.
         image_size: side in pixels of the square image that the position embeddings are made for.
     """
     decoded = architecture.decoded_v1 if family == 'v1' else architecture.decoded_v2
@@ -161,6 +172,7 @@ def transformers_config(
             'out_indices': [block + 1 for block in decoded],  # 0 is the patch embedding
             'apply_layernorm': True,
             'reshape_hidden_states': False,
+            'use_mask_token': not family.startswith('da3'),
         },
         'patch_size': PATCH_SIZE,
         'reassemble_hidden_size': width,
@@ -224,12 +236,15 @@ def renamed_keys(layers: int) -> dict[str, tuple[str, ...]]:
     return table
 
 
-def convert(state: dict[str, Tensor], architecture: Architecture, path: Path) -> dict[str, Tensor]:
+def convert(
+    state: dict[str, Tensor], table: dict[str, tuple[str, ...]], name: str, path: Path
+) -> dict[str, Tensor]:
     """Rename all tensors of an official file; none may be missing and none left over.
 
     Args:
         state: official key -> tensor.
-        architecture: the network they belong to.
+        table: from renamed_keys().
+        name: of the network, for the message.
         path: where they come from, for the message.
 
     Returns:
@@ -238,7 +253,6 @@ def convert(state: dict[str, Tensor], architecture: Architecture, path: Path) ->
     Raises:
         CheckpointError: keys are missing or unknown.
     """
-    table = renamed_keys(architecture.layers)
     complaints = [
         f'{len(keys)} keys are {what} ({", ".join(sorted(keys)[:3])}{", ..." * (len(keys) > 3)})'
         for what, keys in (('missing', table.keys() - state.keys()),
@@ -247,7 +261,7 @@ def convert(state: dict[str, Tensor], architecture: Architecture, path: Path) ->
     ]
     if complaints:
         raise CheckpointError(
-            f'{path} is not an official Depth Anything {architecture.name}: '
+            f'{path} is not an official {name}: '
             f'{" and ".join(complaints)}; download the file again or save it in Hugging Face '
             'format'
         )

@@ -39,7 +39,7 @@ from depth_anything_ros.network.spec import decode_spec, ModelSpec
 from depth_anything_ros.network.untrusted import decode, Fields, file_size
 
 _KEY = 'depth_anything_ros'
-FORMAT = 2  # raised when what is written changes: older cached files are not read any more
+FORMAT = 3  # raised when what is written changes: older cached files are not read any more
 _OPSET = 17
 _LONGEST_SIDE = 8192  # pixels, of a test image
 
@@ -76,7 +76,8 @@ def export(
     """Write a network of transformers with its metadata; the file appears whole or not at all.
 
     Args:
-        network: float32 weights on the CPU; predicts 1xhxw from a normalised 1x3xhxw.
+        network: float32 weights on the CPU; predicts 1xhxw, or 1x2xhxw with sky, from a
+            normalised 1x3xhxw.
         spec: what it wants and predicts.
         path: the .onnx file; its folder is made.
         size: the one (height, width) in pixels that it takes; None for any.
@@ -97,7 +98,10 @@ def export(
     reference = reference_of(network, spec, size)
     # Traced at one small size and checked at another one: what does not follow the size shows.
     example = test_image(*(size or small_size(spec)))
-    free = {'image': {2: 'height', 3: 'width'}, 'prediction': {1: 'height', 2: 'width'}}
+    rows = 2 if spec.has_sky else 1  # axis of the prediction
+    free = {
+        'image': {2: 'height', 3: 'width'}, 'prediction': {rows: 'height', rows + 1: 'width'}
+    }
     content: Any = io.BytesIO()  # which export() takes, whatever its annotation says
     try:
         with _sizes_stay_symbols(network), torch.no_grad():
@@ -186,21 +190,23 @@ def read(path: Path, *, trusted: bool = False) -> OnnxFile | None:
         raise CheckpointError(
             f'{path} was exported by another version of depth_anything_ros: export it again'
         )
-    return OnnxFile(path, decode_spec(facts.section('spec')), _reference(facts))
+    spec = decode_spec(facts.section('spec'))
+    return OnnxFile(path, spec, _reference(facts, spec))
 
 
-def _reference(facts: Fields) -> Reference:
+def _reference(facts: Fields, spec: ModelSpec) -> Reference:
     told = facts.section('reference')
     height, width = (told.integer(key, 0, 1, _LONGEST_SIDE) for key in ('height', 'width'))
     stride = told.integer('stride', 0, 1, _LONGEST_SIDE)
-    rows, columns = -(-height // stride), -(-width // stride)
+    shape = (2,) * spec.has_sky + (-(-height // stride), -(-width // stride))
     try:
         values = np.frombuffer(bytes.fromhex(told.text('values')), '<f4')
         if not np.isfinite(values).all() or not values.any():
             raise ValueError('no prediction')
-        return Reference(height, width, stride, values.reshape(rows, columns))
+        return Reference(height, width, stride, values.reshape(shape))
     except ValueError as error:
-        raise told.wrong('values', f'{rows}x{columns} numbers of float32 in hexadecimal') from error
+        wanted = 'x'.join(map(str, shape))
+        raise told.wrong('values', f'{wanted} numbers of float32 in hexadecimal') from error
 
 
 def open_onnx(path: Path, model: ModelConfig) -> OnnxFile:
@@ -218,7 +224,8 @@ def open_onnx(path: Path, model: ModelConfig) -> OnnxFile:
     if ours is not None:
         spec, reference = ours.spec, ours.reference
     else:
-        spec, reference = named_spec(path, model), None
+        # Others' exports have their depth first; what else they put out is not known.
+        spec, reference = replace(named_spec(path, model), has_sky=False), None
     spec = replace(
         spec,
         input_size=model.input_size or spec.input_size,

@@ -39,7 +39,12 @@ class Predictor(Protocol):
     device: torch.device
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Predict from a 1x3xhxw float32 image, normalised, on the device, to hxw float32."""
+        """Predict from a 1x3xhxw float32 image, normalised, on the device.
+
+        Returns:
+            hxw float32, in the space that spec names; where spec.has_sky 2xhxw, of which the
+            second plane is sky from SKY_FROM on.
+        """
         ...
 
 

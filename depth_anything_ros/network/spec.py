@@ -29,6 +29,21 @@ _MOST_LAYERS = 128
 
 _HALF, _ZERO, _ONE = (0.5, 0.5, 0.5), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
+# model_name in the config.json of Depth Anything 3's monocular networks -> are these metres?
+_DEPTH_ANYTHING_3 = {'da3metric-large': True, 'da3mono-large': False}
+_DA3_CANONICAL_FOCAL_PX = 300.0  # alignment.py, apply_metric_scaling()
+_DA3_LONGER_SIDE = 504  # api.py, process_res
+_DA3_DECODED = [4, 11, 17, 23]  # configs/da3metric-large.yaml, out_layers
+SKY_FROM = 0.3  # alignment.py, compute_sky_mask(): what the sky plane says of sky, at least
+_RESIZES = ('lower_bound', 'upper_bound')
+
+# Depth estimators of transformers that are not run here, and why.
+_NOT_RUN = {
+    'depth_pro': 'it sees 1536x1536 pixels with a billion parameters, seconds an image on most '
+                 'machines',
+    'prompt_depth_anything': 'it wants a dense depth image as its prompt beside the picture',
+}
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -41,10 +56,14 @@ class ModelSpec:
         max_depth_m: largest depth that the network can say, None where there is no limit.
         canonical_focal_px: focal length at network-input resolution for which metres are true;
             None where the network does not depend on one.
-        input_size: recommended shorter side of the input in pixels.
+        input_size: recommended side of the input in pixels: the shorter one where resize is
+            'lower_bound', the longer one where it is 'upper_bound'.
         multiple: both sides of the input must be multiples of this many pixels.
         mean: of RGB in [0, 1], subtracted first.
         std: of RGB in [0, 1], divided by after.
+        resize: 'lower_bound' or 'upper_bound'; see preprocessing.network_size().
+        has_sky: whether the prediction is 2xhxw, its second plane saying what is sky: from
+            SKY_FROM on.
     """
 
     name: str
@@ -56,14 +75,24 @@ class ModelSpec:
     multiple: int = 14
     mean: _Triple = _IMAGENET_MEAN
     std: _Triple = _IMAGENET_STD
+    resize: str = 'lower_bound'
+    has_sky: bool = False
 
 
 def at_size_of(image: Tensor, prediction: Tensor) -> Tensor:
-    """Stretch a prediction 1xhxw or hxw to its image's size: some networks answer at half of it."""
-    prediction = prediction.reshape(1, 1, *prediction.shape[-2:])
-    if prediction.shape[-2:] != image.shape[-2:]:
-        prediction = F.interpolate(prediction, image.shape[-2:], mode='bilinear')
-    return prediction[0, 0]
+    """Stretch a prediction to its image's size: some networks answer at half of it.
+
+    Args:
+        image: 1x3xHxW.
+        prediction: one or two planes of hxw, with leading ones or without.
+
+    Returns:
+        HxW, or 2xHxW.
+    """
+    planes = prediction.reshape(1, -1, *prediction.shape[-2:])
+    if planes.shape[-2:] != image.shape[-2:]:
+        planes = F.interpolate(planes, image.shape[-2:], mode='bilinear')
+    return planes[0].squeeze(0)
 
 
 def read_spec(folder: Path, model: ModelConfig) -> ModelSpec:
@@ -77,7 +106,9 @@ def read_spec(folder: Path, model: ModelConfig) -> ModelSpec:
         CheckpointError: a file cannot be read, or what this kind of network predicts is not known.
     """
     config = read_config(folder)
-    kind = config.text('model_type')
+    kind, model_name = config.text('model_type'), config.text('model_name')
+    if model_name and not kind:
+        return _read_depth_anything_3(model_name, config, model)
     metric, max_depth_m = False, None
     size, multiple, mean, std = 518, 14, _IMAGENET_MEAN, _IMAGENET_STD
     if kind == 'depth_anything':
@@ -96,6 +127,11 @@ def read_spec(folder: Path, model: ModelConfig) -> ModelSpec:
         metric, max_depth_m = True, config.number('max_depth', 10.0, *_DEPTH_M)
         size, multiple, mean, std = 480, 32, _ZERO, _ONE
     else:
+        if kind in _NOT_RUN:
+            raise CheckpointError(
+                f'{folder}: {kind} is not run here: {_NOT_RUN[kind]}; docs/networks.md lists what '
+                'is'
+            )
         raise CheckpointError(
             f'{folder}: what a "{kind[:40]}" network predicts (depth or inverse depth, in which '
             'unit) is not known here: use a depth_anything, dpt (MiDaS), zoedepth or glpn '
@@ -124,6 +160,39 @@ def read_spec(folder: Path, model: ModelConfig) -> ModelSpec:
     )
 
 
+def depth_anything_3_spec(name: str, metric: bool, model: ModelConfig) -> ModelSpec:
+    """Return what a monocular network of Depth Anything 3 wants and predicts.
+
+    The metric one says Z * 300 px / f with f = (fx + fy) / 2 of its input, the other one depth up
+    to scale and shift.
+    """
+    return ModelSpec(
+        name=name,
+        space='depth',
+        metric=metric,
+        canonical_focal_px=(model.canonical_focal or _DA3_CANONICAL_FOCAL_PX) if metric else None,
+        input_size=model.input_size or _DA3_LONGER_SIDE,
+        resize='upper_bound',
+        has_sky=True,
+    )
+
+
+def _read_depth_anything_3(model_name: str, config: Fields, model: ModelConfig) -> ModelSpec:
+    """Understand the config.json that Depth Anything 3's authors publish."""
+    if model_name not in _DEPTH_ANYTHING_3:
+        raise CheckpointError(
+            f'{config.where}: "{model_name[:40]}" is not run here (a network for several views, '
+            f'or unknown): of Depth Anything 3 use {" or ".join(_DEPTH_ANYTHING_3)}'
+        )
+    decoded = config.section('config').section('net').content.get('out_layers', _DA3_DECODED)
+    if decoded != _DA3_DECODED:
+        raise CheckpointError(
+            f'{config.where}: {model_name} decodes blocks {_DA3_DECODED}, not {str(decoded)[:40]}: '
+            'download it again'
+        )
+    return depth_anything_3_spec(model.checkpoint, _DEPTH_ANYTHING_3[model_name], model)
+
+
 def decode_spec(facts: Fields) -> ModelSpec:
     """Read a ModelSpec that asdict() and JSON wrote.
 
@@ -133,6 +202,9 @@ def decode_spec(facts: Fields) -> ModelSpec:
     space = facts.text('space')
     if space not in ('depth', 'inverse_depth'):
         raise facts.wrong('space', 'depth or inverse_depth')
+    resize = facts.text('resize')
+    if resize not in _RESIZES:
+        raise facts.wrong('resize', ' or '.join(_RESIZES))
 
     def positive(key: str) -> float | None:
         is_there = facts.content.get(key) is not None
@@ -148,6 +220,8 @@ def decode_spec(facts: Fields) -> ModelSpec:
         multiple=facts.integer('multiple', 14, *_MULTIPLE),
         mean=facts.three('mean', _IMAGENET_MEAN, *_MEAN),
         std=facts.three('std', _IMAGENET_STD, *_STD),
+        resize=resize,
+        has_sky=facts.flag('has_sky', False),
     )
 
 

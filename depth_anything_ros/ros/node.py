@@ -191,7 +191,8 @@ class DepthNode(LifecycleNode):
         self.get_logger().info(
             f'{predictor.spec.name} on {predictor.device}, '
             f'{getattr(predictor, "backend", "a network of its own")}, predicts '
-            + ('metric depth' if predictor.spec.metric else 'relative inverse depth')
+            f'{"metric" if predictor.spec.metric else "relative"} '
+            f'{predictor.spec.space.replace("_", " ")}'
         )
 
     def _listen(self) -> None:

@@ -14,6 +14,7 @@ from torch import nn, Tensor
 import torch.nn.functional as F
 from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 
+from depth_anything_ros.network.position_embeddings import use_authors_positions
 from depth_anything_ros.training.augment import MEAN, STD, to_network
 from depth_anything_ros.training.config import NetworkConfig
 from depth_anything_ros.world.primitives import Semantic
@@ -43,6 +44,7 @@ def build_network(config: NetworkConfig) -> DepthAnythingForDepthEstimation:
         neck_hidden_sizes=list(config.neck_sizes), fusion_hidden_size=config.fusion_size,
         **({'depth_estimation_type': 'metric', 'max_depth': config.max_depth_m}
            if config.max_depth_m > 0 else {'depth_estimation_type': 'relative'})))
+    use_authors_positions(network)
     embeddings = network.backbone.embeddings
     with torch.no_grad():
         embeddings.patch_embeddings.projection.weight.copy_(_cosine_basis(config.hidden_size))

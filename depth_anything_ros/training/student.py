@@ -13,6 +13,7 @@ from torch import nn, Tensor
 from transformers import AutoModel, AutoModelForDepthEstimation
 
 from depth_anything_ros.errors import CheckpointError
+from depth_anything_ros.network.position_embeddings import use_authors_positions
 from depth_anything_ros.training.augment import strong_colours, to_network
 from depth_anything_ros.training.config import StudentConfig
 from depth_anything_ros.training.losses import cutmix_loss, feature_alignment_loss, gradient_loss
@@ -105,4 +106,5 @@ def _frozen(kind: Any, path: Path, device: str) -> nn.Module:
     except (OSError, ValueError) as error:
         reason = ' '.join(str(error).split())
         raise CheckpointError(f'cannot load the frozen network {path}: {reason}') from error
+    use_authors_positions(network)
     return network.eval().requires_grad_(False).to(device)

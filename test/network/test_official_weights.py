@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -188,6 +189,24 @@ def test_the_file_name_decides_what_the_same_weights_compute(
     assert spec.name == name.removesuffix('.pth')
 
 
+# What the authors' code (github.com/DepthAnything/Depth-Anything-V2, DinoVisionTransformer and
+# DPTHead at the sizes of TINY) says of official_state() and noise: family and size -> every 7th
+# pixel of every 7th row.
+AUTHORS = np.load(Path(__file__).with_name('authors_v2.npz'))
+
+
+@pytest.mark.parametrize('case', AUTHORS.files)
+def test_the_authors_code_agrees_at_every_size(
+    tmp_path: Path, tiny: dict[str, Tensor], case: str
+) -> None:
+    variant, size = case.split()
+    height, width = map(int, size.split('x'))
+    image = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(6))
+    predictor = load(save(tiny, tmp_path, 'tiny.pth'), variant=variant)
+    expected = torch.from_numpy(AUTHORS[case])
+    torch.testing.assert_close(predictor(image)[::7, ::7], expected, rtol=1e-4, atol=0)
+
+
 def test_both_formats_of_the_same_weights_agree(tmp_path: Path, tiny: dict[str, Tensor]) -> None:
     official = load(save(tiny, tmp_path, 'depth_anything_v2_vits.pth'))
     official.network.save_pretrained(tmp_path / 'hf')
@@ -238,7 +257,7 @@ def message(checkpoint: str, **options: object) -> str:
 
 def test_an_unofficial_name_asks_for_the_variant(tmp_path: Path, tiny: dict[str, Tensor]) -> None:
     path = save(tiny, tmp_path, 'latest.pth')
-    assert 'set model.variant to v1, v2 or v2-metric' in message(path)
+    assert 'set model.variant to v1, v2, v2-metric, da3-metric or da3-mono' in message(path)
     assert 'set model.max_depth' in message(path, variant='v2-metric')
 
 

@@ -19,6 +19,7 @@ from depth_anything_ros.errors import CheckpointError, DeviceError
 from depth_anything_ros.network import hub
 from depth_anything_ros.network.backends import TorchPredictor
 from depth_anything_ros.network.devices import select_device, select_dtype
+from depth_anything_ros.network.position_embeddings import use_authors_positions
 from depth_anything_ros.network.predictor import load_predictor
 from depth_anything_ros.network.spec import ModelSpec, read_spec
 from depth_anything_ros.network.threads import torch_threads
@@ -46,6 +47,7 @@ def depth_anything(kind: str = 'relative', max_depth: int = 1) -> torch.nn.Modul
         for weight in (p for p in network.parameters() if p.ndim > 1):
             weight.copy_(torch.randn_like(weight) / weight[0].numel() ** 0.5)
         network.head.conv3.weight.abs_()  # above the final ReLU
+    use_authors_positions(network)
     return network.eval()
 
 
@@ -156,11 +158,20 @@ def test_half_precision_stays_close_and_writes_float32(tmp_path: Path) -> None:
 
 def test_unknown_networks_are_refused_before_their_weights_are_read(tmp_path: Path) -> None:
     for config in (
-        {'model_type': 'depth_pro'}, {}, {'model_type': 'dpt', 'backbone_config': {
+        {'model_type': 'swin'}, {}, {'model_type': 'dpt', 'backbone_config': {
             'model_type': 'dinov2'}},
     ):
         (tmp_path / 'config.json').write_text(json.dumps(config))
         assert 'is not known here: use a depth_anything' in message(str(tmp_path))
+
+
+@pytest.mark.parametrize('kind, why', [
+    ('depth_pro', '1536x1536'), ('prompt_depth_anything', 'prompt'),
+])
+def test_known_networks_that_are_not_run_say_why(tmp_path: Path, kind: str, why: str) -> None:
+    (tmp_path / 'config.json').write_text(json.dumps({'model_type': kind}))
+    text = message(str(tmp_path))
+    assert f'{kind} is not run here' in text and why in text and 'docs/networks.md' in text
 
 
 def test_broken_folders_say_what_is_wrong(tmp_path: Path) -> None:

@@ -31,6 +31,62 @@ def test_network_size(image, input_size, expected):
     assert network_size(*image, input_size, 14, expected[0] * expected[1]) == expected
 
 
+@pytest.mark.parametrize(
+    'image, expected',
+    [
+        ((480, 640), (378, 504)),
+        ((640, 480), (504, 378)),
+        ((720, 1280), (280, 504)),  # 283.5 -> 284 pixels -> 20.3 patches -> 20
+        ((375, 1242), (154, 504)),  # 152.2 -> 152 pixels -> 10.9 patches -> 11
+        ((574, 1008), (294, 504)),  # 287 pixels, 20.5 patches: up
+        ((30, 40), (378, 504)),
+        ((1, 2000), (14, 504)),
+    ],
+)
+def test_the_longer_side_rules_in_depth_anything_3(image, expected):
+    assert network_size(*image, 504, 14, resize='upper_bound') == expected
+
+
+@pytest.mark.parametrize(
+    'image, steps',
+    [
+        ((480, 640), [(378, 504, cv2.INTER_AREA)]),
+        ((720, 1280), [(284, 504, cv2.INTER_AREA), (280, 504, cv2.INTER_AREA)]),
+        ((375, 1242), [(152, 504, cv2.INTER_AREA), (154, 504, cv2.INTER_CUBIC)]),
+        ((90, 130), [(349, 504, cv2.INTER_CUBIC), (350, 504, cv2.INTER_CUBIC)]),
+        ((1008, 1008), [(504, 504, cv2.INTER_AREA)]),
+    ],
+)
+def test_depth_anything_3_resizes_in_opencvs_two_steps(image, steps):
+    spec = ModelSpec('fake', 'depth', metric=True, input_size=504, resize='upper_bound')
+    height, width = image
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    camera = Camera.from_calibration(width, height, np.diag([100.0, 100, 1]))
+    network_input = Preprocessor(camera, spec, 0, CPU)(pixels).network_input
+    expected = pixels.astype(np.float32)
+    for rows, columns, interpolation in steps:
+        expected = cv2.resize(expected, (columns, rows), interpolation=interpolation)
+    unnormalised = (network_input[0].permute(1, 2, 0).numpy() * spec.std + spec.mean) * 255
+    np.testing.assert_allclose(unnormalised, expected, atol=0.05)
+
+
+def test_depth_beside_the_sky_is_not_blended_with_it():
+    camera = Camera.from_calibration(56, 56, np.diag([50.0, 50, 1]))
+    preprocessor = Preprocessor(camera, SPEC, 14, CPU)
+    prediction = torch.full((14, 14), 3.0)
+    prediction[:5] = 900.0
+    sky = prediction > 100
+    values = preprocessor.at_image_size(prediction, sky)
+    # Four pixels for one: the sky ends at row 20, between two pixel centres.
+    assert values[:20].isnan().all()
+    torch.testing.assert_close(values[20:], torch.full((36, 56), 3.0))
+    assert preprocessor.at_image_size(prediction, torch.ones_like(sky)).isnan().all()
+    torch.testing.assert_close(
+        preprocessor.at_image_size(prediction, torch.zeros_like(sky)),
+        preprocessor.at_image_size(prediction),
+    )
+
+
 @pytest.mark.parametrize('image', [(480, 640), (1, 2000), (60_000, 1)])
 def test_a_network_input_beyond_the_limit_is_refused(image):
     with pytest.raises(BadFrameError, match=r'limits.network_pixels \(355347\)') as caught:

@@ -224,6 +224,8 @@ def test_checkpoint_is_run_on_the_cropped_image(tmp_path, capsys):
     transformers = pytest.importorskip('transformers')
     import torch
 
+    from depth_anything_ros.network.position_embeddings import use_authors_positions
+
     torch.manual_seed(0)
     backbone = transformers.Dinov2Config(
         hidden_size=12, num_hidden_layers=4, num_attention_heads=2, image_size=56, patch_size=14,
@@ -235,6 +237,7 @@ def test_checkpoint_is_run_on_the_cropped_image(tmp_path, capsys):
         neck_hidden_sizes=[4, 4, 4, 4], fusion_hidden_size=4, head_hidden_size=4,
     )
     network = transformers.DepthAnythingForDepthEstimation(config).eval()
+    use_authors_positions(network)
     network.save_pretrained(tmp_path / 'tiny')
     transformers.DPTImageProcessor(
         size={'height': 56, 'width': 56}, keep_aspect_ratio=True, ensure_multiple_of=14
