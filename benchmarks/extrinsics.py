@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from disturbances import turned
+import numpy as np
+from numpy.typing import NDArray
 import torch
-from torch import Tensor
 from world_frames import world_drive
 
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
@@ -49,7 +50,7 @@ def main() -> None:
     pipeline = DepthPipeline(load_predictor(ModelConfig('bundled'), RuntimeConfig()), CONFIG)
     found: dict[tuple[str, float], Counter[str]] = {error: Counter() for error in ERRORS}
     for sequence in _sequences(options):
-        looked_at = [(f, pipeline.predict(f.image_rgb, f.camera).edges) for f in sequence]
+        looked_at = [(f, _outline(pipeline, f)) for f in sequence]
         for error in ERRORS:
             found[error].update(_verdicts(looked_at, *error))
     columns = ('established at once', 'at last', 'refused at last', 'ever', 'nothing to see')
@@ -75,7 +76,14 @@ def _sequences(options: argparse.Namespace) -> Iterator[list[Frame]]:
             yield from ([frame] for frame in load_frames(options.data / name))
 
 
-def _verdicts(looked_at: list[tuple[Frame, Tensor]], axis: str, angle_deg: float) -> Counter[str]:
+def _outline(pipeline: DepthPipeline, frame: Frame) -> NDArray[np.float32]:
+    edges: NDArray[np.float32] = pipeline.predict(frame.image_rgb, frame.camera).edges.numpy()
+    return edges
+
+
+def _verdicts(
+    looked_at: list[tuple[Frame, NDArray[np.float32]]], axis: str, angle_deg: float
+) -> Counter[str]:
     judge, verdict = ExtrinsicJudge(), Counter({'sequences': 1})
     ever = False
     for number, (frame, edges) in enumerate(looked_at):
