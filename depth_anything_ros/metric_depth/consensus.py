@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from depth_anything_ros.metric_depth.anchors import Anchors
 
 _PER_CELL = 5.0  # anchors that share a cell of the image; a cell and its neighbours are compared
+_MOST_CELLS = 20_000  # small objects far apart, alone in the image, would want millions
 _OWN_CELL = np.float32(4.0)  # weight of a cell where the next ones along an axis have 1
 _ROUNDS = 3
 _TOLERANCE = 0.15  # log depth: two anchors closer than this speak of one surface
@@ -75,8 +76,10 @@ def _cells(anchors: Anchors) -> tuple[NDArray[np.int64], tuple[int, int]]:
     Between few rings most of an image is empty: what counts is how many share a cell with others.
     """
     u, v = anchors.u - anchors.u.min(), anchors.v - anchors.v.min()
-    side_px = math.sqrt(_PER_CELL * (float(u.max()) + 1) * (float(v.max()) + 1) / len(u))
+    area_px = (float(u.max()) + 1) * (float(v.max()) + 1)
+    side_px = math.sqrt(_PER_CELL * area_px / len(u))
     for _ in range(2):
+        side_px = max(side_px, math.sqrt(area_px / _MOST_CELLS))
         row, column = (v / side_px).astype(np.int64) + 1, (u / side_px).astype(np.int64) + 1
         rows, columns = int(row.max()) + 2, int(column.max()) + 2  # with a border of empty cells
         cell = row * columns + column
