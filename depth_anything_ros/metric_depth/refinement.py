@@ -58,6 +58,7 @@ _CAPACITY_STEP = 1024  # anchors are as many as a multiple of this
 _OVERSTATED = 0.9  # the error between rings, in what gaps twice as large make of it
 _Q90 = 1.645  # half width of the 90 % interval of a normal distribution, in sigma
 _MIN_ERROR = 0.003
+_FAR_RAMP = 0.1  # from the farthest anchor on, in its inverse depth, over which it is left behind
 _EXACT = 1e-5  # log depth: errors below are none, and nothing is divided by them
 
 
@@ -149,7 +150,9 @@ def refine(
     fine = Grid.over(height, width, _CELLS)
     coarse = fine.coarser()
     unit_m = float(anchors.z_m.mean())
-    low, high = 0.5 / float(anchors.z_m.max()), 2 / float(anchors.z_m.min())
+    farthest_m = float(anchors.z_m.max())
+    low, high = 0.5 / farthest_m, 2 / float(anchors.z_m.min())
+    upper_factor = 1.0 if planar else _factor_on_top(anchors, believed, np.clip(prior, low, high))
     # Shapes are those of few capacities: some anchors are told again, and count for nothing.
     again = np.linspace(0, count - 1, -count % _CAPACITY_STEP).astype(np.int64)
     order = np.concatenate([np.arange(count), again])
@@ -274,13 +277,26 @@ def refine(
     refined.addcmul_(next(planes), torch.mul(log_prior, trust[1], out=bounded).exp_())
     outer_factor, outer_trust = next(planes), next(planes)
     refined.addcmul_(outer_factor, log_prior.mul_(outer_trust).exp_())
-    # What the network calls far beyond all anchors (sky) stays that, unless anchors are close by.
+    # What the network calls farther than every anchor (sky, of which rough networks say any far
+    # depth) is not dragged to what stands below it, unless anchors are close by. It stays the
+    # network's, which is off there by as much as at the upper anchors.
     to_anchor_px = next(planes)
     close_px = (0.5 * gap_px).clamp(min=2 * fine.cell_px)
     near = torch.le(to_anchor_px, close_px, out=to_anchor_px)
-    seen = torch.ge(inverse_prior, 0.5 * low, out=log_prior)
-    torch.lerp(inverse_prior, refined, torch.maximum(near, seen, out=near), out=refined)
+    in_reach = torch.mul(inverse_prior, farthest_m / _FAR_RAMP, out=log_prior)
+    in_reach.add_(1 - 1 / _FAR_RAMP).clamp_(min=0.0, max=1.0)
+    far = torch.mul(inverse_prior, upper_factor, out=bounded)
+    torch.lerp(far, refined, torch.maximum(near, in_reach, out=near), out=refined)
     return refined, next(planes)
+
+
+def _factor_on_top(
+    anchors: Anchors, believed: NDArray[np.float64], prior: NDArray[np.float64]
+) -> float:
+    """Return what the line's inverse depth must be multiplied with where the anchors end."""
+    on_top = believed * upper(anchors)
+    ratio = -np.log(anchors.z_m * prior)
+    return math.exp(np.average(ratio, weights=on_top if on_top.any() else believed))
 
 
 def folds(anchors: Anchors, height: int, width: int) -> NDArray[np.int64]:

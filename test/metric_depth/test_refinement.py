@@ -138,6 +138,18 @@ def test_sky_stays_sky_over_a_corrected_scene():
     assert metric.depth_m[45:].isfinite().all()
 
 
+@pytest.mark.parametrize('sky_m', [45.0, 70.0, 78.0])
+def test_what_the_network_calls_farther_than_every_anchor_is_not_dragged_nearer(sky_m):
+    # A rough network's sky is not at infinity; what stands below it ends at 22 m.
+    prior = TRUE_INVERSE.clone()
+    prior[:30] = 1 / sky_m
+    anchors = ringed(TRUE_INVERSE * 0.9, 16)  # the network is 10 % too near throughout
+    metric = metric_depth(2 * prior, FIT, anchors[anchors.v > 40], Config())
+    sky = metric.depth_m[:24]
+    np.testing.assert_allclose(sky, np.where(sky_m / 0.9 <= 80, sky_m / 0.9, np.nan), rtol=0.01)
+    assert metric.depth_m[45:].isfinite().all()
+
+
 def test_gross_outliers_hardly_move_it():
     anchors = ringed(TRUE_INVERSE, 16)
     generator = torch.Generator().manual_seed(1)
@@ -293,12 +305,14 @@ def wall_behind_ground() -> torch.Tensor:
 
 
 def test_below_the_rings_the_network_goes_on_and_above_them_what_stands_upright():
-    # The network has the ground right and leans the wall back: up the image it is ever farther.
-    truth = wall_behind_ground()
-    network = torch.where(V < 40, 0.1 + 0.0015 * (V - 40), truth)
+    # The network has the ground right and leans the wall back: up the image it is ever farther,
+    # though not as far as the end of the street beside it.
+    street = U > 140
+    truth = torch.where(street, 0.025, wall_behind_ground())
+    network = torch.where((V < 40) & ~street, 0.1 + 0.0015 * (V - 40), truth)
     anchors = ringed(truth, 20)
     inverse, _ = refine(network, anchors[(anchors.v > 20) & (anchors.v < 90)])
-    top, bottom = slice(0, 10), slice(105, HEIGHT)
+    top, bottom = (slice(0, 10), slice(0, 110)), (slice(105, HEIGHT), slice(0, 110))
     assert mean_error(network[top], truth[top]) > 0.5
     assert mean_error(inverse[top], truth[top]) < 0.1
     assert mean_error(inverse[bottom], truth[bottom]) < 0.01
