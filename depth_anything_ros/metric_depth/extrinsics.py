@@ -45,6 +45,7 @@ _UNLIKE_SHARE = 0.3  # of the best turned sweep's
 # Correlation of the best turned sweep, and its distance from the other turned ones in sigmas, that
 # refuses. Posters, stripes of light, fog and night bring right sweeps up to .136.
 _CLEAR = (0.14, 3.0)
+_FALLEN = 0.3  # of the mean correlation: a sweep under it is doubted at once
 _DOUBT = 0.12  # log depth, while nothing says that the extrinsic is right
 
 
@@ -107,6 +108,7 @@ class ExtrinsicJudge:
         found = agreement(edges, anchors, camera)
         if found is None:
             return ''
+        fell = found[0] < _FALLEN * self._mean[0]
         known = np.isfinite(found)
         weight = max(_NEWEST, 1 / (self._sweeps + 1))
         self._mean[known] += weight * (found - self._mean)[known]
@@ -115,10 +117,12 @@ class ExtrinsicJudge:
         best = int(self._mean.argmax())
         rival = float(self._mean[best])
         better = rival - correlation
-        if correlation >= _ESTABLISHED[0] and sigmas >= _ESTABLISHED[1]:
-            self.established = True
-        elif better > _BETTER_TURNED or (correlation < _UNLIKE and sigmas < _BY_CHANCE):
+        # One sweep far under the others says little, but it may be the first of a moved sensor.
+        at_chance = correlation < _UNLIKE and sigmas < _BY_CHANCE
+        if fell or at_chance or better > _BETTER_TURNED:
             self.established = False
+        elif correlation >= _ESTABLISHED[0] and sigmas >= _ESTABLISHED[1]:
+            self.established = True
         # Once refused, half the evidence keeps it so: sweeps of one mount are not judged anew.
         if self._refused:
             enough = better > _BETTER_TURNED / 2

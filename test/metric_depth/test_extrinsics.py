@@ -118,6 +118,14 @@ def test_an_established_extrinsic_that_changes_is_doubted_within_a_second():
     assert not reason and judge.established
 
 
+def test_a_sensor_that_is_moved_is_doubted_with_its_first_sweep():
+    judge, _ = judged((0, 0, 0), 10)
+    assert judge.doubt == 0.0
+    depth_m, image = boards(10)
+    judge.judge(outline(image).numpy(), sweep(depth_m, (10, 0, 0)), CAMERA)
+    assert judge.doubt > 0.1
+
+
 def test_doubt_enters_the_standard_deviation_until_the_extrinsic_is_established():
     estimator = ScaleEstimator(ScaleConfig(), RELATIVE)
     sigmas = []
