@@ -2,20 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Node, player and checker as three real processes over real DDS."""
 
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 import pickle
 import subprocess
 import sys
+import time
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import numpy as np
 import pytest
+import rclpy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from depth_anything_ros.evaluation.frames import load_frames
 from depth_anything_ros.poses import matrix_to_pose, pose_to_matrix
+from depth_anything_ros.ros.meeting import NodeInputs
 from helpers import (
     edges,
     needs_real_data,
@@ -61,6 +65,23 @@ def pose_parameter(matrix):
     """Return the arguments that tell the node where the sensor is."""
     pose = ', '.join(f'{x:.9f}' for x in matrix_to_pose(matrix))
     return ['-p', f'scale.T_camera_sensor:=[{pose}]']
+
+
+@contextmanager
+def playing(*arguments):
+    """Play frames from when the node has met the player on every input; before, some are lost."""
+    with program(*PLAYER, *arguments, '--wait', ready='playing', stdin=True) as player:
+        rclpy.init()
+        node = rclpy.create_node('judge')
+        inputs, end = NodeInputs(node), time.monotonic() + PATIENCE_S
+        while not inputs.matched(['image', 'camera_info', 'points']):
+            assert time.monotonic() < end, inputs.publishers
+            rclpy.spin_once(node, timeout_sec=0.1)
+        node.destroy_node()
+        rclpy.shutdown()
+        player.stdin.write('\n')
+        player.stdin.flush()
+        yield
 
 
 def collect(path, topics, count=3, timeout_s=PATIENCE_S):
@@ -160,7 +181,7 @@ def test_depth_of_a_known_scene_is_right(tmp_path):
     folder.mkdir()
     write_scene_folder(folder)
     arguments = ['--ros-args', *pose_parameter(SCENE_T_CAMERA_LIDAR)]
-    with program(NODE, 'exact', *arguments, ready=READY), program(*PLAYER, folder, '--rate', 8):
+    with program(NODE, 'exact', *arguments, ready=READY), playing(folder, '--rate', 8):
         messages = collect(tmp_path / 'messages', ['image', *OUTPUTS, '/diagnostics'])
     check_contract(messages, SCENE_CAMERA)
     truth_m = scene_depth_image()
@@ -185,8 +206,8 @@ def test_depth_of_a_known_scene_is_right(tmp_path):
 def test_real_frames_keep_the_contract(tmp_path, data, frame):
     source = {f.name: f for f in load_frames(REAL_DATA / data)}[frame]
     arguments = ['--ros-args', *pose_parameter(source.T_camera_sensor)]
-    player = [*PLAYER, REAL_DATA / data, '--frames', frame, '--rate', 4]
-    with program(NODE, 'row', *arguments, ready=READY), program(*player):
+    frames = [REAL_DATA / data, '--frames', frame, '--rate', 4]
+    with program(NODE, 'row', *arguments, ready=READY), playing(*frames):
         messages = collect(tmp_path / 'messages', ['image', *OUTPUTS])
     check_contract(messages, source.camera)
     states = {status.message for status in messages['depth/scale']['RELIABLE']}
