@@ -41,7 +41,9 @@ def main():
     rclpy.init()
     node = rclpy.create_node('collect')
     received, subscriptions = defaultdict(list), {}
-    for topic in [*waited, *extra]:
+    end = time.monotonic() + float(timeout_s)
+    # What goes into the node is heard before what comes out: else all that comes may be older.
+    for topic in sorted([*waited, *extra], key=lambda topic: topic != 'image'):
         for reliability in RELIABILITIES:
             key = (topic, reliability.name)
             subscriptions[key] = node.create_subscription(
@@ -51,7 +53,8 @@ def main():
                 QoSProfile(depth=20, reliability=reliability),
                 raw=True,
             )
-    end = time.monotonic() + float(timeout_s)
+        while topic == 'image' and time.monotonic() < end and not all(received.values()):
+            rclpy.spin_once(node, timeout_sec=0.1)
     needed = [s for (topic, _), s in subscriptions.items() if topic in waited]
     while time.monotonic() < end and not all(s.get_publisher_count() for s in needed):
         rclpy.spin_once(node, timeout_sec=0.1)
