@@ -21,6 +21,7 @@ from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
 from depth_anything_ros.metric_depth.ground import GroundPlane
 from depth_anything_ros.metric_depth.scale import State
+from depth_anything_ros.metric_depth.uncertainty import Q90
 from depth_anything_ros.network.predictor import load_predictor
 from depth_anything_ros.pipeline import DepthFrame, DepthPipeline, Outputs
 from depth_anything_ros.world.render import render
@@ -32,7 +33,6 @@ CAMERA = Camera.from_calibration(640, 480, [[500.0, 0, 319.5], [0, 500, 239.5], 
 NEAR_M = 15.0
 FLAT = 0.03  # a pixel is ground where the true depth is the plane's to this share
 PITCH_ERRORS_DEG = (-1.0, -0.5, 0.0, 0.5, 1.0)
-_Q90 = 1.645
 
 
 def main() -> None:
@@ -86,7 +86,7 @@ def _scores(
     assert frame.depth is not None and frame.stddev_m is not None
     with np.errstate(invalid='ignore', divide='ignore'):
         sigma = frame.stddev_m / frame.depth
-        covered = np.abs(np.log(frame.depth / depth_m)) <= _Q90 * sigma
+        covered = np.abs(np.log(frame.depth / depth_m)) <= Q90 * sigma
     known = np.isfinite(sigma) & np.isfinite(depth_m)
     ground = ground & known
     error = np.abs(frame.depth / depth_m - 1)

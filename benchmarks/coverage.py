@@ -30,7 +30,7 @@ from baselines import nearest
 from holdout import levelest_ring, project_rings, shown_rings
 import numpy as np
 from numpy.typing import NDArray
-from simulated import distorted, row_prior
+from simulated import distorted, Predicted, row_prior, STAND_IN
 import torch
 from torch import Tensor
 from world_frames import world_frame
@@ -41,6 +41,7 @@ from depth_anything_ros.metric_depth.anchors import Anchors
 from depth_anything_ros.metric_depth.glance import sample
 from depth_anything_ros.metric_depth.refinement import metric_depth
 from depth_anything_ros.metric_depth.scale import ScaleEstimator, State
+from depth_anything_ros.metric_depth.uncertainty import Q90
 from depth_anything_ros.network.predictor import load_predictor
 from depth_anything_ros.network.spec import ModelSpec
 from depth_anything_ros.pipeline import DepthPipeline
@@ -56,31 +57,21 @@ TUNING = {
     'kitti': ('000001',),
     'nuscenes': ('CAM_FRONT', 'CAM_FRONT_LEFT', 'CAM_FRONT_RIGHT'),
 }
-_Q90 = 1.645
 _STEP_PX = 6  # every n-th pixel of a true depth image
 _COLUMNS_PX = 32  # the outline of the rings is taken over so many columns
 _MARGIN = 0.01  # of the image height: a pixel so close to the outline is inside
 _MIN_POINTS = 50
-_STAND_IN = ModelSpec('stand-in', 'inverse_depth', metric=False)
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class Case(Predicted):
     """A frame, a prediction, anchors for some rings of it, and true depths.
 
     Attributes:
-        data: 'world', 'kitti' or 'nuscenes'.
-        frame: image, camera, points.
-        prediction: HxW in spec.space.
-        spec: what the prediction is.
         anchors: rings -> anchors.
         test: true depths at pixels.
     """
 
-    data: str
-    frame: Frame
-    prediction: Tensor
-    spec: ModelSpec
     anchors: dict[int | str, Anchors]
     test: Anchors
 
@@ -131,8 +122,8 @@ def _network(checkpoint: str) -> Predict:
 
 def _stand_in(frame: Frame, depth_m: NDArray[np.float32] | None) -> tuple[Tensor, ModelSpec]:
     if depth_m is None:
-        return row_prior(frame.camera), _STAND_IN
-    return distorted(depth_m, seed=int(frame.name.removeprefix('world'))), _STAND_IN
+        return row_prior(frame.camera), STAND_IN
+    return distorted(depth_m, seed=int(frame.name.removeprefix('world'))), STAND_IN
 
 
 def _cases(data: Path, tuning: bool, world_frames: int, predict: Predict) -> Iterator[Case]:
@@ -196,7 +187,7 @@ def covered(case: Case, anchors: Anchors) -> dict[str, float]:
     sigma = sample(metric.stddev_m, test).numpy() / depth_m
     error = np.abs(np.log(depth_m / test.z_m))
     known = np.isfinite(error)
-    inside = error <= _Q90 * sigma
+    inside = error <= Q90 * sigma
     test_uv = torch.from_numpy(np.stack([test.u, test.v], axis=1))
     distance_px = nearest(anchors, test_uv)[0][:, 0].numpy()
     kinds = {'overall': np.ones_like(known)} | _places(anchors, test, camera.height)

@@ -51,6 +51,7 @@ from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
 from depth_anything_ros.evaluation.frames import Frame, load_frames
 from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.metric_depth.scale import GroundPlane, State
+from depth_anything_ros.metric_depth.uncertainty import Q90
 from depth_anything_ros.network.predictor import load_predictor
 from depth_anything_ros.pipeline import DepthFrame, DepthPipeline, Outputs, Prediction
 from depth_anything_ros.stopwatch import Stopwatch
@@ -59,7 +60,6 @@ FIRST_SEED = 920_000  # seeds that neither training nor the tuning of refinement
 RINGS = 16
 FEW = 15
 SILENT_ERROR, SILENT_SIGMA = 0.2, 0.1
-Q90 = 1.645
 FARTHEST_M = 80.0
 
 CONFIG = Config()

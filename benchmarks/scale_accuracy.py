@@ -29,7 +29,7 @@ from chart import write_chart
 from holdout import DENSITIES, LINES, noisy, shifted, Split, split, with_outliers
 import numpy as np
 from numpy.typing import NDArray
-from simulated import distorted, row_prior
+from simulated import distorted, Predicted, row_prior, STAND_IN
 import torch
 from torch import Tensor
 from world_frames import world_frame
@@ -56,21 +56,13 @@ Row = dict[str, str | int | float | None]
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class Case(Predicted):
     """One frame with a prediction.
 
     Attributes:
-        data: 'world', 'kitti' or 'nuscenes'.
-        frame: image, camera, points.
-        prediction: HxW in spec.space.
-        spec: what the prediction is.
         split: of the points.
     """
 
-    data: str
-    frame: Frame
-    prediction: Tensor
-    spec: ModelSpec
     split: Split
 
 
@@ -133,17 +125,16 @@ def main() -> None:
 def _cases(
     data: Path, world_frames: int, predict: Callable[[Frame], tuple[Tensor, ModelSpec]] | None
 ) -> Iterator[Case]:
-    stand_in = ModelSpec('stand-in', 'inverse_depth', metric=False)
     for seed in range(FIRST_WORLD_SEED, FIRST_WORLD_SEED + world_frames):
         world = world_frame(seed)
-        said = predict(world.frame) if predict else (distorted(world.depth_m, seed), stand_in)
+        said = predict(world.frame) if predict else (distorted(world.depth_m, seed), STAND_IN)
         yield Case('world', world.frame, *said, split(world.frame, CONFIG.scale))
     for name in ('kitti', 'nuscenes'):
         if not (data / name).is_dir():
             print(f'{data / name} is not there: skipped', file=sys.stderr)
             continue
         for frame in load_frames(data / name):
-            said = predict(frame) if predict else (row_prior(frame.camera), stand_in)
+            said = predict(frame) if predict else (row_prior(frame.camera), STAND_IN)
             yield Case(name, frame, *said, split(frame, CONFIG.scale))
 
 
@@ -377,7 +368,7 @@ def _latency(frames: int = 100) -> dict[str, float]:
     prediction = distorted(frame.depth_m, 0)
     anchors = split(frame.frame, CONFIG.scale).anchors['all']
     anchors = thinned(anchors, 2000)
-    estimator = ScaleEstimator(CONFIG.scale, ModelSpec('stand-in', 'inverse_depth', metric=False))
+    estimator = ScaleEstimator(CONFIG.scale, STAND_IN)
     taken_ms = []
     with torch.inference_mode():
         for i in range(frames + 5):

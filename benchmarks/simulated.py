@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +14,28 @@ from torch import Tensor
 import torch.nn.functional as F
 
 from depth_anything_ros.camera import Camera
+from depth_anything_ros.evaluation.frames import Frame
+from depth_anything_ros.network.spec import ModelSpec
 
+STAND_IN = ModelSpec('stand-in', 'inverse_depth', metric=False)
 _SCALE, _SHIFT = 2.5, 0.1  # of what is said; any line would do
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """One frame with a prediction, be it a network's or one of those below.
+
+    Attributes:
+        data: 'world', 'kitti' or 'nuscenes'.
+        frame: image, camera, points.
+        prediction: HxW in spec.space.
+        spec: what the prediction is.
+    """
+
+    data: str
+    frame: Frame
+    prediction: Tensor
+    spec: ModelSpec
 
 
 def exact(depth_m: NDArray[np.float32]) -> Tensor:

@@ -65,7 +65,7 @@ class Anchors:
     def __len__(self) -> int:
         return len(self.z_m)
 
-    def __getitem__(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> Anchors:
+    def __getitem__(self, keep: slice | NDArray[np.bool_] | NDArray[np.int64]) -> Anchors:
         return Anchors(self.u[keep], self.v[keep], self.z_m[keep], self.ring[keep])
 
 
@@ -125,9 +125,7 @@ def project_points(
 
 def thinned(anchors: Anchors, most: int) -> Anchors:
     """Return evenly as many of the anchors as are allowed."""
-    if len(anchors) <= most:
-        return anchors
-    return anchors[np.linspace(0, len(anchors) - 1, most).astype(np.int64)]
+    return anchors[_evenly(len(anchors), most)]
 
 
 def _evenly(count: int, most: int) -> slice | NDArray[np.int64]:

@@ -39,6 +39,7 @@ from depth_anything_ros.metric_depth.uncertainty import (
     mean_error,
     of_detail,
     OffsetDoubt,
+    Q90,
 )
 from depth_anything_ros.transfer import upload
 
@@ -56,7 +57,6 @@ _HEAT = 1e3
 _NOISE_CELLS = 3.0  # radius that errors are averaged over
 _CAPACITY_STEP = 1024  # anchors are as many as a multiple of this
 _OVERSTATED = 0.9  # the error between rings, in what gaps twice as large make of it
-_Q90 = 1.645  # half width of the 90 % interval of a normal distribution, in sigma
 _MIN_ERROR = 0.003
 _FAR_RAMP = 0.1  # from the farthest anchor on, in its inverse depth, over which it is left behind
 _EXACT = 1e-5  # log depth: errors below are none, and nothing is divided by them
@@ -415,5 +415,5 @@ def _noise(
     noise = smoothed(splatted[: len(kept)], splatted[len(kept) :], _NOISE_CELLS)
     expected = (grid.sample(noise[:-1], places) * left_out).sum(dim=0)
     excess = (rough - expected)[:: _every(left_out)].sort().values
-    scale = excess[int(0.9 * (len(excess) - 1))] - math.log(_Q90)
+    scale = excess[int(0.9 * (len(excess) - 1))] - math.log(Q90)
     return _OVERSTATED * torch.exp(noise[-1:] + scale), torch.exp(expected) * grown

@@ -29,6 +29,7 @@ _ABOVE, _ABOVE_ONE_RING, _BELOW_ONE_RING = 3.4, 4.5, 7.0
 _SHRUNK = 0.75  # power of the error
 _WITHIN_CELL = 0.5  # about the distance that a cell hides, in cells
 _BOUNDS = 4.0  # depth by the line counts as at most so many times that of the anchors, or so little
+Q90 = 1.645  # half width of the 90 % interval of a normal distribution, in sigma
 LARGEST_ERROR = 0.5  # log depth: what is off by more counts as this
 
 
