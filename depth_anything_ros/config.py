@@ -24,6 +24,7 @@ def param(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[str, ...] = (),
+    several: bool = False,
     runtime: bool = False,
 ) -> Any:
     """Declare one parameter as a dataclass field.
@@ -35,6 +36,7 @@ def param(
         minimum: smallest allowed number, inclusive.
         maximum: largest allowed number, inclusive.
         choices: allowed strings.
+        several: whether choices may be joined by commas; auto and none stand alone.
         runtime: whether it may be changed while the node is active.
     """
     metadata = {
@@ -43,6 +45,7 @@ def param(
         'minimum': minimum,
         'maximum': maximum,
         'choices': choices,
+        'several': several,
         'runtime': runtime,
     }
     return field(default=default, metadata=metadata)
@@ -139,9 +142,11 @@ class ScaleConfig:
 
     method: str = param(
         'auto',
-        'Where metres come from: lidar (points or scan), camera_height (known height above the '
-        'ground), none, or auto (what is there, lidar first).',
-        choices=('auto', 'lidar', 'camera_height', 'none'),
+        'Where metres come from: lidar (points or scan), depth (a depth camera), camera_height '
+        '(known height above the ground), several of these with commas between, none, or auto: '
+        'all that are there share one fit, the ground where there is nothing else.',
+        choices=('auto', 'lidar', 'depth', 'camera_height', 'none'),
+        several=True,
     )
     unanchored: str = param(
         'withhold',
@@ -404,6 +409,7 @@ class Parameter:
     minimum: float | None
     maximum: float | None
     choices: tuple[str, ...]
+    several: bool
     runtime: bool
 
 
@@ -461,8 +467,15 @@ def _checked(parameter: Parameter, value: Any) -> Any:
         return numbers
     if type(value) is not kind:
         raise ConfigError(f'{name} must be {kind.__name__}, got {value!r}')
-    if parameter.choices and value not in parameter.choices:
-        raise ConfigError(f'{name} must be one of {", ".join(parameter.choices)}, got "{value}"')
+    if parameter.choices:
+        chosen = [x.strip() for x in value.split(',')] if parameter.several else [value]
+        alone = len(chosen) == 1 or not {'auto', 'none'} & set(chosen)
+        if not (alone and set(chosen) <= set(parameter.choices)):
+            or_more = ' (or more, with commas between)' if parameter.several else ''
+            raise ConfigError(
+                f'{name} must be one of {", ".join(parameter.choices)}{or_more}, got "{value}"'
+            )
+        return ','.join(chosen)
     if kind in (int, float):
         low = -math.inf if parameter.minimum is None else parameter.minimum
         high = math.inf if parameter.maximum is None else parameter.maximum

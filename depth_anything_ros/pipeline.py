@@ -7,8 +7,8 @@ No ROS here. Everything between the one upload and the one download stays on the
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, wraps
 import math
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, with_values
-from depth_anything_ros.metric_depth.anchors import Anchors, project_points, SensorPoints
+from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.metric_depth.extrinsics import outline
 from depth_anything_ros.metric_depth.refinement import metric_depth
 from depth_anything_ros.metric_depth.scale import (
@@ -31,6 +31,7 @@ from depth_anything_ros.metric_depth.scale import (
     State,
     unanchored,
 )
+from depth_anything_ros.metric_depth.sources import gather, Source, Sweep, Verdict
 from depth_anything_ros.network.devices import current
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.network.preprocessing import Preprocessor
@@ -160,6 +161,7 @@ class DepthPipeline:
         *,
         stamp_ns: int = 0,
         ground: GroundPlane | None = None,
+        sources: Sequence[Source] = (),
         outputs: Outputs = Outputs(),
     ) -> DepthFrame:
         """Turn one image into metric depth: predict(), then measure().
@@ -171,6 +173,7 @@ class DepthPipeline:
             T_camera_sensor: 4x4 pose of the sensor frame in the camera's optical frame.
             stamp_ns: time of the image in nanoseconds; holding and filtering go by it.
             ground: the ground plane in the rectified optical frame where it is known.
+            sources: what else anchors the scale.
             outputs: what to compute.
 
         Returns:
@@ -181,7 +184,13 @@ class DepthPipeline:
         """
         prediction = self.predict(image, camera)
         return self.measure(
-            prediction, points, T_camera_sensor, stamp_ns=stamp_ns, ground=ground, outputs=outputs
+            prediction,
+            points,
+            T_camera_sensor,
+            stamp_ns=stamp_ns,
+            ground=ground,
+            sources=sources,
+            outputs=outputs,
         )
 
     @_on_its_device
@@ -212,6 +221,7 @@ class DepthPipeline:
         *,
         stamp_ns: int = 0,
         ground: GroundPlane | None = None,
+        sources: Sequence[Source] = (),
         outputs: Outputs = Outputs(),
     ) -> DepthFrame:
         """Make metres of a prediction; points may arrive while the network runs, hence apart."""
@@ -219,21 +229,25 @@ class DepthPipeline:
         geometry = prediction.preprocessor
         camera = geometry.rectified
 
-        anchors: Anchors | None = None
-        if points is not None and T_camera_sensor is not None and camera.is_calibrated:
-            anchors = project_points(points, T_camera_sensor, camera, config.scale)
+        if points is not None and T_camera_sensor is not None:
+            sources = [Sweep(points, T_camera_sensor), *sources]
+        verdict = Verdict(None, {})
+        if camera.is_calibrated:
+            verdict = gather(sources, camera, config.scale)
         watch.lap('anchors')
         self._scale.config = config.scale
         if camera.is_calibrated:
             fit = self._scale.update(
                 prediction.values,
-                anchors,
+                verdict.anchors,
                 camera,
                 stamp_ns,
                 prediction.thumbnail,
                 ground,
                 prediction.edges,
             )
+            if verdict.complaint:
+                fit = replace(fit, reason=f'{fit.reason}; {verdict.complaint}')
         else:
             reason = 'the camera is not calibrated'
             if self.predictor.spec.canonical_focal_px is not None:
@@ -246,7 +260,7 @@ class DepthPipeline:
         step = config.depth.stride
         published = fit.state is not State.UNANCHORED or fit.assumed
         if published and outputs.metric:
-            metric = metric_depth(prediction.values, fit, anchors, config)
+            metric = metric_depth(prediction.values, fit, verdict.anchors, config)
             depth_m, stddev_m = metric.depth_m, metric.stddev_m
             thin = (slice(None, None, _SIGMA_STEP),) * 2
             results['sigma'] = stddev_m[thin] / depth_m[thin]

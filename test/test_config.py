@@ -175,3 +175,24 @@ def test_the_parameter_file_tells_unit_range_and_meaning():
             assert f'[{parameter.unit}' in text
     assert 'Farthest sensor point used as an anchor. [m; 0.1 to 10000; settable' in text
     assert '[one of 32FC1, 16UC1; settable while running]' in text
+
+
+@pytest.mark.parametrize(
+    ('given', 'kept'),
+    [('lidar', 'lidar'), ('depth,lidar', 'depth,lidar'), ('depth, lidar', 'depth,lidar')],
+)
+def test_sources_of_scale_may_be_listed(given, kept):
+    assert with_values(Config(), {'scale.method': given}).scale.method == kept
+
+
+@pytest.mark.parametrize(
+    'given', ['', ',', 'lidar,', 'radar', 'lidar,radar', 'auto,lidar', 'none,depth']
+)
+def test_a_list_of_sources_that_names_none_or_contradicts_itself_is_refused(given):
+    with pytest.raises(ConfigError, match='^scale.method must be one of auto, lidar.* commas'):
+        with_values(Config(), {'scale.method': given})
+
+
+def test_only_what_says_so_may_be_listed():
+    with pytest.raises(ConfigError, match='scale.unanchored must be one of'):
+        with_values(Config(), {'scale.unanchored': 'withhold,assume'})

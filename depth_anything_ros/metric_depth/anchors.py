@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ _RELATIVE_STEP = 0.05
 # More points, and then anchors, than this are thinned evenly: the time of a frame is bounded.
 _MOST_POINTS = 500_000
 _MOST_ANCHORS = 40_000
+_RANGE_SIGMA_M = 0.02  # of a lidar or laser scanner: 1 to 3 cm in their data sheets
 # Half the window of the local-minimum test, in pixels, for dense and for sparse scans.
 _WINDOW_RADIUS_PX = (3, 15)
 
@@ -55,18 +57,65 @@ class Anchors:
         v: N float32 rows in pixels.
         z_m: N float32 depths along the optical axis in metres.
         ring: N int64 ring of the sensor, -1 where unknown.
+        sigma: N float32 standard deviations of log depth by themselves; none, taken for exact.
+        source: N int8, which of the names each is from; none, all from the first.
+        names: of the sources.
     """
 
     u: NDArray[np.float32]
     v: NDArray[np.float32]
     z_m: NDArray[np.float32]
     ring: NDArray[np.int64]
+    sigma: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    source: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
+    names: tuple[str, ...] = ('lidar',)
+
+    def __post_init__(self) -> None:
+        """Fill in what is not told."""
+        for name in ('sigma', 'source'):
+            told = getattr(self, name)
+            if not len(told):
+                object.__setattr__(self, name, np.zeros(len(self), told.dtype))
 
     def __len__(self) -> int:
         return len(self.z_m)
 
     def __getitem__(self, keep: slice | NDArray[np.bool_] | NDArray[np.int64]) -> Anchors:
-        return Anchors(self.u[keep], self.v[keep], self.z_m[keep], self.ring[keep])
+        return Anchors(
+            self.u[keep],
+            self.v[keep],
+            self.z_m[keep],
+            self.ring[keep],
+            self.sigma[keep],
+            self.source[keep],
+            self.names,
+        )
+
+    def of(self, name: str) -> Anchors:
+        """Return those from one source."""
+        if self.names == (name,):
+            return self
+        return self[self.source == (self.names.index(name) if name in self.names else -1)]
+
+
+def joined(parts: Mapping[str, Anchors]) -> Anchors | None:
+    """Return the anchors of several sources as one set, None where there are no sources.
+
+    Args:
+        parts: name of a source -> its anchors.
+    """
+    if not parts:
+        return None
+    every = list(parts.values())
+    return Anchors(
+        np.concatenate([part.u for part in every]),
+        np.concatenate([part.v for part in every]),
+        np.concatenate([part.z_m for part in every]),
+        np.concatenate([part.ring for part in every]),
+        np.concatenate([part.sigma for part in every]),
+        np.repeat(np.arange(len(every), dtype=np.int8), [len(part) for part in every]),
+        tuple(parts),
+    )
 
 
 def deskew(points: SensorPoints, T_image_sensor: NDArray[np.float64]) -> SensorPoints:
@@ -120,7 +169,8 @@ def project_points(
     keep = keep[_evenly(len(keep), _MOST_ANCHORS)]
     u, v, index = u[keep], v[keep], index[keep]
     ring = np.full(len(index), -1) if points.ring is None else points.ring[kept][index]
-    return Anchors(u, v, xyz[index, 2], ring.astype(np.int64))
+    sigma = _RANGE_SIGMA_M / np.linalg.norm(seen[index], axis=1)
+    return Anchors(u, v, xyz[index, 2], ring.astype(np.int64), sigma)
 
 
 def thinned(anchors: Anchors, most: int) -> Anchors:

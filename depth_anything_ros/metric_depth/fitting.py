@@ -86,7 +86,12 @@ def failed(reason: str) -> LineFit:
     return LineFit(0.0, 0.0, np.zeros((2, 2)), 0, 0.0, 0.0, reason)
 
 
-def fit_line(value: Array, target: Array, prior: Prior | None = None) -> LineFit:
+def fit_line(
+    value: Array,
+    target: Array,
+    prior: Prior | None = None,
+    own_sigma: NDArray[np.float32] | None = None,
+) -> LineFit:
     """Fit target = scale * value + shift to points of which up to about half may be wrong.
 
     A fixed set of two-point hypotheses is scored in one batch by the truncated squared residual
@@ -99,6 +104,7 @@ def fit_line(value: Array, target: Array, prior: Prior | None = None) -> LineFit
         target: N inverse depths in 1/m or depths in m, all positive.
         prior: expected line; without it the shift is expected within twice the largest targets of
             zero, which matters only where the values do not determine it.
+        own_sigma: N standard deviations of log target by themselves; None takes them for exact.
 
     Returns:
         The line, or one with `failure` set.
@@ -107,6 +113,7 @@ def fit_line(value: Array, target: Array, prior: Prior | None = None) -> LineFit
     # Zero is the floor of the network's last ReLU: such a pixel says "far", not how far.
     usable &= value > 1e-4 * value.max(initial=0.0, where=usable)
     p, y = value[usable].astype(np.float64), target[usable].astype(np.float64)
+    own = np.zeros_like(p) if own_sigma is None else np.square(own_sigma[usable], dtype=np.float64)
     count = len(p)
     if count < _MIN_INLIERS:
         return failed(f'{count} usable anchors, {_MIN_INLIERS} needed')
@@ -116,18 +123,18 @@ def fit_line(value: Array, target: Array, prior: Prior | None = None) -> LineFit
         prior = Prior(None, 0.0, np.diag([0.0, (_SHIFT_SIGMA * high) ** 2]))
 
     if count >= _MIN_AFFINE:
-        fit = _fit_in_family(p, y, prior, affine=True)
+        fit = _fit_in_family(p, y, own, prior, affine=True)
         if not fit.failure:
             return fit
     # One unknown less: also the way out where a wrong shape has turned the line upside down.
-    scale_only = _fit_in_family(p, y, prior, affine=False)
+    scale_only = _fit_in_family(p, y, own, prior, affine=False)
     return scale_only if not scale_only.failure or count < _MIN_AFFINE else fit
 
 
-def _fit_in_family(p: Array, y: Array, prior: Prior, affine: bool) -> LineFit:
+def _fit_in_family(p: Array, y: Array, own: Array, prior: Prior, affine: bool) -> LineFit:
     """Fit scale and shift, or the scale alone with the shift at its prior, and judge the result."""
     start, rival = _best_hypothesis(p, y, prior, affine)
-    fit = _polish(p, y, start, prior, affine)
+    fit = _polish(p, y, own, start, prior, affine)
     if fit.scale <= 0:
         return replace(fit, failure='nearer anchors have smaller predictions (scale <= 0)')
     if fit.inliers < _MIN_INLIERS:
@@ -223,8 +230,13 @@ def _uncrowded(y: Array) -> NDArray[np.float32]:
     return weight
 
 
-def _polish(p: Array, y: Array, start: Array, prior: Prior, affine: bool) -> LineFit:
-    """Run IRLS from a first line; Gauss-Newton on log(scale * p + shift) - log(y)."""
+def _polish(
+    p: Array, y: Array, own: Array, start: Array, prior: Prior, affine: bool
+) -> LineFit:
+    """Run IRLS from a first line; Gauss-Newton on log(scale * p + shift) - log(y).
+
+    An anchor of which less is known than of the line counts by its own variance.
+    """
     prior_information = prior.information()
     prior_line = np.array([prior.scale or 0.0, prior.shift])
     line = start.copy() if affine else np.array([start[0], prior.shift])
@@ -238,7 +250,9 @@ def _polish(p: Array, y: Array, start: Array, prior: Prior, affine: bool) -> Lin
         predicted = line[0] * value + line[1]
         residual = log_ratio(predicted, target)
         sigma = _spread(np.abs(residual))
-        weight = np.square(np.maximum(1 - np.square(residual / (_TUKEY * sigma)), 0))
+        variance = np.maximum(sigma**2, own[some])
+        weight = np.square(np.maximum(1 - np.square(residual) / (_TUKEY**2 * variance), 0))
+        weight *= sigma**2 / variance
         # Correlated errors: many points weigh like few independent ones.
         weight *= _INDEPENDENT / (max(weight.sum(), _INDEPENDENT) * sigma**2)
         by_shift = 1 / np.maximum(np.abs(predicted), floor)

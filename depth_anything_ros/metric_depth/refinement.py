@@ -49,6 +49,7 @@ _CELLS = 19200
 _STIFFNESS = 0.04  # of the membrane, where one anchor pulls with 1
 _TRUSTS = 5  # from 0 to 1
 _SHARPNESS = 20.0  # how steeply a candidate's share falls with its left-out error
+_UNSURE = 0.05  # log depth: an anchor with such a sigma pulls half
 _ROBUST = 2.5  # left-out error, in typical ones around it, at which an anchor counts half
 _ROUGHEST = 4.0  # typical error of the roughest places, in that of the whole image
 _REACH = 5.0  # the correction fades over so many times the largest gap it was tested on
@@ -92,7 +93,7 @@ def metric_depth(
     line = fit.scale * prediction + fit.shift
     inverse = line if fit.space == 'inverse_depth' else 1 / line
     refined = None
-    if config.scale.refine and fit.state is State.FITTED and fit.method == 'lidar' and anchors:
+    if config.scale.refine and fit.state is State.FITTED and fit.from_anchors and anchors:
         prior = None
         if fit.at_anchors is not None:
             prior = fit.scale * fit.at_anchors + fit.shift
@@ -143,6 +144,7 @@ def refine(
     believed = agreement(anchors, at_anchors)
     kept = believed > 0
     anchors, believed, prior = anchors[kept], believed[kept], at_anchors[kept]
+    believed = believed / (1 + np.square(anchors.sigma / _UNSURE))
     fold = folds(anchors, height, width)
     if len(anchors) < _MIN_ANCHORS or len(np.unique(fold)) < 2:
         return None

@@ -20,13 +20,15 @@ from depth_anything_ros.metric_depth.fitting import failed, fit_line, LineFit, P
 from depth_anything_ros.metric_depth.glance import Glance, glance
 from depth_anything_ros.metric_depth.ground import fit_ground
 from depth_anything_ros.metric_depth.ground import GroundPlane as GroundPlane
+from depth_anything_ros.metric_depth.sources import takes
 from depth_anything_ros.metric_depth.temporal import AnchorWatch, LineTrack, SceneCutDetector
 from depth_anything_ros.network.spec import ModelSpec
 
-_FEW_INLIERS = 20  # below this a prior from another source joins the lidar
+_FEW_INLIERS = 20  # below this a prior from another source joins the anchors
 # So it does where the shift is as unsure as this, in what the anchors measure: they have one depth.
 _UNKNOWN_SHIFT = 1.0
 _SAMPLED_ANCHORS = 64
+_ANCHORS = 'anchors'  # of whatever sources
 # A metric checkpoint on images unlike its training data is off by this much (log depth, metres).
 _CHECKPOINT_SIGMA = (0.15, 0.3)
 
@@ -47,7 +49,8 @@ class ScaleFit:
     Attributes:
         state: FITTED from this frame's anchors, HELD from earlier ones, METRIC from the checkpoint
             alone, UNANCHORED from nothing.
-        method: 'lidar', 'camera_height', 'checkpoint', 'assumed' or 'none'.
+        method: the sources of the anchors ('lidar', 'depth+motion'), 'camera_height', 'checkpoint',
+            'assumed' or 'none'.
         space: 'inverse_depth': 1/z = scale * p + shift; 'depth': z = scale * p + shift.
         scale: NaN where there is none.
         shift: in 1/m or m, NaN where there is none.
@@ -76,6 +79,11 @@ class ScaleFit:
     at_anchors: NDArray[np.float64] | None = None
     doubt: float = 0.0
     extrinsic_score: float = math.nan
+
+    @property
+    def from_anchors(self) -> bool:
+        """Whether the line is one through anchors."""
+        return self.method not in ('camera_height', 'checkpoint', 'assumed', 'none')
 
 
 class ScaleEstimator:
@@ -147,12 +155,14 @@ class ScaleEstimator:
         self._stamp_ns = stamp_ns
         self._track.advance(seen.pooled, elapsed_s, self._cuts.change)
         fit, method = self._measure(seen, anchors, camera, ground)
-        sweep = anchors if method == 'lidar' else None
-        moved = self._anchors.moved(sweep, elapsed_s, self._cuts.change)
+        from_anchors = method == _ANCHORS
+        moved = self._anchors.moved(
+            anchors if from_anchors else None, elapsed_s, self._cuts.change
+        )
         vouched = None if moved is None else moved == 0.0
         turned, doubt = '', 0.0
-        if sweep is not None and seen.edges is not None:
-            turned = self._extrinsic.judge(seen.edges, sweep, camera)
+        if from_anchors and anchors and 'lidar' in anchors.names and seen.edges is not None:
+            turned = self._extrinsic.judge(seen.edges, anchors.of('lidar'), camera)
             doubt = self._extrinsic.doubt
         rejection = fit.failure or turned
         if not rejection:
@@ -164,6 +174,8 @@ class ScaleEstimator:
             )
         if rejection:
             return self._without_fit(stamp_ns, f'{note}{rejection}')
+        if from_anchors and anchors is not None:
+            method = '+'.join(anchors.names)
         self._accepted = ScaleFit(
             State.FITTED,
             method,
@@ -174,7 +186,7 @@ class ScaleEstimator:
             fit.inliers,
             fit.residual,
             stamp_ns,
-            f'{note}{fit.inliers} inliers from {method.replace("_", " ")}',
+            f'{note}{fit.inliers} inliers from {method.replace("_", " ").replace("+", ", ")}',
             doubt=doubt,
         )
         return self._accepted
@@ -202,32 +214,32 @@ class ScaleEstimator:
         config = self.config
         if ground is None and config.camera_height > 0:
             ground = GroundPlane.from_pitch(config.camera_height, config.camera_pitch)
-        use_ground = ground is not None and config.method in ('auto', 'camera_height')
-        lidar = failed('no anchors')
-        if config.method in ('auto', 'lidar') and anchors is not None:
+        if config.method == 'none':
+            return failed('scale.method is none'), 'none'
+        use_ground = ground is not None and takes(config.method, 'camera_height')
+        direct = failed('no anchors')
+        if anchors is not None:
             value = seen.at_anchors
             inverse = self.spec.space == 'inverse_depth'
             target = (1.0 / anchors.z_m if inverse else anchors.z_m).astype(np.float64)
-            lidar = fit_line(value, target)
-            if lidar.inliers >= _FEW_INLIERS and _determined(lidar, target):
-                return lidar, 'lidar'
+            direct = fit_line(value, target, own_sigma=anchors.sigma)
+            if direct.inliers >= _FEW_INLIERS and _determined(direct, target):
+                return direct, _ANCHORS
             prior = self._other_source(seen, camera, ground if use_ground else None)
             if prior is not None:
-                joined = fit_line(value, target, prior)
-                lidar = joined if lidar.failure or not joined.failure else lidar
-            if not lidar.failure:
-                return lidar, 'lidar'
+                joined = fit_line(value, target, prior, anchors.sigma)
+                direct = joined if direct.failure or not joined.failure else direct
+            if not direct.failure:
+                return direct, _ANCHORS
         if use_ground:
             assert ground is not None
             fit = self._fit_ground(seen, camera, ground)
-            if fit.failure and lidar.failure != 'no anchors':
-                fit = failed(f'{lidar.failure}; {fit.failure}')
+            if fit.failure and direct.failure != 'no anchors':
+                fit = failed(f'{direct.failure}; {fit.failure}')
             return fit, 'camera_height'
-        if config.method == 'none':
-            return failed('scale.method is none'), 'none'
         if config.method == 'camera_height':
             return failed('neither scale.camera_height nor scale.ground_frame is known'), 'none'
-        return lidar, 'lidar'
+        return direct, _ANCHORS
 
     def _fit_ground(self, seen: Glance, camera: Camera, ground: GroundPlane) -> LineFit:
         config = self.config

@@ -25,6 +25,7 @@ from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, LimitsConfig
 from depth_anything_ros.errors import BadFrameError
 from depth_anything_ros.metric_depth.anchors import SensorPoints
+from depth_anything_ros.metric_depth.sources import takes
 from depth_anything_ros.ros.messages import (
     decode_camera,
     decode_points,
@@ -286,7 +287,7 @@ class Inputs:
         with ExitStack() as undo:
             undo.callback(self.close)
             self._subscribe_to_images(on_image, 'image' if raw else f'{image_topic}/compressed')
-            if config.scale.method in ('auto', 'lidar'):
+            if takes(config.scale.method, 'lidar'):
                 self._subscribe_to_points(config.limits)
             undo.pop_all()
 
