@@ -212,6 +212,30 @@ class ScaleConfig:
         maximum=1e4,
         runtime=True,
     )
+    depth_sigma: float = param(
+        0.005,
+        'Standard deviation of a depth camera\'s depth at any distance, most of that of a '
+        'time-of-flight camera.',
+        unit='m',
+        minimum=1e-4,
+        maximum=10.0,
+        runtime=True,
+    )
+    depth_sigma_square: float = param(
+        0.0025,
+        'What grows with the square of the distance: depth at z is unsure by this times z^2, since '
+        'the disparity of stereo and structured light has a constant error (a D435 about .0025, a '
+        'time-of-flight camera 0).',
+        unit='1/m',
+        minimum=0.0,
+        maximum=1.0,
+        runtime=True,
+    )
+    depth_transport: str = param(
+        'raw',
+        'raw subscribes to sensor_depth/image, compressedDepth to that topic + /compressedDepth.',
+        choices=('raw', 'compressedDepth'),
+    )
     refine: bool = param(
         True,
         'Correct the global fit where anchors show that it is off (spatially varying).',
@@ -331,6 +355,12 @@ class DepthConfig:
         unit='m',
         minimum=0.1,
         maximum=10000.0,
+        runtime=True,
+    )
+    keep_measured: bool = param(
+        True,
+        'Publish the pixels of a depth camera that is registered to the image where it is sure, '
+        'and the network\'s metres where it is blind.',
         runtime=True,
     )
     sky: str = param(

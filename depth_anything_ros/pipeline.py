@@ -7,7 +7,7 @@ No ROS here. Everything between the one upload and the one download stays on the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, wraps
 import math
@@ -22,6 +22,7 @@ from torch import Tensor
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, with_values
 from depth_anything_ros.metric_depth.anchors import SensorPoints
+from depth_anything_ros.metric_depth.depth_image import DepthImage, keep_measured
 from depth_anything_ros.metric_depth.extrinsics import outline
 from depth_anything_ros.metric_depth.refinement import metric_depth
 from depth_anything_ros.metric_depth.scale import (
@@ -31,7 +32,7 @@ from depth_anything_ros.metric_depth.scale import (
     State,
     unanchored,
 )
-from depth_anything_ros.metric_depth.sources import gather, Source, Sweep, Verdict
+from depth_anything_ros.metric_depth.sources import gather, Source, Sweep, takes, Verdict
 from depth_anything_ros.network.devices import current
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.network.preprocessing import Preprocessor
@@ -262,6 +263,11 @@ class DepthPipeline:
         if published and outputs.metric:
             metric = metric_depth(prediction.values, fit, verdict.anchors, config)
             depth_m, stddev_m = metric.depth_m, metric.stddev_m
+            if config.depth.keep_measured and 'depth' not in verdict.outvoted:
+                for measured_m in _registered(sources, camera, config):
+                    depth_m, stddev_m = keep_measured(
+                        depth_m, stddev_m, measured_m, config.scale
+                    )
             thin = (slice(None, None, _SIGMA_STEP),) * 2
             results['sigma'] = stddev_m[thin] / depth_m[thin]
             watch.lap('metric')
@@ -330,6 +336,19 @@ class DepthPipeline:
         if canonical_px is None or not network_camera.is_calibrated:
             return 1.0
         return float(network_camera.K[0, 0] + network_camera.K[1, 1]) / 2 / canonical_px
+
+
+def _registered(
+    sources: Sequence[Source], camera: Camera, config: Config
+) -> Iterator[NDArray[np.float32]]:
+    """Yield what depth cameras say of each pixel of the image, NaN where that is no valid depth."""
+    for source in sources:
+        if isinstance(source, DepthImage) and takes(config.scale.method, source.name):
+            measured_m = source.registered(camera, config.scale)
+            if measured_m is not None:
+                with np.errstate(invalid='ignore'):
+                    valid = (measured_m >= config.depth.min) & (measured_m <= config.depth.max)
+                yield np.where(valid, measured_m, np.float32(np.nan))
 
 
 def load(

@@ -1,0 +1,166 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A depth camera's image: anchors where it sees, and its own pixels kept in what is published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+import torch
+from torch import Tensor
+import torch.nn.functional as F
+
+from depth_anything_ros.camera import Camera
+from depth_anything_ros.config import ScaleConfig
+from depth_anything_ros.metric_depth.anchors import Anchors, project_points, SensorPoints
+from depth_anything_ros.transfer import upload
+
+_MOST_ANCHORS = 4096
+_EDGE = 0.05  # share of depth beside which a pixel is a mixture of two surfaces, or at a hole
+_REGISTERED_M = 1e-3  # two optical frames nearer than this are one
+_SEAM_PX = 4  # half the width of the band in which own pixels give way to the network's
+
+
+@dataclass(frozen=True, eq=False)
+class DepthImage:
+    """What a depth camera says at the time of an image.
+
+    Attributes:
+        depth_m: HxW float32 along the depth camera's optical axis, NaN where it is blind.
+        camera: its model; distorted where the depth is registered to a distorted image.
+        T_camera_sensor: 4x4, its optical frame to that of the camera.
+    """
+
+    depth_m: NDArray[np.float32]
+    camera: Camera
+    T_camera_sensor: NDArray[np.float64]
+    name: str = 'depth'
+
+    def anchors(self, camera: Camera, config: ScaleConfig) -> Anchors:
+        """Return some thousand of its sure pixels, spread evenly.
+
+        The sigma of depth is scale.depth_sigma + scale.depth_sigma_square z^2: the first of a
+        time-of-flight camera, the second of stereo and structured light, whose disparity has a
+        constant error.
+        """
+        sure = _sure(self.depth_m, config)
+        step = max(1, math.ceil(math.sqrt(np.count_nonzero(sure) / _MOST_ANCHORS)))
+        thin = (slice(step // 2, None, step),) * 2
+        kept = sure[thin]
+        rays, z_m = _rays(self.camera)[thin][kept], self.depth_m[thin][kept]
+        if not self.camera.is_distorted:  # depth along the axis of a rectified image
+            z_m = z_m / (rays @ self.camera.R[2].astype(np.float32))
+        points = SensorPoints(rays * z_m[:, None], 0, self.name)
+        anchors = project_points(points, self.T_camera_sensor, camera, config)
+        return replace(anchors, sigma=sigma_m(anchors.z_m, config) / anchors.z_m)
+
+    def registered(self, camera: Camera, config: ScaleConfig) -> NDArray[np.float32] | None:
+        """Return its sure pixels at those of another camera.
+
+        Args:
+            camera: pinhole camera of the image.
+            config: range limits and sigma.
+
+        Returns:
+            HxW float32 depth in metres in the image's frame, NaN where it is blind; None where the
+            two cameras stand apart, so that one looks behind what the other sees.
+        """
+        if np.linalg.norm(self.T_camera_sensor[:3, 3]) > _REGISTERED_M:
+            return None
+        R = self.T_camera_sensor[:3, :3]
+        pixels, per_depth = _lookup(camera, self.camera, R.tobytes())
+        sure_m = np.where(_sure(self.depth_m, config), self.depth_m, np.float32(np.nan))
+        there: NDArray[np.float32] = np.asarray(
+            cv2.remap(
+                sure_m,
+                pixels[..., 0],
+                pixels[..., 1],
+                cv2.INTER_NEAREST,
+                borderMode=cv2.BORDER_CONSTANT,
+                borderValue=math.nan,
+            )
+        )
+        return there if per_depth is None else there * per_depth
+
+
+def sigma_m(depth_m: NDArray[np.float32], config: ScaleConfig) -> NDArray[np.float32]:
+    """Return the standard deviation in metres of a depth camera's depths."""
+    constant, square = np.float32(config.depth_sigma), np.float32(config.depth_sigma_square)
+    sigma: NDArray[np.float32] = constant + square * np.square(depth_m)
+    return sigma
+
+
+def keep_measured(
+    depth_m: Tensor, stddev_m: Tensor, measured_m: NDArray[np.float32], config: ScaleConfig
+) -> tuple[Tensor, Tensor]:
+    """Put a depth camera's own pixels in place of the network's where it is sure.
+
+    In a band beside its holes the two are averaged, each by its own variance and the camera's less
+    and less towards the hole, so that no step is left there.
+
+    Args:
+        depth_m: HxW metric depth, NaN where there is none.
+        stddev_m: HxW standard deviation in metres.
+        measured_m: HxW from registered().
+        config: the depth camera's sigma.
+
+    Returns:
+        Depth and standard deviation, both HxW.
+    """
+    own_m = upload(measured_m, depth_m.device)
+    seen = torch.isfinite(own_m)
+    own_m = own_m.nan_to_num(1.0)
+    # The share of pixels seen in a box is 1 inside and a half at a straight border of a hole.
+    size = 2 * _SEAM_PX + 1
+    share = F.avg_pool2d(seen.float()[None, None], size, 1, _SEAM_PX, count_include_pad=False)
+    inner = (2 * share[0, 0] - 1).clamp_(min=0.0)
+    precision = (config.depth_sigma + config.depth_sigma_square * own_m.square()).pow(-2) * seen
+    other = stddev_m.pow(-2).nan_to_num_(0.0) * (1 - inner * seen)
+    total = precision + other
+    # 0 / 0 is NaN where neither says anything.
+    fused_m = (precision * own_m + other * depth_m.nan_to_num(0.0)) / total
+    return fused_m, total.rsqrt() * (total / total)
+
+
+def _sure(depth_m: NDArray[np.float32], config: ScaleConfig) -> NDArray[np.bool_]:
+    """Tell the pixels that are neither blind nor beside a hole or an edge, HxW."""
+    with np.errstate(invalid='ignore'):
+        inside = (depth_m >= config.min_range) & (depth_m <= config.max_range)  # false where NaN
+    known = np.where(inside, depth_m, np.float32(0))
+    box = np.ones((3, 3), np.uint8)
+    # Out of the image there is no neighbour to differ from.
+    nearest, farthest = cv2.erode(known, box), cv2.dilate(known, box)
+    allowed = 6 * sigma_m(known, config) + _EDGE * known
+    sure: NDArray[np.bool_] = (nearest > 0) & (farthest - nearest <= allowed)
+    return sure
+
+
+@lru_cache(maxsize=2)
+def _rays(camera: Camera) -> NDArray[np.float32]:
+    """Return the rays of a camera; they are as good as constant, and take long."""
+    return camera.optical_rays().astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def _lookup(
+    camera: Camera, depth_camera: Camera, R_camera_sensor: bytes
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Return where each pixel of a camera is in the depth image, and what depth becomes there.
+
+    Returns:
+        HxWx2 float32 pixels of the depth image, far outside where there is none, and HxW factors
+        from its depth to the camera's, None where all are 1.
+    """
+    R = np.frombuffer(R_camera_sensor).reshape(3, 3)
+    rays = camera.rays() @ camera.R @ R  # in the depth camera's optical frame
+    pixels = depth_camera.project(rays)
+    # What is depth there is measured along the axis of a rectified depth image.
+    along = rays @ (np.eye(3) if depth_camera.is_distorted else depth_camera.R)[2]
+    same = np.allclose(along, 1.0, atol=1e-6)
+    factor = None if same else (1 / np.where(along > 0, along, np.nan)).astype(np.float32)
+    return np.nan_to_num(pixels, nan=-9.0).astype(np.float32), factor
