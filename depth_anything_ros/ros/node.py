@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 import gc
 import sys
 import traceback
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import numpy as np
@@ -27,12 +28,13 @@ import torch
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
 from depth_anything_ros.errors import BadFrameError, DepthAnythingError, one_line
-from depth_anything_ros.metric_depth.scale import GroundPlane, ScaleFit, State
+from depth_anything_ros.metric_depth.scale import ScaleFit, State
+from depth_anything_ros.metric_depth.sources import Source
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.pipeline import DepthFrame, DepthPipeline
 from depth_anything_ros.ros import parameters
 from depth_anything_ros.ros.diagnostics import Statistics
-from depth_anything_ros.ros.inputs import Inputs, PointsOutOfTime
+from depth_anything_ros.ros.inputs import Inputs, OutOfTime
 from depth_anything_ros.ros.lifecycle import reported, SUCCESS, Transitions
 from depth_anything_ros.ros.messages import (
     decode_image,
@@ -46,6 +48,7 @@ from depth_anything_ros.ros.shared_memory import remove_dead_segments
 from depth_anything_ros.ros.stopping import Stop
 from depth_anything_ros.ros.worker import NewestItemWorker, OneAhead, Worker
 
+T = TypeVar('T')
 LoadPredictor = Callable[[ModelConfig, RuntimeConfig], Predictor]
 
 
@@ -268,10 +271,21 @@ class DepthNode(LifecycleNode):
             self._log.warning(error.reason, str(error))
             self._statistics.dropped(error.reason, str(error))
             return
-        points, T_camera_sensor = self._points_for(message.header.frame_id, stamp_ns, missing)
-        ground = self._ground_for(camera, message.header.frame_id, stamp_ns, missing)
+        at = (message.header.frame_id, stamp_ns)
+        finders: list[Callable[[str, int, float], Source | None]]
+        finders = [self._inputs.sweep, self._inputs.depth_image]
+        sources = []
+        for find in finders:
+            found = self._asked(partial(find, *at, config.scale.max_time_offset), missing)
+            if found is not None:
+                sources.append(found)
+        ground = self._asked(partial(self._inputs.transforms.ground, camera, *at), missing)
         frame = self._pipeline.measure(
-            prediction, points, T_camera_sensor, stamp_ns=stamp_ns, ground=ground, outputs=wanted
+            prediction,
+            sources=sources,
+            stamp_ns=stamp_ns,
+            ground=ground,
+            outputs=wanted,
         )
         if missing:
             reason = '; '.join([frame.fit.reason, *missing])
@@ -298,27 +312,15 @@ class DepthNode(LifecycleNode):
                 self._uncalibrated = Camera.uncalibrated(width, height)
             return self._uncalibrated
 
-    def _points_for(self, camera_frame: str, stamp_ns: int, missing: list[str]) -> tuple[Any, Any]:
-        assert self._inputs is not None
+    def _asked(self, ask: Callable[[], T | None], missing: list[str]) -> T | None:
+        """Return what an input has for a frame; what is wrong with it is said, and others go on."""
         try:
-            points = self._inputs.nearest_points(stamp_ns, self._config.scale.max_time_offset)
-            if points is not None:
-                return self._inputs.transforms.sensor(points, camera_frame, stamp_ns)
-        except PointsOutOfTime as error:  # of a slow sensor this is true of most images
+            return ask()
+        except OutOfTime as error:  # of a slow sensor this is true of most images
             missing.append(str(error))
         except BadFrameError as error:
             missing.append(self._refuse(error))
-        return None, None
-
-    def _ground_for(
-        self, camera: Camera, camera_frame: str, stamp_ns: int, missing: list[str]
-    ) -> GroundPlane | None:
-        assert self._inputs is not None
-        try:
-            return self._inputs.transforms.ground(camera, camera_frame, stamp_ns)
-        except BadFrameError as error:
-            missing.append(self._refuse(error))
-            return None
+        return None
 
     # Telling -----------------------------------------------------------------------------------
 

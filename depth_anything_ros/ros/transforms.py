@@ -23,6 +23,7 @@ from depth_anything_ros.config import ScaleConfig
 from depth_anything_ros.errors import BadFrameError
 from depth_anything_ros.metric_depth.anchors import deskew, SensorPoints
 from depth_anything_ros.metric_depth.scale import GroundPlane
+from depth_anything_ros.metric_depth.sources import takes
 from depth_anything_ros.poses import interpolate, Matrix, pose_to_matrix
 from depth_anything_ros.ros.messages import deserialize, NANOSECONDS, transform_to_matrix
 
@@ -155,7 +156,10 @@ class Transforms:
         self._buffer: TransformBuffer | None = None
         self._subscriptions: list[Any] = []
         if tf2_py is None or not (
-            not self._fixed_pose or config.fixed_frame or config.ground_frame
+            not self._fixed_pose
+            or config.fixed_frame
+            or config.ground_frame
+            or takes(config.method, 'depth')
         ):
             return
         # Not tf2_ros.Buffer, which leaves a service and a clock callback behind with every
@@ -210,12 +214,28 @@ class Transforms:
             points = self._carried(points, stamp_ns, self._config.fixed_frame)
         if self._fixed_pose:
             return points, pose_to_matrix(self._config.T_camera_sensor)
+        cure = 'set scale.T_camera_sensor (x y z qx qy qz qw)'
+        return points, self._between(camera_frame, points.frame_id, stamp_ns, cure)
+
+    def depth_camera(self, frame: str, camera_frame: str, stamp_ns: int) -> Matrix:
+        """Return the 4x4 pose of a depth image's optical frame in the camera's.
+
+        Raises:
+            TransformUnavailable: they are not one frame, and TF does not say.
+        """
+        if frame == camera_frame:
+            return np.eye(4)
+        return self._between(
+            camera_frame, frame, stamp_ns, 'let the driver register depth to the image'
+        )
+
+    def _between(self, target: str, source: str, stamp_ns: int, cure: str) -> Matrix:
         if self._buffer is None:
             raise TransformUnavailable(
-                f'where {points.frame_id} is as seen from {camera_frame} is not known: tf2 is not '
-                'installed here, so set scale.T_camera_sensor (x y z qx qy qz qw)'
+                f'where {source} is as seen from {target} is not known: tf2 is not installed here, '
+                f'so {cure}'
             )
-        return points, self._buffer.between(camera_frame, points.frame_id, stamp_ns)
+        return self._buffer.between(target, source, stamp_ns)
 
     def ground(self, camera: Camera, camera_frame: str, stamp_ns: int) -> GroundPlane | None:
         """Return the plane z = 0 of scale.ground_frame, or None where that is not set.

@@ -31,7 +31,10 @@ EVERYTHING = Outputs(depth=True, points=True, stddev=True)
 TURN = cv2.Rodrigues(np.array([0.05, -0.1, 0.02]))[0]
 
 
-def pose(R=np.eye(3), t=(0.0, 0.0, 0.0)):
+IDENTITY = np.eye(3)
+
+
+def pose(R=IDENTITY, t=(0.0, 0.0, 0.0)):
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = R, t
     return matrix
