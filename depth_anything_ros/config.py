@@ -134,6 +134,11 @@ class CameraConfig:
         'a word "rect" or "image_rect...".',
         choices=('auto', 'true', 'false'),
     )
+    mask: str = param(
+        '',
+        'PNG file of the size of the incoming image, 0 where it shows the robot\'s own body: that '
+        'enters no fit and is NaN in every output; empty is none.',
+    )
 
 
 @dataclass(frozen=True)
@@ -214,8 +219,8 @@ class ScaleConfig:
     )
     depth_sigma: float = param(
         0.005,
-        'Standard deviation of a depth camera\'s depth at any distance, most of that of a '
-        'time-of-flight camera.',
+        'Standard deviation of a depth camera\'s depth at any distance, most of that of one that '
+        'measures the time of flight.',
         unit='m',
         minimum=1e-4,
         maximum=10.0,
@@ -224,8 +229,8 @@ class ScaleConfig:
     depth_sigma_square: float = param(
         0.0025,
         'What grows with the square of the distance: depth at z is unsure by this times z^2, since '
-        'the disparity of stereo and structured light has a constant error (a D435 about .0025, a '
-        'time-of-flight camera 0).',
+        'the disparity of stereo and structured light has a constant error (a D435 about .0025, time '
+        'of flight 0).',
         unit='1/m',
         minimum=0.0,
         maximum=1.0,

@@ -96,7 +96,11 @@ def sigma_m(depth_m: NDArray[np.float32], config: ScaleConfig) -> NDArray[np.flo
 
 
 def keep_measured(
-    depth_m: Tensor, stddev_m: Tensor, measured_m: NDArray[np.float32], config: ScaleConfig
+    depth_m: Tensor,
+    stddev_m: Tensor,
+    measured_m: NDArray[np.float32],
+    config: ScaleConfig,
+    border: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Put a depth camera's own pixels in place of the network's where it is sure.
 
@@ -108,12 +112,15 @@ def keep_measured(
         stddev_m: HxW standard deviation in metres.
         measured_m: HxW from registered().
         config: the depth camera's sigma.
+        border: HxW, where there is to be no depth at all.
 
     Returns:
         Depth and standard deviation, both HxW.
     """
     own_m = upload(measured_m, depth_m.device)
     seen = torch.isfinite(own_m)
+    if border is not None:
+        seen &= ~border
     own_m = own_m.nan_to_num(1.0)
     # The share of pixels seen in a box is 1 inside and a half at a straight border of a hole.
     size = 2 * _SEAM_PX + 1

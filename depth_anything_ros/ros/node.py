@@ -13,7 +13,6 @@ import traceback
 from typing import Any, NoReturn, TypeVar
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-import numpy as np
 import rclpy
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock, ClockType
@@ -98,9 +97,7 @@ class DepthNode(LifecycleNode):
             # step waits for a thread that is not scheduled, which has cost seconds.
             torch.set_num_threads(1)
             pipeline = DepthPipeline(predictor, config)
-            size = config.model.input_size or predictor.spec.input_size
-            warm_up = Camera.from_calibration(size, size, np.diag([size, size, 1.0]))
-            pipeline.predict(np.zeros((size, size, 3), np.uint8), warm_up)
+            pipeline.warm_up()
         finally:
             self._loading = False
         self._transitions.on_executor(lambda: self._announce(predictor, pipeline))
