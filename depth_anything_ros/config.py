@@ -148,9 +148,10 @@ class ScaleConfig:
     method: str = param(
         'auto',
         'Where metres come from: lidar (points or scan), depth (a depth camera), camera_height '
-        '(known height above the ground), several of these with commas between, none, or auto: '
-        'all that are there share one fit, the ground where there is nothing else.',
-        choices=('auto', 'lidar', 'depth', 'camera_height', 'none'),
+        '(known height above the ground), range (a rangefinder: the scale alone, of a metric '
+        'checkpoint or a held fit), several of these with commas between, none, or auto: all that '
+        'are there share one fit, the ground and a range where there is nothing else.',
+        choices=('auto', 'lidar', 'depth', 'camera_height', 'range', 'none'),
         several=True,
     )
     unanchored: str = param(
@@ -229,8 +230,8 @@ class ScaleConfig:
     depth_sigma_square: float = param(
         0.0025,
         'What grows with the square of the distance: depth at z is unsure by this times z^2, since '
-        'the disparity of stereo and structured light has a constant error (a D435 about .0025, time '
-        'of flight 0).',
+        'the disparity of stereo and structured light has a constant error (a D435 about .0025, '
+        'time of flight 0).',
         unit='1/m',
         minimum=0.0,
         maximum=1.0,

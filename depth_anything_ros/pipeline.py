@@ -26,6 +26,7 @@ from depth_anything_ros.errors import ConfigError
 from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.metric_depth.depth_image import DepthImage, keep_measured
 from depth_anything_ros.metric_depth.extrinsics import outline
+from depth_anything_ros.metric_depth.rangefinder import RangeReading
 from depth_anything_ros.metric_depth.refinement import metric_depth
 from depth_anything_ros.metric_depth.scale import (
     GroundPlane,
@@ -170,6 +171,7 @@ class DepthPipeline:
         stamp_ns: int = 0,
         ground: GroundPlane | None = None,
         sources: Sequence[Source] = (),
+        ranging: RangeReading | None = None,
         outputs: Outputs = Outputs(),
     ) -> DepthFrame:
         """Turn one image into metric depth: predict(), then measure().
@@ -182,6 +184,7 @@ class DepthPipeline:
             stamp_ns: time of the image in nanoseconds; holding and filtering go by it.
             ground: the ground plane in the rectified optical frame where it is known.
             sources: what else anchors the scale.
+            ranging: what a rangefinder says.
             outputs: what to compute.
 
         Returns:
@@ -199,6 +202,7 @@ class DepthPipeline:
             stamp_ns=stamp_ns,
             ground=ground,
             sources=sources,
+            ranging=ranging,
             outputs=outputs,
         )
 
@@ -239,6 +243,7 @@ class DepthPipeline:
         stamp_ns: int = 0,
         ground: GroundPlane | None = None,
         sources: Sequence[Source] = (),
+        ranging: RangeReading | None = None,
         outputs: Outputs = Outputs(),
     ) -> DepthFrame:
         """Make metres of a prediction; points may arrive while the network runs, hence apart."""
@@ -262,6 +267,7 @@ class DepthPipeline:
                 prediction.thumbnail,
                 ground,
                 prediction.edges,
+                ranging,
             )
             if verdict.complaint:
                 fit = replace(fit, reason=f'{fit.reason}; {verdict.complaint}')

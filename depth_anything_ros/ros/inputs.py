@@ -19,13 +19,14 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2, Range
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, LimitsConfig
 from depth_anything_ros.errors import BadFrameError
 from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.metric_depth.depth_image import DepthImage
+from depth_anything_ros.metric_depth.rangefinder import RangeReading
 from depth_anything_ros.metric_depth.sources import Sweep, takes
 from depth_anything_ros.ros.depth_messages import decode_depth, DepthReading
 from depth_anything_ros.ros.messages import (
@@ -37,6 +38,7 @@ from depth_anything_ros.ros.messages import (
     serialized_stamp_ns,
 )
 from depth_anything_ros.ros.parameters import qos_overridden, QOS_OVERRIDES
+from depth_anything_ros.ros.ranges import decode_range, Echo
 from depth_anything_ros.ros.transforms import Transforms
 
 LOOK_S = 0.5  # between two looks for a camera_info that is latched
@@ -292,6 +294,7 @@ class Inputs:
         self._named: dict[str, Subscription] = {}
         self._points: list[ReadingStore[SensorPoints]] = []
         self._depth: ReadingStore[DepthReading] | None = None
+        self._ranges: ReadingStore[Echo] | None = None
         raw, image_topic = config.image_transport == 'raw', node.resolve_topic_name('image')
         self.image_kind = Image if raw else CompressedImage
         self.cameras = CameraStore(_is_rectified(config.camera.rectified, image_topic))
@@ -305,6 +308,13 @@ class Inputs:
                 self._subscribe_to_points(config.limits)
             if takes(config.scale.method, 'depth'):
                 self._subscribe_to_depth(config)
+            if takes(config.scale.method, 'range'):
+                self._ranges = ReadingStore(
+                    lambda data: decode_range(deserialize(data, Range)),
+                    config.limits.sensor_memory,
+                    'ranges',
+                )
+                self._subscribe('range', Range, 'range', 10, self._kept_by(self._ranges))
             undo.pop_all()
 
     def close(self) -> None:
@@ -382,6 +392,26 @@ class Inputs:
         camera = self._depth_cameras.for_image(reading.depth_m, reading.stamp_ns)
         T = self.transforms.depth_camera(reading.frame_id, camera_frame, stamp_ns)
         return DepthImage(reading.depth_m, camera, T)
+
+    def ranging(
+        self, camera_frame: str, stamp_ns: int, max_offset_s: float
+    ) -> RangeReading | None:
+        """Return what a rangefinder said closest in time to an image.
+
+        Returns:
+            None where none has spoken, or it has seen nothing within its reach.
+
+        Raises:
+            OutOfTime: it has not spoken near enough in time.
+            BadFrameError: the message makes no sense, or TF does not say where the sensor is.
+        """
+        if self._ranges is None:
+            return None
+        echo = self._ranges.nearest(stamp_ns, max_offset_s)
+        if echo is None or echo.range_m is None:
+            return None
+        T = self.transforms.rangefinder(echo.frame_id, camera_frame, stamp_ns)
+        return RangeReading(echo.range_m, echo.field_of_view_rad, T)
 
     def _subscribe_to_images(self, on_image: Callable[[bytes], None], topic: str) -> None:
         self._subscribe('image', self.image_kind, topic, 1, on_image)

@@ -276,10 +276,14 @@ class DepthNode(LifecycleNode):
             found = self._asked(partial(find, *at, config.scale.max_time_offset), missing)
             if found is not None:
                 sources.append(found)
+        ranging = self._asked(
+            partial(self._inputs.ranging, *at, config.scale.max_time_offset), missing
+        )
         ground = self._asked(partial(self._inputs.transforms.ground, camera, *at), missing)
         frame = self._pipeline.measure(
             prediction,
             sources=sources,
+            ranging=ranging,
             stamp_ns=stamp_ns,
             ground=ground,
             outputs=wanted,

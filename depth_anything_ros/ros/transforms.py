@@ -160,6 +160,7 @@ class Transforms:
             or config.fixed_frame
             or config.ground_frame
             or takes(config.method, 'depth')
+            or takes(config.method, 'range')
         ):
             return
         # Not tf2_ros.Buffer, which leaves a service and a clock callback behind with every
@@ -227,6 +228,16 @@ class Transforms:
             return np.eye(4)
         return self._between(
             camera_frame, frame, stamp_ns, 'let the driver register depth to the image'
+        )
+
+    def rangefinder(self, frame: str, camera_frame: str, stamp_ns: int) -> Matrix:
+        """Return the 4x4 pose of a rangefinder's frame in the camera's optical frame.
+
+        Raises:
+            TransformUnavailable: TF does not say.
+        """
+        return self._between(
+            camera_frame, frame, stamp_ns, 'leave range out of scale.method, or install tf2'
         )
 
     def _between(self, target: str, source: str, stamp_ns: int, cure: str) -> Matrix:

@@ -380,7 +380,7 @@ def test_what_is_matched_is_told_by_name(listen, robot):
     inputs = listen()
     silent = dict.fromkeys(
         ['image', 'camera_info', 'points', 'scan', 'sensor_depth/image']
-        + ['sensor_depth/camera_info'],
+        + ['sensor_depth/camera_info', 'range'],
         0,
     )
     assert inputs.matched() == silent
