@@ -11,9 +11,7 @@ import math
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-import torch
 from torch import Tensor
-import torch.nn.functional as F
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import ScaleConfig
@@ -24,6 +22,8 @@ _MOST_ANCHORS = 4096
 _EDGE = 0.05  # share of depth beside which a pixel is a mixture of two surfaces, or at a hole
 _REGISTERED_M = 1e-3  # two optical frames nearer than this are one
 _SEAM_PX = 4  # half the width of the band in which own pixels give way to the network's
+# By the share of a box that is seen, in 255ths: how much of the network's say is left.
+_GIVING_WAY = np.clip(2 - 2 * np.arange(256, dtype=np.float32) / 255, 0, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +48,12 @@ class DepthImage:
         time-of-flight camera, the second of stereo and structured light, whose disparity has a
         constant error.
         """
-        sure = _sure(self.depth_m, config)
-        step = max(1, math.ceil(math.sqrt(np.count_nonzero(sure) / _MOST_ANCHORS)))
+        sure_m = _sure_m(self, config)
+        # Of a lattice, so that it does not depend on where the holes are.
+        step = max(1, math.ceil(math.sqrt(sure_m.size / _MOST_ANCHORS)))
         thin = (slice(step // 2, None, step),) * 2
-        kept = sure[thin]
-        rays, z_m = _rays(self.camera)[thin][kept], self.depth_m[thin][kept]
+        kept = np.isfinite(sure_m[thin])
+        rays, z_m = _rays(self.camera)[thin][kept], sure_m[thin][kept]
         if not self.camera.is_distorted:  # depth along the axis of a rectified image
             z_m = z_m / (rays @ self.camera.R[2].astype(np.float32))
         points = SensorPoints(rays * z_m[:, None], 0, self.name)
@@ -74,10 +75,9 @@ class DepthImage:
             return None
         R = self.T_camera_sensor[:3, :3]
         pixels, per_depth = _lookup(camera, self.camera, R.tobytes())
-        sure_m = np.where(_sure(self.depth_m, config), self.depth_m, np.float32(np.nan))
         there: NDArray[np.float32] = np.asarray(
             cv2.remap(
-                sure_m,
+                _sure_m(self, config),
                 pixels[..., 0],
                 pixels[..., 1],
                 cv2.INTER_NEAREST,
@@ -117,34 +117,37 @@ def keep_measured(
     Returns:
         Depth and standard deviation, both HxW.
     """
-    own_m = upload(measured_m, depth_m.device)
-    seen = torch.isfinite(own_m)
-    if border is not None:
-        seen &= ~border
-    own_m = own_m.nan_to_num(1.0)
+    seen = np.isfinite(measured_m).astype(np.uint8)
     # The share of pixels seen in a box is 1 inside and a half at a straight border of a hole.
     size = 2 * _SEAM_PX + 1
-    share = F.avg_pool2d(seen.float()[None, None], size, 1, _SEAM_PX, count_include_pad=False)
-    inner = (2 * share[0, 0] - 1).clamp_(min=0.0)
-    precision = (config.depth_sigma + config.depth_sigma_square * own_m.square()).pow(-2) * seen
-    other = stddev_m.pow(-2).nan_to_num_(0.0) * (1 - inner * seen)
+    share = cv2.boxFilter(255 * seen, -1, (size, size), borderType=cv2.BORDER_REPLICATE)
+    giving_way = cv2.LUT(share, _GIVING_WAY)
+    giving_way[seen == 0] = 1
+    own_m, giving_way = upload(np.stack([np.nan_to_num(measured_m), giving_way]), depth_m.device)
+    known = own_m > 0
+    if border is not None:
+        known &= ~border
+    own_sigma = own_m.square().mul_(config.depth_sigma_square).add_(config.depth_sigma)
+    precision = own_sigma.square_().reciprocal_().mul_(known)
+    # 0 for NaN, then 0 / 0 is NaN where neither says anything.
+    other = stddev_m.square().reciprocal_().nan_to_num_(0.0).mul_(giving_way)
     total = precision + other
-    # 0 / 0 is NaN where neither says anything.
-    fused_m = (precision * own_m + other * depth_m.nan_to_num(0.0)) / total
-    return fused_m, total.rsqrt() * (total / total)
+    fused_m = precision.mul_(own_m).addcmul_(other, depth_m.nan_to_num(0.0)).div_(total)
+    return fused_m, total.rsqrt().mul_(total / total)
 
 
-def _sure(depth_m: NDArray[np.float32], config: ScaleConfig) -> NDArray[np.bool_]:
-    """Tell the pixels that are neither blind nor beside a hole or an edge, HxW."""
-    with np.errstate(invalid='ignore'):
-        inside = (depth_m >= config.min_range) & (depth_m <= config.max_range)  # false where NaN
-    known = np.where(inside, depth_m, np.float32(0))
-    box = np.ones((3, 3), np.uint8)
-    # Out of the image there is no neighbour to differ from.
-    nearest, farthest = cv2.erode(known, box), cv2.dilate(known, box)
-    allowed = 6 * sigma_m(known, config) + _EDGE * known
-    sure: NDArray[np.bool_] = (nearest > 0) & (farthest - nearest <= allowed)
-    return sure
+@lru_cache(maxsize=1)
+def _sure_m(image: DepthImage, config: ScaleConfig) -> NDArray[np.float32]:
+    """Return depth where it is neither blind nor beside a hole or an edge, else NaN; HxW."""
+    known = cv2.patchNaNs(image.depth_m.copy(), 0.0)
+    with np.errstate(invalid='ignore', over='ignore'):
+        known[(known < config.min_range) | (known > config.max_range)] = 0
+        box = np.ones((3, 3), np.uint8)
+        # Out of the image there is no neighbour to differ from.
+        step_m = cv2.morphologyEx(known, cv2.MORPH_GRADIENT, box)
+        allowed = _EDGE * known + 6 * sigma_m(known, config)
+    sure = (step_m <= allowed) & (cv2.erode(known, box) > 0)
+    return np.where(sure, image.depth_m, np.float32(np.nan))
 
 
 @lru_cache(maxsize=2)
