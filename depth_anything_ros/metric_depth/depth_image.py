@@ -19,7 +19,7 @@ from depth_anything_ros.metric_depth.anchors import Anchors, project_points, Sen
 from depth_anything_ros.transfer import upload
 
 _MOST_ANCHORS = 4096
-_EDGE = 0.05  # share of depth beside which a pixel is a mixture of two surfaces, or at a hole
+_EDGE = 0.05  # share of depth: neighbours that differ by more, and six sigmas, are at an edge
 _REGISTERED_M = 1e-3  # two optical frames nearer than this are one
 _SEAM_PX = 4  # half the width of the band in which own pixels give way to the network's
 # By the share of a box that is seen, in 255ths: how much of the network's say is left.
@@ -48,12 +48,11 @@ class DepthImage:
         time-of-flight camera, the second of stereo and structured light, whose disparity has a
         constant error.
         """
-        sure_m = _sure_m(self, config)
+        sure_m, smooth = _sure(self, config)
         # Of a lattice, so that it does not depend on where the holes are.
         step = max(1, math.ceil(math.sqrt(sure_m.size / _MOST_ANCHORS)))
         thin = (slice(step // 2, None, step),) * 2
-        kept = np.isfinite(sure_m[thin])
-        rays, z_m = _rays(self.camera)[thin][kept], sure_m[thin][kept]
+        rays, z_m = _rays(self.camera)[thin][smooth[thin]], sure_m[thin][smooth[thin]]
         if not self.camera.is_distorted:  # depth along the axis of a rectified image
             z_m = z_m / (rays @ self.camera.R[2].astype(np.float32))
         points = SensorPoints(rays * z_m[:, None], 0, self.name)
@@ -77,7 +76,7 @@ class DepthImage:
         pixels, per_depth = _lookup(camera, self.camera, R.tobytes())
         there: NDArray[np.float32] = np.asarray(
             cv2.remap(
-                _sure_m(self, config),
+                _sure(self, config)[0],
                 pixels[..., 0],
                 pixels[..., 1],
                 cv2.INTER_NEAREST,
@@ -137,17 +136,28 @@ def keep_measured(
 
 
 @lru_cache(maxsize=1)
-def _sure_m(image: DepthImage, config: ScaleConfig) -> NDArray[np.float32]:
-    """Return depth where it is neither blind nor beside a hole or an edge, else NaN; HxW."""
+def _sure(
+    image: DepthImage, config: ScaleConfig
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return what of a depth image is sure, and where it is smooth besides.
+
+    Returns:
+        HxW depth, NaN where it is blind, beside a hole, out of range, or between the depths of two
+        surfaces, where it is on neither; and HxW, where no edge is near.
+    """
     known = cv2.patchNaNs(image.depth_m.copy(), 0.0)
     with np.errstate(invalid='ignore', over='ignore'):
         known[(known < config.min_range) | (known > config.max_range)] = 0
-        box = np.ones((3, 3), np.uint8)
-        # Out of the image there is no neighbour to differ from.
-        step_m = cv2.morphologyEx(known, cv2.MORPH_GRADIENT, box)
         allowed = _EDGE * known + 6 * sigma_m(known, config)
-    sure = (step_m <= allowed) & (cv2.erode(known, box) > 0)
-    return np.where(sure, image.depth_m, np.float32(np.nan))
+        # Out of the image there is no neighbour to differ from.
+        box = np.ones((3, 3), np.uint8)
+        nearest, farthest = cv2.erode(known, box), cv2.dilate(known, box)
+        far_off, near_off = known - nearest > allowed, farthest - known > allowed
+    whole = nearest > 0
+    return (
+        np.where(whole & ~(far_off & near_off), image.depth_m, np.float32(np.nan)),
+        whole & ~(far_off | near_off),
+    )
 
 
 @lru_cache(maxsize=2)

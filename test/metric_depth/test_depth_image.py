@@ -112,6 +112,18 @@ def test_a_blind_depth_camera_has_no_anchors():
     assert len(blind.anchors(SCENE_CAMERA, CONFIG)) == 0
 
 
+def test_a_clean_edge_is_kept_and_a_flying_pixel_is_not():
+    depth_m = np.full((48, 64), 3.0, np.float32)
+    depth_m[:, 32:] = 6.0
+    camera = SCENE_CAMERA.scaled(64, 48)
+    kept_m = DepthImage(depth_m, camera, pose()).registered(camera, CONFIG)
+    np.testing.assert_array_equal(kept_m, depth_m)
+    depth_m[:, 32] = 4.2  # a column that is on neither
+    kept_m = DepthImage(depth_m, camera, pose()).registered(camera, CONFIG)
+    assert np.isnan(kept_m[:, 32]).all()
+    np.testing.assert_array_equal(np.delete(kept_m, 32, 1), np.delete(depth_m, 32, 1))
+
+
 @pytest.mark.parametrize('width', [640, 320, 1280])
 def test_registered_pixels_are_those_of_the_image(width):
     camera = SCENE_CAMERA.scaled(width, width * 3 // 4)
