@@ -10,6 +10,8 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironment
 from launch.logging import get_logger
 from launch_ros.actions import LifecycleNode, Node
 
+from depth_anything_ros.network.hub import KNOWN
+
 CONFIG = Path(__file__).resolve().parent.parent / 'config'
 
 # Name: (default, description, choices).
@@ -19,7 +21,12 @@ ARGUMENTS = {
     'points': ('points', 'topic of the PointCloud2 that anchors the scale', None),
     'scan': ('scan', 'topic of the LaserScan that anchors the scale', None),
     'image_transport': ('', 'raw or compressed; empty: as in params_file', None),
-    'checkpoint': ('', 'as model.checkpoint (docs/networks.md); empty: as in params_file', None),
+    'checkpoint': (
+        '',
+        'empty: as in params_file; a folder or file, or an id on the hub, of which these are known '
+        'to load (docs/networks.md says what each is good for):' + '\n            '.join(['', *KNOWN]),
+        None,
+    ),
     'params_file': (str(CONFIG / 'depth_anything.yaml'), 'parameters of the node', None),
     'namespace': ('', 'namespace of the node and of its topics', None),
     'use_sim_time': ('false', 'take the time from /clock', ('true', 'false')),
