@@ -24,7 +24,7 @@ ARGUMENTS = {
     'checkpoint': (
         '',
         'empty: as in params_file; a folder or file, or an id on the hub, of which these are known '
-        'to load (docs/networks.md says what each is good for):' + '\n            '.join(['', *KNOWN]),
+        'to load (docs/networks.md):' + '\n            '.join(['', *KNOWN]),
         None,
     ),
     'params_file': (str(CONFIG / 'depth_anything.yaml'), 'parameters of the node', None),

@@ -21,6 +21,9 @@ from depth_anything_ros.network import official_weights, weights
 from depth_anything_ros.network.spec import ModelSpec, read_config, read_spec
 from depth_anything_ros.network.untrusted import Fields, file_size, SENSELESS
 
+# Parts of a config.json that describe an encoder.
+_ENCODERS = {'backbone_config', 'image_model_config', 'patch_model_config', 'fov_model_config'}
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -119,10 +122,9 @@ def _load_folder(folder: Path, model: ModelConfig, spec: ModelSpec) -> Any:
     network_class, files = CLASSES[type(config)], weights.files_in(folder)
     _check_size(network_class, config, files, folder)
     state = {name: tensor for file in files for name, tensor in weights.read(file).items()}
-    network = _from_pretrained(network_class, folder, config=config, state_dict=state)
-    if config.model_type == 'dpt' and (config.backbone_config is None or config.is_hybrid):
-        return _Stretched(network, spec.input_size // spec.multiple * spec.multiple)
-    return network
+    # Depth Pro's guess of the focal length, a third of it: camera_info knows.
+    state = {name: tensor for name, tensor in state.items() if not name.startswith('fov_model.')}
+    return _from_pretrained(network_class, folder, config=config, state_dict=state)
 
 
 def _known_config(kind: str, content: Fields) -> Any:
@@ -136,10 +138,13 @@ def _known_config(kind: str, content: Fields) -> Any:
     config_class: Any = CONFIG_MAPPING[kind]
     defined = config_class().to_dict().keys() - PretrainedConfig().to_dict().keys()
     values = {key: value for key, value in content.content.items() if key in defined}
-    backbone = content.section('backbone_config')
-    if backbone.content:
-        default = 'bit' if kind == 'dpt' else 'dinov2'
-        values['backbone_config'] = _known_config(backbone.text('model_type', default), backbone)
+    for key in _ENCODERS & values.keys():
+        encoder = content.section(key)
+        if encoder.content:
+            default = 'bit' if kind == 'dpt' else 'dinov2'
+            values[key] = _known_config(encoder.text('model_type', default), encoder)
+    if kind == 'depth_pro':
+        values['use_fov_model'] = False
     return config_class(**values)
 
 
@@ -148,23 +153,6 @@ def _check_size(network_class: Any, config: Any, files: list[Path], source: Path
     with _refused(source), _quiet(), torch.device('meta'):
         parameters = sum(p.numel() for p in network_class(config).parameters())
     weights.check_size(files, parameters, source)
-
-
-class _Stretched(nn.Module):
-    """A network that takes square images only, as MiDaS 3's DPTs in transformers do.
-
-    Their own preprocessing stretches the image in the same way.
-    """
-
-    def __init__(self, network: nn.Module, side: int) -> None:
-        super().__init__()
-        self.network = network
-        self.side = side
-
-    def forward(self, image: Tensor) -> Any:
-        """Return what the network says of the stretched image, at the stretched size."""
-        side = (self.side, self.side)
-        return self.network(nn.functional.interpolate(image, side, mode='bicubic'))
 
 
 def _load_official(path: Path, model: ModelConfig, spec: ModelSpec) -> Any:

@@ -29,6 +29,7 @@ KNOWN = (
     'depth-anything/Depth-Anything-V2-Metric-Outdoor-Large-hf',
     'depth-anything/DA3METRIC-LARGE',
     'depth-anything/DA3MONO-LARGE',
+    'apple/DepthPro-hf',
     'Intel/dpt-large',
     'Intel/dpt-hybrid-midas',
     'Intel/zoedepth-nyu',
