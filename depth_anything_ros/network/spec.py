@@ -177,7 +177,8 @@ def _tiled_side(config: Fields) -> int:
     ratios = config.content.get('scaled_images_ratios', [0.25, 0.5, 1])
     if not isinstance(ratios, list) or not ratios or ratios[0] not in (1, 0.5, 0.25, 0.125):
         raise config.wrong('scaled_images_ratios', 'a list that begins with 1, 1/2, 1/4 or 1/8')
-    return round(config.integer('patch_size', 384, 1, _INPUT_SIZE[1]) / ratios[0])
+    tile = config.integer('patch_size', 384, 1, 512)
+    return tile * round(1 / float(ratios[0]))
 
 
 def depth_anything_3_spec(name: str, metric: bool, model: ModelConfig) -> ModelSpec:

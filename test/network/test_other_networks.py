@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from test_predictor import message, save, VIT
 import torch
+import torch.nn.functional as F
 import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES as KINDS
 
@@ -104,7 +105,7 @@ def test_each_backend_predicts_what_the_saved_network_did(
     prediction = predictor(image)
     assert prediction.std() > 0.01 * prediction.mean()
     if expected.shape != size:  # glpn and zoedepth may answer at another size
-        expected = torch.nn.functional.interpolate(expected[None, None], size, mode='bilinear')[0, 0]
+        expected = F.interpolate(expected[None, None], size, mode='bilinear')[0, 0]
     torch.testing.assert_close(prediction, expected, rtol=1e-3, atol=1e-3 * float(expected.max()))
 
 
@@ -128,7 +129,7 @@ def test_depth_pro_follows_the_focal_length_and_never_guesses_it(tmp_path: Path)
             image, Camera(width, SIDE, K), outputs=Outputs(relative=True)
         )
         assert frame.fit.state is State.METRIC
-        inverse = torch.nn.functional.interpolate(output[None, None], (SIDE, width), mode='bilinear')
+        inverse = F.interpolate(output[None, None], (SIDE, width), mode='bilinear')
         expected_m = fx / (inverse[0, 0].numpy() * width)
         known = np.isfinite(frame.depth)
         assert known.mean() > 0.5
