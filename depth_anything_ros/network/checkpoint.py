@@ -45,7 +45,7 @@ class Checkpoint:
             CheckpointError: the weights cannot be read, or do not fit.
         """
         loader = _load_folder if self.path.is_dir() else _load_official
-        if self.spec.has_sky:
+        if self.spec.resize == 'upper_bound':  # the rule of Depth Anything 3 alone
             loader = _load_depth_anything_3
         network: nn.Module = loader(self.path, self._model, self.spec)
         return network
@@ -175,19 +175,24 @@ def _load_official(path: Path, model: ModelConfig, spec: ModelSpec) -> Any:
 
 
 def _load_depth_anything_3(path: Path, model: ModelConfig, spec: ModelSpec) -> Any:
-    """Load one of the authors' monocular networks: a folder, or its weights alone."""
+    """Load one of the authors' Depth Anything 3: a folder, or its weights alone."""
     from depth_anything_ros.network import depth_anything_3
+    from depth_anything_ros.network import depth_anything_3_any_view as any_view
 
     files = weights.files_in(path) if path.is_dir() else [path]
     state = {name: tensor for file in files for name, tensor in weights.read(file).items()}
     architecture = official_weights.architecture_of(state, path, depth_anything_3.CLASS_TOKEN)
+    network_class: type[nn.Module] = depth_anything_3.DepthAnything3
     table = depth_anything_3.renamed_keys(architecture.layers)
-    name = f'monocular Depth Anything 3 {architecture.name}'
+    family, kind = 'da3-mono', 'monocular'
+    if not spec.has_sky:
+        network_class = any_view.DepthAnything3AnyView
+        table = any_view.renamed_keys(architecture.layers)
+        state = any_view.used(state)
+        family, kind = 'da3-any-view', 'any-view'
+    name = f'{kind} Depth Anything 3 {architecture.name}'
     converted = official_weights.convert(state, table, name, path)
-    family = 'da3-metric' if spec.metric else 'da3-mono'
-    return _fill(
-        depth_anything_3.DepthAnything3, architecture, family, converted, files, path
-    )
+    return _fill(network_class, architecture, family, converted, files, path)
 
 
 def _fill(

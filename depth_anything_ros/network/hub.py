@@ -29,6 +29,8 @@ KNOWN = (
     'depth-anything/Depth-Anything-V2-Metric-Outdoor-Large-hf',
     'depth-anything/DA3METRIC-LARGE',
     'depth-anything/DA3MONO-LARGE',
+    'depth-anything/DA3-SMALL',
+    'depth-anything/DA3-BASE',
     'apple/DepthPro-hf',
     'Intel/dpt-large',
     'Intel/dpt-hybrid-midas',

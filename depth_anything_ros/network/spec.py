@@ -29,11 +29,16 @@ _MOST_LAYERS = 128
 
 _HALF, _ZERO, _ONE = (0.5, 0.5, 0.5), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
-# model_name in the config.json of Depth Anything 3's monocular networks -> are these metres?
-_DEPTH_ANYTHING_3 = {'da3metric-large': True, 'da3mono-large': False}
+# model_name in the config.json of Depth Anything 3's networks -> model.variant, and the blocks that
+# are decoded: configs/*.yaml, out_layers.
+_DEPTH_ANYTHING_3 = {
+    'da3metric-large': ('da3-metric', [4, 11, 17, 23]),
+    'da3mono-large': ('da3-mono', [4, 11, 17, 23]),
+    'da3-small': ('da3-any-view', [5, 7, 9, 11]),
+    'da3-base': ('da3-any-view', [5, 7, 9, 11]),
+}
 _DA3_CANONICAL_FOCAL_PX = 300.0  # alignment.py, apply_metric_scaling()
 _DA3_LONGER_SIDE = 504  # api.py, process_res
-_DA3_DECODED = [4, 11, 17, 23]  # configs/da3metric-large.yaml, out_layers
 SKY_FROM = 0.3  # alignment.py, compute_sky_mask(): what the sky plane says of sky, at least
 _RESIZES = ('lower_bound', 'upper_bound', 'stretch')
 
@@ -181,12 +186,13 @@ def _tiled_side(config: Fields) -> int:
     return tile * round(1 / float(ratios[0]))
 
 
-def depth_anything_3_spec(name: str, metric: bool, model: ModelConfig) -> ModelSpec:
-    """Return what a monocular network of Depth Anything 3 wants and predicts.
+def depth_anything_3_spec(name: str, variant: str, model: ModelConfig) -> ModelSpec:
+    """Return what a network of Depth Anything 3 wants and predicts.
 
-    The metric one says Z * 300 px / f with f = (fx + fy) / 2 of its input, the other one depth up
-    to scale and shift.
+    The metric one says Z * 300 px / f with f = (fx + fy) / 2 of its input, the others depth up to
+    scale and shift.
     """
+    metric = variant == 'da3-metric'
     return ModelSpec(
         name=name,
         space='depth',
@@ -194,7 +200,7 @@ def depth_anything_3_spec(name: str, metric: bool, model: ModelConfig) -> ModelS
         canonical_focal_px=(model.canonical_focal or _DA3_CANONICAL_FOCAL_PX) if metric else None,
         input_size=model.input_size or _DA3_LONGER_SIDE,
         resize='upper_bound',
-        has_sky=True,
+        has_sky=variant != 'da3-any-view',
     )
 
 
@@ -202,16 +208,17 @@ def _read_depth_anything_3(model_name: str, config: Fields, model: ModelConfig) 
     """Understand the config.json that Depth Anything 3's authors publish."""
     if model_name not in _DEPTH_ANYTHING_3:
         raise CheckpointError(
-            f'{config.where}: "{model_name[:40]}" is not run here (a network for several views, '
-            f'or unknown): of Depth Anything 3 use {" or ".join(_DEPTH_ANYTHING_3)}'
+            f'{config.where}: "{model_name[:40]}" is not run here (a large network for several '
+            f'views, or unknown): of Depth Anything 3 use {" or ".join(_DEPTH_ANYTHING_3)}'
         )
-    decoded = config.section('config').section('net').content.get('out_layers', _DA3_DECODED)
-    if decoded != _DA3_DECODED:
+    variant, blocks = _DEPTH_ANYTHING_3[model_name]
+    decoded = config.section('config').section('net').content.get('out_layers', blocks)
+    if decoded != blocks:
         raise CheckpointError(
-            f'{config.where}: {model_name} decodes blocks {_DA3_DECODED}, not {str(decoded)[:40]}: '
+            f'{config.where}: {model_name} decodes blocks {blocks}, not {str(decoded)[:40]}: '
             'download it again'
         )
-    return depth_anything_3_spec(model.checkpoint, _DEPTH_ANYTHING_3[model_name], model)
+    return depth_anything_3_spec(model.checkpoint, variant, model)
 
 
 def decode_spec(facts: Fields) -> ModelSpec:
