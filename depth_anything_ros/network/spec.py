@@ -45,7 +45,8 @@ _RESIZES = ('lower_bound', 'upper_bound', 'stretch')
 # Depth estimators of transformers that are not run here, and why.
 _NOT_RUN = {
     'chmv2': 'it says how high trees are in pictures from above, not depth',
-    'prompt_depth_anything': 'it wants a dense depth image as its prompt beside the picture',
+    'prompt_depth_anything': 'its prompt is a dense depth image, which a lidar has not; take '
+                             'depth-anything/Depth-Anything-V2-Small-hf with points',
     'tipsv2_dpt': 'nobody has compared its metres with its authors\' here',
 }
 
