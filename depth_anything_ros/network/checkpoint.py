@@ -55,7 +55,9 @@ class Checkpoint:
         files = [self.path]
         if self.path.is_dir():
             files = [*weights.files_in(self.path), self.path / 'config.json']
-        meaning = (self.spec.space, self.spec.max_depth_m, self.spec.multiple, self._model.variant)
+        spec = self.spec
+        side = spec.input_size if spec.resize == 'stretch' else None  # any, in the same graph
+        meaning = (spec.space, spec.max_depth_m, spec.multiple, self._model.variant, side)
         digest = hashlib.sha256(repr(meaning).encode())
         for file in files:
             file_size(file, weights.MOST_BYTES)

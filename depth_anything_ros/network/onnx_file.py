@@ -39,7 +39,7 @@ from depth_anything_ros.network.spec import decode_spec, ModelSpec
 from depth_anything_ros.network.untrusted import decode, Fields, file_size
 
 _KEY = 'depth_anything_ros'
-FORMAT = 3  # raised when what is written changes: older cached files are not read any more
+FORMAT = 4  # raised when what is written changes: older cached files are not read any more
 _OPSET = 17
 _MOST_WEIGHTS_BYTES = (2 << 30) - (64 << 20)  # beside the graph, in one message of protobuf
 _LONGEST_SIDE = 8192  # pixels, of a test image

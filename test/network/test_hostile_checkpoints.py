@@ -526,7 +526,7 @@ GRAPHS: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     'says nothing': (lambda: metadata(''), 'JSON'),
     'says what is nested without end': (lambda: metadata(DEEP), 'JSON'),
     'says it is of another version': (lambda: metadata('{"format": 99}'), 'another version'),
-    'says little': (lambda: metadata('{"format": 3}'), 'space must be'),
+    'says little': (lambda: metadata('{"format": 4}'), 'space must be'),
 }
 
 

@@ -136,6 +136,19 @@ def test_depth_pro_follows_the_focal_length_and_never_guesses_it(tmp_path: Path)
         np.testing.assert_allclose(frame.depth[known], expected_m[known], rtol=1e-3)
 
 
+def test_a_square_of_another_size_is_another_graph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    folder = save(dpt(), tmp_path / 'tiny', {'size': 64})
+    for side in (64, 96):
+        image = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(1))
+        predictor = load(folder, 'onnxruntime', input_size=side)
+        assert predictor.spec.input_size == side
+        expected = load(folder, input_size=side)(image)
+        torch.testing.assert_close(predictor(image), expected, rtol=1e-3, atol=1e-4)
+
+
 def test_depth_pro_takes_its_own_size_only(tmp_path: Path) -> None:
     folder = save(depth_pro(guesses=False), tmp_path, {'size': {'height': 32, 'width': 32}})
     assert load(folder).spec.input_size == load(folder, input_size=SIDE).spec.input_size == SIDE
