@@ -65,7 +65,7 @@ class ModelConfig:
         'auto',
         'Family of an official .pth or .safetensors file, or of an .onnx file exported by others; '
         'auto reads it from the file name.',
-        choices=('auto', 'v1', 'v2', 'v2-metric', 'da3-metric', 'da3-mono'),
+        choices=('auto', 'v1', 'v2', 'v2-metric', 'da3-metric', 'da3-mono', 'da3-any-view'),
     )
     max_depth: float = param(
         0.0,

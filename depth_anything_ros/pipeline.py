@@ -72,8 +72,8 @@ class Prediction:
     """What the network said of one image, on the device, before anything made metres of it.
 
     Attributes:
-        values: HxW float32 at image size, in the model's space: relative inverse depth, or depth
-            in metres (focal correction applied) for a metric model; NaN in the sky, and where
+        values: HxW float32 at image size, in the model's space, and for a metric model in metres
+            or 1/m (focal correction applied); NaN in the sky, and where
             rectification left nothing to see, whatever the network made of that.
         image: HxWx3 uint8 RGB as uploaded.
         thumbnail: small float32 gray image on the host, by which scene cuts are told.
@@ -350,15 +350,19 @@ class DepthPipeline:
         return self._rays
 
     def _focal_factor(self, network_camera: Camera) -> float:
-        """Return what a canonical-focal model's output is multiplied by to be metres.
+        """Return what a canonical-focal model's output is multiplied by to be metres, or 1/m.
 
         Z = output * f / f_canonical with f = (fx + fy) / 2 at network-input resolution (Depth
-        Anything 3, Metric3D).
+        Anything 3, Metric3D), f = fx where the image is stretched. Depth Pro says 1 / Z, and
+        f_canonical is the width of its input: 1 / Z = output * width / f.
         """
         canonical_px = self.predictor.spec.canonical_focal_px
         if canonical_px is None or not network_camera.is_calibrated:
             return 1.0
-        return float(network_camera.K[0, 0] + network_camera.K[1, 1]) / 2 / canonical_px
+        fx, fy = float(network_camera.K[0, 0]), float(network_camera.K[1, 1])
+        spec = self.predictor.spec
+        factor = (fx if spec.resize == 'stretch' else (fx + fy) / 2) / canonical_px
+        return factor if spec.space == 'depth' else 1 / factor
 
 
 def _body(path: str) -> NDArray[np.bool_]:

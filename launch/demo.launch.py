@@ -19,7 +19,9 @@ def generate_launch_description():
     return LaunchDescription(
         [
             DeclareLaunchArgument(
-                'checkpoint', default_value='bundled', description='hub id, folder or .pth file'
+                'checkpoint',
+                default_value='bundled',
+                description='as of depth_anything.launch.py',
             ),
             DeclareLaunchArgument(
                 'rviz', default_value='true', description='start RViz', choices=('true', 'false')

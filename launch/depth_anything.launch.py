@@ -10,6 +10,8 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironment
 from launch.logging import get_logger
 from launch_ros.actions import LifecycleNode, Node
 
+from depth_anything_ros.network.hub import KNOWN
+
 CONFIG = Path(__file__).resolve().parent.parent / 'config'
 
 # Name: (default, description, choices).
@@ -21,7 +23,12 @@ ARGUMENTS = {
     'sensor_depth': ('sensor_depth/image', 'topic of a depth camera; its info beside it', None),
     'range': ('range', 'topic of a rangefinder', None),
     'image_transport': ('', 'raw or compressed; empty: as in params_file', None),
-    'checkpoint': ('', 'as model.checkpoint (docs/networks.md); empty: as in params_file', None),
+    'checkpoint': (
+        '',
+        'empty: as in params_file; a folder or file, or an id on the hub, of which these are known '
+        'to load (docs/networks.md):' + '\n            '.join(['', *KNOWN]),
+        None,
+    ),
     'params_file': (str(CONFIG / 'depth_anything.yaml'), 'parameters of the node', None),
     'namespace': ('', 'namespace of the node and of its topics', None),
     'use_sim_time': ('false', 'take the time from /clock', ('true', 'false')),

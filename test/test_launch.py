@@ -12,6 +12,8 @@ import sys
 
 import pytest
 
+from depth_anything_ros.network.hub import KNOWN
+
 pytest.importorskip('launch_ros', reason='launch and launch_ros come with a ROS installation')
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -139,3 +141,18 @@ def test_a_params_file_reaches_the_node_also_from_home(launched, tmp_path, monke
     done, started = launched('depth_anything.launch.py', 'params_file:=~/robot.yaml')
     assert done.returncode == 0, done.stdout
     assert f'--params-file {file} ' in started['depth_node']
+
+
+@pytest.mark.parametrize('file', ['depth_anything.launch.py', 'demo.launch.py'])
+def test_show_args_lists_the_checkpoints_and_forbids_no_others(file):
+    from launch import LaunchContext
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    source = PythonLaunchDescriptionSource(str(ROOT / 'launch' / file))
+    description = source.get_launch_description(LaunchContext())
+    shown = [a for a in description.get_launch_arguments() if a.name == 'checkpoint']
+    assert all(argument.choices is None for argument in shown)
+    if file == 'demo.launch.py':
+        assert 'depth_anything.launch.py' in shown[0].description
+    else:
+        assert set(KNOWN) <= set(shown[0].description.split())

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import depth_anything_ros
-from depth_anything_ros.config import parameters
+from depth_anything_ros.config import Config, parameters
+from depth_anything_ros.network.hub import KNOWN
 from depth_anything_ros.tools import programs
 from depth_anything_ros.tools.world_robot import DEMO_SEED, WorldDrive
 
@@ -75,6 +76,18 @@ def test_every_launch_argument_that_a_page_gives_is_one():
     assert len(arguments) > 10
     given = {name for page in PAGES for name in re.findall(r'\b(\w+):=', page.read_text())}
     assert given <= arguments | {parameter.name for parameter in parameters()}
+
+
+def test_the_checkpoints_that_pages_name_are_those_known_to_load():
+    page = (ROOT / 'docs' / 'networks.md').read_text()
+    table = page.partition('## What loads')[2].partition('\n\n## ')[0]
+    cells = re.findall(r'^\| (`.*?) \|', table, re.MULTILINE)
+    assert sorted(re.findall(r'`(.*?)`', ' '.join(cells))) == sorted(KNOWN)
+    assert Config().model.checkpoint in KNOWN
+    owners = '|'.join({name.partition('/')[0] for name in KNOWN if '/' in name})
+    for page in PAGES:
+        named = re.findall(rf'[`=]((?:{owners})/[\w-]+)', page.read_text())
+        assert set(named) <= set(KNOWN), page
 
 
 def test_readme_lists_the_programs():

@@ -30,8 +30,9 @@ _FEW_INLIERS = 20  # below this a prior from another source joins the anchors
 _UNKNOWN_SHIFT = 1.0
 _SAMPLED_ANCHORS = 64
 _ANCHORS = 'anchors'  # of whatever sources
-# A metric checkpoint on images unlike its training data is off by this much (log depth, metres).
-_CHECKPOINT_SIGMA = (0.15, 0.3)
+# A metric checkpoint on images unlike its training data is off by this much: log depth, and metres
+# or 1/m.
+_CHECKPOINT_SIGMA = {'depth': (0.15, 0.3), 'inverse_depth': (0.15, 0.01)}
 
 
 class State(str, Enum):
@@ -268,7 +269,7 @@ class ScaleEstimator:
             if not fit.failure:
                 return Prior(fit.scale, fit.shift, fit.covariance)
         if self.spec.metric:
-            return Prior(1.0, 0.0, np.diag(np.square(_CHECKPOINT_SIGMA)))
+            return Prior(1.0, 0.0, np.diag(np.square(_CHECKPOINT_SIGMA[self.spec.space])))
         return None
 
     def _without_fit(self, stamp_ns: int, reason: str) -> ScaleFit:
@@ -289,14 +290,15 @@ class ScaleEstimator:
             reason = f'{reason}: last fit is {age_s:.1f} s old'
         nothing = unanchored(self.spec.space, stamp_ns, reason)
         if self.spec.metric:
+            sigma = _CHECKPOINT_SIGMA[self.spec.space]
             return replace(
                 nothing,
                 state=State.METRIC,
                 method='checkpoint',
                 scale=1.0,
                 shift=0.0,
-                covariance=np.diag(np.square(_CHECKPOINT_SIGMA)),
-                residual=_CHECKPOINT_SIGMA[0],
+                covariance=np.diag(np.square(sigma)),
+                residual=sigma[0],
                 reason=f'metric checkpoint; {reason}',
             )
         if self.config.unanchored == 'assume':

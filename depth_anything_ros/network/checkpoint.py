@@ -21,6 +21,9 @@ from depth_anything_ros.network import official_weights, weights
 from depth_anything_ros.network.spec import ModelSpec, read_config, read_spec
 from depth_anything_ros.network.untrusted import Fields, file_size, SENSELESS
 
+# Parts of a config.json that describe an encoder.
+_ENCODERS = {'backbone_config', 'image_model_config', 'patch_model_config', 'fov_model_config'}
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -42,7 +45,7 @@ class Checkpoint:
             CheckpointError: the weights cannot be read, or do not fit.
         """
         loader = _load_folder if self.path.is_dir() else _load_official
-        if self.spec.has_sky:
+        if self.spec.resize == 'upper_bound':  # the rule of Depth Anything 3 alone
             loader = _load_depth_anything_3
         network: nn.Module = loader(self.path, self._model, self.spec)
         return network
@@ -52,7 +55,9 @@ class Checkpoint:
         files = [self.path]
         if self.path.is_dir():
             files = [*weights.files_in(self.path), self.path / 'config.json']
-        meaning = (self.spec.space, self.spec.max_depth_m, self.spec.multiple, self._model.variant)
+        spec = self.spec
+        side = spec.input_size if spec.resize == 'stretch' else None  # any, in the same graph
+        meaning = (spec.space, spec.max_depth_m, spec.multiple, self._model.variant, side)
         digest = hashlib.sha256(repr(meaning).encode())
         for file in files:
             file_size(file, weights.MOST_BYTES)
@@ -119,10 +124,9 @@ def _load_folder(folder: Path, model: ModelConfig, spec: ModelSpec) -> Any:
     network_class, files = CLASSES[type(config)], weights.files_in(folder)
     _check_size(network_class, config, files, folder)
     state = {name: tensor for file in files for name, tensor in weights.read(file).items()}
-    network = _from_pretrained(network_class, folder, config=config, state_dict=state)
-    if config.model_type == 'dpt' and (config.backbone_config is None or config.is_hybrid):
-        return _Stretched(network, spec.input_size // spec.multiple * spec.multiple)
-    return network
+    # Depth Pro's guess of the focal length, a third of it: camera_info knows.
+    state = {name: tensor for name, tensor in state.items() if not name.startswith('fov_model.')}
+    return _from_pretrained(network_class, folder, config=config, state_dict=state)
 
 
 def _known_config(kind: str, content: Fields) -> Any:
@@ -136,10 +140,13 @@ def _known_config(kind: str, content: Fields) -> Any:
     config_class: Any = CONFIG_MAPPING[kind]
     defined = config_class().to_dict().keys() - PretrainedConfig().to_dict().keys()
     values = {key: value for key, value in content.content.items() if key in defined}
-    backbone = content.section('backbone_config')
-    if backbone.content:
-        default = 'bit' if kind == 'dpt' else 'dinov2'
-        values['backbone_config'] = _known_config(backbone.text('model_type', default), backbone)
+    for key in _ENCODERS & values.keys():
+        encoder = content.section(key)
+        if encoder.content:
+            default = 'bit' if kind == 'dpt' else 'dinov2'
+            values[key] = _known_config(encoder.text('model_type', default), encoder)
+    if kind == 'depth_pro':
+        values['use_fov_model'] = False
     return config_class(**values)
 
 
@@ -148,23 +155,6 @@ def _check_size(network_class: Any, config: Any, files: list[Path], source: Path
     with _refused(source), _quiet(), torch.device('meta'):
         parameters = sum(p.numel() for p in network_class(config).parameters())
     weights.check_size(files, parameters, source)
-
-
-class _Stretched(nn.Module):
-    """A network that takes square images only, as MiDaS 3's DPTs in transformers do.
-
-    Their own preprocessing stretches the image in the same way.
-    """
-
-    def __init__(self, network: nn.Module, side: int) -> None:
-        super().__init__()
-        self.network = network
-        self.side = side
-
-    def forward(self, image: Tensor) -> Any:
-        """Return what the network says of the stretched image, at the stretched size."""
-        side = (self.side, self.side)
-        return self.network(nn.functional.interpolate(image, side, mode='bicubic'))
 
 
 def _load_official(path: Path, model: ModelConfig, spec: ModelSpec) -> Any:
@@ -187,19 +177,24 @@ def _load_official(path: Path, model: ModelConfig, spec: ModelSpec) -> Any:
 
 
 def _load_depth_anything_3(path: Path, model: ModelConfig, spec: ModelSpec) -> Any:
-    """Load one of the authors' monocular networks: a folder, or its weights alone."""
+    """Load one of the authors' Depth Anything 3: a folder, or its weights alone."""
     from depth_anything_ros.network import depth_anything_3
+    from depth_anything_ros.network import depth_anything_3_any_view as any_view
 
     files = weights.files_in(path) if path.is_dir() else [path]
     state = {name: tensor for file in files for name, tensor in weights.read(file).items()}
     architecture = official_weights.architecture_of(state, path, depth_anything_3.CLASS_TOKEN)
+    network_class: type[nn.Module] = depth_anything_3.DepthAnything3
     table = depth_anything_3.renamed_keys(architecture.layers)
-    name = f'monocular Depth Anything 3 {architecture.name}'
+    family, kind = 'da3-mono', 'monocular'
+    if not spec.has_sky:
+        network_class = any_view.DepthAnything3AnyView
+        table = any_view.renamed_keys(architecture.layers)
+        state = any_view.used(state)
+        family, kind = 'da3-any-view', 'any-view'
+    name = f'{kind} Depth Anything 3 {architecture.name}'
     converted = official_weights.convert(state, table, name, path)
-    family = 'da3-metric' if spec.metric else 'da3-mono'
-    return _fill(
-        depth_anything_3.DepthAnything3, architecture, family, converted, files, path
-    )
+    return _fill(network_class, architecture, family, converted, files, path)
 
 
 def _fill(

@@ -20,7 +20,7 @@ from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
 from depth_anything_ros.network import official_weights
 
 _PREFIXES = {'pretrained.': 'model.backbone.pretrained.', 'depth_head.': 'model.head.'}
-_LAST_NORM_EPS = 1e-5  # PyTorch's default, where V1 and V2 have 1e-6 throughout
+LAST_NORM_EPS = 1e-5  # PyTorch's default, where V1 and V2 have 1e-6 throughout
 _ABSENT = ('pretrained.mask_token', 'depth_head.scratch.refinenet4.resConfUnit1.')
 CLASS_TOKEN = 'model.backbone.pretrained.cls_token'
 
@@ -52,7 +52,7 @@ class DepthAnything3(DepthAnythingForDepthEstimation):  # type: ignore[misc]  # 
     def __init__(self, config: DepthAnythingConfig) -> None:
         """Build the network of a configuration from transformers_config()."""
         super().__init__(config)
-        self.backbone.layernorm.eps = _LAST_NORM_EPS
+        self.backbone.layernorm.eps = LAST_NORM_EPS
         self.head = _DepthAndSkyHead(config)
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 import re
@@ -11,7 +12,36 @@ import sys
 
 from depth_anything_ros.errors import CheckpointError
 
+# Names that load: the table of docs/networks.md, and what the launch file lists.
+KNOWN = (
+    'bundled',
+    'LiheYoung/depth-anything-small-hf',
+    'LiheYoung/depth-anything-base-hf',
+    'LiheYoung/depth-anything-large-hf',
+    'depth-anything/Depth-Anything-V2-Small-hf',
+    'depth-anything/Depth-Anything-V2-Base-hf',
+    'depth-anything/Depth-Anything-V2-Large-hf',
+    'depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf',
+    'depth-anything/Depth-Anything-V2-Metric-Indoor-Base-hf',
+    'depth-anything/Depth-Anything-V2-Metric-Indoor-Large-hf',
+    'depth-anything/Depth-Anything-V2-Metric-Outdoor-Small-hf',
+    'depth-anything/Depth-Anything-V2-Metric-Outdoor-Base-hf',
+    'depth-anything/Depth-Anything-V2-Metric-Outdoor-Large-hf',
+    'depth-anything/DA3METRIC-LARGE',
+    'depth-anything/DA3MONO-LARGE',
+    'depth-anything/DA3-SMALL',
+    'depth-anything/DA3-BASE',
+    'apple/DepthPro-hf',
+    'Intel/dpt-large',
+    'Intel/dpt-hybrid-midas',
+    'Intel/zoedepth-nyu',
+    'Intel/zoedepth-kitti',
+    'Intel/zoedepth-nyu-kitti',
+    'vinvino02/glpn-nyu',
+    'vinvino02/glpn-kitti',
+)
 _FILES = ('.pth', '.pt', '.safetensors', '.onnx')
+_ALIKE = 0.75  # of difflib's ratio, from which a name may be meant for another one
 
 
 def locate(checkpoint: str) -> Path:
@@ -34,8 +64,20 @@ def locate(checkpoint: str) -> Path:
         return _download(checkpoint)
     raise CheckpointError(
         f'model.checkpoint {checkpoint[:200]!r} is no file or folder (from {Path.cwd()}) and no '
-        'hub id: give a path, an id such as depth-anything/Depth-Anything-V2-Small-hf, or "bundled"'
+        f'hub id: {_instead(checkpoint)}give a path, an id such as '
+        'depth-anything/Depth-Anything-V2-Small-hf, or "bundled"'
     )
+
+
+def _instead(checkpoint: str) -> str:
+    """Ask for the known name that is nearest to one that is none; empty where there is no such."""
+    whole = {name.lower(): name for name in KNOWN}
+    without_owner = {name.rpartition('/')[2]: known for name, known in whole.items()}
+    for names in (whole, without_owner):
+        if near := difflib.get_close_matches(checkpoint[:200].lower(), names, 1, _ALIKE):
+            known = names[near[0]]
+            return f'did you mean {known}? Else ' if known != checkpoint else ''
+    return ''
 
 
 def _bundled() -> Path:
@@ -90,15 +132,16 @@ def _download(hub_id: str) -> Path:
             except (RepositoryNotFoundError, GatedRepoError, HFValidationError) as error:
                 raise CheckpointError(
                     f'model.checkpoint "{hub_id}" is no local folder, and the hub does not give '
-                    'it out: check the spelling, or log in with `hf auth login` if it is gated'
+                    f'it out: {_instead(hub_id)}check the spelling, or log in with `hf auth login` '
+                    'if it is gated'
                 ) from error
             except LocalEntryNotFoundError as error:
                 if offline:
                     break
                 raise CheckpointError(
                     f'model.checkpoint "{hub_id}" is no local folder, is not in the local cache, '
-                    'and the hub cannot be reached: connect to the network once, or copy the '
-                    'checkpoint here and give its path'
+                    f'and the hub cannot be reached: {_instead(hub_id)}connect to the network '
+                    'once, or copy the checkpoint here and give its path'
                 ) from error
             except (HfHubHTTPError, OSError) as error:
                 reason = ' '.join(str(error).split())[:120]
@@ -110,6 +153,6 @@ def _download(hub_id: str) -> Path:
                 return folder
     raise CheckpointError(
         f'model.checkpoint "{hub_id}" exists on the hub but has no config.json with weights '
-        'beside it: choose one of docs/networks.md (for Depth Anything 1 and 2 its name ends in '
-        '-hf), or download the .pth and give its path'
+        f'beside it: {_instead(hub_id)}choose one of docs/networks.md (for Depth Anything 1 and 2 '
+        'its name ends in -hf), or download the .pth and give its path'
     )

@@ -55,6 +55,7 @@ CLASS_TOKEN = 'pretrained.cls_token'
 _FILE_NAMES = (
     (r'da3metric-large', 'da3-metric', 0.0),
     (r'da3mono-large', 'da3-mono', 0.0),
+    (r'da3-(small|base)', 'da3-any-view', 0.0),
     (r'depth_anything_v2_metric_hypersim_vit[sbl]', 'v2-metric', 20.0),
     (r'depth_anything_v2_metric_vkitti_vit[sbl]', 'v2-metric', 80.0),
     (r'depth_anything_v2_vit[sbl]', 'v2', 0.0),
@@ -85,7 +86,7 @@ def family_of(path: Path, variant: str, max_depth: float) -> tuple[str, float]:
         raise CheckpointError(
             f'{path}: the weights of Depth Anything V1, V2 and V2-metric look alike, as do those '
             'of Depth Anything 3, and this is not one of the official file names: set '
-            'model.variant to v1, v2, v2-metric, da3-metric or da3-mono'
+            'model.variant to v1, v2, v2-metric, da3-metric, da3-mono or da3-any-view'
         )
     if family != 'v2-metric':
         return family, 0.0
@@ -105,7 +106,7 @@ def named_spec(path: Path, model: ModelConfig) -> ModelSpec:
     """
     family, max_depth_m = family_of(path, model.variant, model.max_depth)
     if family.startswith('da3'):
-        return depth_anything_3_spec(path.stem, family == 'da3-metric', model)
+        return depth_anything_3_spec(path.stem, family, model)
     metric = family == 'v2-metric'
     return ModelSpec(
         name=path.stem,
@@ -175,7 +176,7 @@ def transformers_config(
             'use_mask_token': not family.startswith('da3'),
         },
         'patch_size': PATCH_SIZE,
-        'reassemble_hidden_size': width,
+        'reassemble_hidden_size': 2 * width if family == 'da3-any-view' else width,
         'neck_hidden_sizes': list(architecture.neck),
         'fusion_hidden_size': architecture.fusion,
         'head_hidden_size': architecture.decoder_hidden,

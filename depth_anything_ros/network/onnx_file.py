@@ -39,8 +39,9 @@ from depth_anything_ros.network.spec import decode_spec, ModelSpec
 from depth_anything_ros.network.untrusted import decode, Fields, file_size
 
 _KEY = 'depth_anything_ros'
-FORMAT = 3  # raised when what is written changes: older cached files are not read any more
+FORMAT = 4  # raised when what is written changes: older cached files are not read any more
 _OPSET = 17
+_MOST_WEIGHTS_BYTES = (2 << 30) - (64 << 20)  # beside the graph, in one message of protobuf
 _LONGEST_SIDE = 8192  # pixels, of a test image
 
 
@@ -80,7 +81,7 @@ def export(
             normalised 1x3xhxw.
         spec: what it wants and predicts.
         path: the .onnx file; its folder is made.
-        size: the one (height, width) in pixels that it takes; None for any.
+        size: the one (height, width) in pixels that it takes; None for any that it can.
 
     Raises:
         CheckpointError: the size is no multiple of the patch.
@@ -94,6 +95,18 @@ def export(
             f'{spec.name} takes multiples of {spec.multiple} pixels, not {size[0]}x{size[1]}: give '
             'another size'
         )
+    if sum(weight.nbytes for weight in network.parameters()) >= _MOST_WEIGHTS_BYTES:
+        raise BackendError(
+            f'{spec.name} has more weights than one .onnx file holds (2 GiB): set runtime.backend '
+            'to torch'
+        )
+    if len(getattr(getattr(network, 'config', None), 'bin_configurations', ())) > 1:
+        raise BackendError(
+            f'{spec.name} chooses its heads by the image, which a graph does not: set '
+            'runtime.backend to torch'
+        )
+    if spec.resize == 'stretch':
+        size = size or small_size(spec)  # the only one that its images have
     network = network.eval()
     reference = reference_of(network, spec, size)
     # Traced at one small size and checked at another one: what does not follow the size shows.

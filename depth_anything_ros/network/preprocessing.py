@@ -4,6 +4,7 @@
 
 The resize rules are the authors' code. Depth Anything 1 and 2 (arXiv 2401.10891): bicubic, aspect
 kept, the shorter side becomes the input size, each side is rounded to a multiple of the patch.
+MiDaS 3 and Depth Pro: stretched to a square.
 Depth Anything 3 (utils/io/input_processor.py): the longer side becomes the input size, then each
 side the nearest multiple; each of the two steps averages areas where it shrinks, else is bicubic.
 """
@@ -44,12 +45,15 @@ def network_size(
         resize: the rule. 'lower_bound': both sides scaled by max(input_size / height, input_size /
             width), rounded to the nearest multiple, or up where the nearest would be shorter than
             input_size. 'upper_bound': scaled by the smaller one, rounded to pixels, then to the
-            nearest multiple, up where two are equally near.
+            nearest multiple, up where two are equally near. 'stretch': both sides become the
+            largest multiple within input_size, whatever the image's shape.
 
     Raises:
         BadFrameError: these are more pixels than the limit.
     """
-    if resize == 'upper_bound':
+    if resize == 'stretch':
+        rows = columns = max(input_size // multiple, 1) * multiple
+    elif resize == 'upper_bound':
         rows, columns = (
             max(math.floor(side / multiple + 0.5), 1) * multiple
             for side in _within(height, width, input_size)

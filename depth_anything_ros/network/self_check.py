@@ -76,7 +76,7 @@ def reference_of(
     Raises:
         CheckpointError: it cannot predict, or predicts numbers that are not finite.
     """
-    ratios = (1, 4 / 3) if spec.resize == 'lower_bound' else (3 / 4, 1)
+    ratios = {'lower_bound': (1, 4 / 3), 'upper_bound': (3 / 4, 1), 'stretch': (1, 1)}[spec.resize]
     height, width = size or tuple(
         math.ceil(spec.input_size * ratio / spec.multiple) * spec.multiple for ratio in ratios
     )
@@ -96,7 +96,8 @@ def reference_of(
 
 def small_size(spec: ModelSpec) -> tuple[int, int]:
     """Return a (height, width) in pixels that is quick to predict and of no usual shape."""
-    height, width = (max(side // spec.multiple, 1) * spec.multiple for side in (140, 182))
+    sides = (spec.input_size,) * 2 if spec.resize == 'stretch' else (140, 182)
+    height, width = (max(side // spec.multiple, 1) * spec.multiple for side in sides)
     return height, width
 
 

@@ -29,19 +29,25 @@ _MOST_LAYERS = 128
 
 _HALF, _ZERO, _ONE = (0.5, 0.5, 0.5), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
-# model_name in the config.json of Depth Anything 3's monocular networks -> are these metres?
-_DEPTH_ANYTHING_3 = {'da3metric-large': True, 'da3mono-large': False}
+# model_name in the config.json of Depth Anything 3's networks -> model.variant, and the blocks that
+# are decoded: configs/*.yaml, out_layers.
+_DEPTH_ANYTHING_3 = {
+    'da3metric-large': ('da3-metric', [4, 11, 17, 23]),
+    'da3mono-large': ('da3-mono', [4, 11, 17, 23]),
+    'da3-small': ('da3-any-view', [5, 7, 9, 11]),
+    'da3-base': ('da3-any-view', [5, 7, 9, 11]),
+}
 _DA3_CANONICAL_FOCAL_PX = 300.0  # alignment.py, apply_metric_scaling()
 _DA3_LONGER_SIDE = 504  # api.py, process_res
-_DA3_DECODED = [4, 11, 17, 23]  # configs/da3metric-large.yaml, out_layers
 SKY_FROM = 0.3  # alignment.py, compute_sky_mask(): what the sky plane says of sky, at least
-_RESIZES = ('lower_bound', 'upper_bound')
+_RESIZES = ('lower_bound', 'upper_bound', 'stretch')
 
 # Depth estimators of transformers that are not run here, and why.
 _NOT_RUN = {
-    'depth_pro': 'it sees 1536x1536 pixels with a billion parameters, seconds an image on most '
-                 'machines',
-    'prompt_depth_anything': 'it wants a dense depth image as its prompt beside the picture',
+    'chmv2': 'it says how high trees are in pictures from above, not depth',
+    'prompt_depth_anything': 'its prompt is a dense depth image, which a lidar has not; take '
+                             'depth-anything/Depth-Anything-V2-Small-hf with points',
+    'tipsv2_dpt': 'nobody has compared its metres with its authors\' here',
 }
 
 
@@ -52,16 +58,16 @@ class ModelSpec:
     Attributes:
         name: hub id, folder or file name, for people.
         space: 'inverse_depth' (nearer is larger) or 'depth'.
-        metric: whether the output is in metres (or 1/m) as it is.
+        metric: whether the output is in metres (or 1/m), at the canonical focal length if any.
         max_depth_m: largest depth that the network can say, None where there is no limit.
         canonical_focal_px: focal length at network-input resolution for which metres are true;
             None where the network does not depend on one.
         input_size: recommended side of the input in pixels: the shorter one where resize is
-            'lower_bound', the longer one where it is 'upper_bound'.
+            'lower_bound', the longer one where it is 'upper_bound', both where it is 'stretch'.
         multiple: both sides of the input must be multiples of this many pixels.
         mean: of RGB in [0, 1], subtracted first.
         std: of RGB in [0, 1], divided by after.
-        resize: 'lower_bound' or 'upper_bound'; see preprocessing.network_size().
+        resize: 'lower_bound', 'upper_bound' or 'stretch'; see preprocessing.network_size().
         has_sky: whether the prediction is 2xhxw, its second plane saying what is sky: from
             SKY_FROM on.
     """
@@ -109,22 +115,33 @@ def read_spec(folder: Path, model: ModelConfig) -> ModelSpec:
     kind, model_name = config.text('model_type'), config.text('model_name')
     if model_name and not kind:
         return _read_depth_anything_3(model_name, config, model)
-    metric, max_depth_m = False, None
+    space, max_depth_m, resize, focal_px = 'inverse_depth', None, 'lower_bound', None
+    metric = kind not in ('depth_anything', 'dpt')
     size, multiple, mean, std = 518, 14, _IMAGENET_MEAN, _IMAGENET_STD
     if kind == 'depth_anything':
         metric = config.text('depth_estimation_type', 'relative') == 'metric'
+        space = 'depth' if metric else space
         max_depth_m = config.number('max_depth', 1.0, *_DEPTH_M) if metric else None
         multiple = config.integer('patch_size', multiple, 1, 64)
     elif kind == 'dpt' and config.section('backbone_config').text('model_type') != 'dinov2':
         # MiDaS 3 and 3.1. (DINOv2's own DPT heads predict depth on a scale they do not state.)
         size, multiple, mean, std = 384, 32, _HALF, _HALF
+        is_hybrid = config.flag('is_hybrid', False)
+        if config.content.get('backbone_config') is None or is_hybrid:  # for squares only
+            resize = 'stretch'
+    elif kind == 'depth_pro':
+        resize, multiple, mean, std = 'stretch', 1, _HALF, _HALF
+        size = _tiled_side(config)
+        if model.input_size not in (0, size):
+            raise CheckpointError(f'{folder} takes {size}x{size} only: set model.input_size to 0')
+        focal_px = float(size)  # 1 / Z = out * width / f
     elif kind == 'zoedepth':
-        metric = True
+        space = 'depth'
         bins = [b for b in config.sections('bin_configurations') if 'max_depth' in b.content]
         max_depth_m = max((b.number('max_depth', 1.0, *_DEPTH_M) for b in bins), default=None)
         size, multiple, mean, std = 384, 32, _HALF, _HALF
     elif kind == 'glpn':
-        metric, max_depth_m = True, config.number('max_depth', 10.0, *_DEPTH_M)
+        space, max_depth_m = 'depth', config.number('max_depth', 10.0, *_DEPTH_M)
         size, multiple, mean, std = 480, 32, _ZERO, _ONE
     else:
         if kind in _NOT_RUN:
@@ -134,8 +151,8 @@ def read_spec(folder: Path, model: ModelConfig) -> ModelSpec:
             )
         raise CheckpointError(
             f'{folder}: what a "{kind[:40]}" network predicts (depth or inverse depth, in which '
-            'unit) is not known here: use a depth_anything, dpt (MiDaS), zoedepth or glpn '
-            'checkpoint'
+            'unit) is not known here: use a depth_anything, dpt (MiDaS), depth_pro, zoedepth or '
+            'glpn checkpoint'
         )
     path = folder / 'preprocessor_config.json'
     wants = read_json(path) if path.exists() else Fields({}, str(path))
@@ -149,23 +166,34 @@ def read_spec(folder: Path, model: ModelConfig) -> ModelSpec:
         raise wants.wrong('ensure_multiple_of', f'such that sides need no more than {_MULTIPLE[1]}')
     return ModelSpec(
         name=model.checkpoint,
-        space='depth' if metric else 'inverse_depth',
+        space=space,
         metric=metric,
         max_depth_m=max_depth_m,
-        canonical_focal_px=(model.canonical_focal or None) if metric else None,
-        input_size=model.input_size or _shorter_side(wants, size),
+        canonical_focal_px=(model.canonical_focal or focal_px) if metric else None,
+        input_size=size if focal_px else model.input_size or _shorter_side(wants, size),
         multiple=multiple,
         mean=mean,
         std=std,
+        resize=resize,
     )
 
 
-def depth_anything_3_spec(name: str, metric: bool, model: ModelConfig) -> ModelSpec:
-    """Return what a monocular network of Depth Anything 3 wants and predicts.
+def _tiled_side(config: Fields) -> int:
+    """Return the side in pixels of Depth Pro's input: the smallest copy of it is one tile."""
+    ratios = config.content.get('scaled_images_ratios', [0.25, 0.5, 1])
+    if not isinstance(ratios, list) or not ratios or ratios[0] not in (1, 0.5, 0.25, 0.125):
+        raise config.wrong('scaled_images_ratios', 'a list that begins with 1, 1/2, 1/4 or 1/8')
+    tile = config.integer('patch_size', 384, 1, 512)
+    return tile * round(1 / float(ratios[0]))
 
-    The metric one says Z * 300 px / f with f = (fx + fy) / 2 of its input, the other one depth up
-    to scale and shift.
+
+def depth_anything_3_spec(name: str, variant: str, model: ModelConfig) -> ModelSpec:
+    """Return what a network of Depth Anything 3 wants and predicts.
+
+    The metric one says Z * 300 px / f with f = (fx + fy) / 2 of its input, the others depth up to
+    scale and shift.
     """
+    metric = variant == 'da3-metric'
     return ModelSpec(
         name=name,
         space='depth',
@@ -173,7 +201,7 @@ def depth_anything_3_spec(name: str, metric: bool, model: ModelConfig) -> ModelS
         canonical_focal_px=(model.canonical_focal or _DA3_CANONICAL_FOCAL_PX) if metric else None,
         input_size=model.input_size or _DA3_LONGER_SIDE,
         resize='upper_bound',
-        has_sky=True,
+        has_sky=variant != 'da3-any-view',
     )
 
 
@@ -181,16 +209,17 @@ def _read_depth_anything_3(model_name: str, config: Fields, model: ModelConfig) 
     """Understand the config.json that Depth Anything 3's authors publish."""
     if model_name not in _DEPTH_ANYTHING_3:
         raise CheckpointError(
-            f'{config.where}: "{model_name[:40]}" is not run here (a network for several views, '
-            f'or unknown): of Depth Anything 3 use {" or ".join(_DEPTH_ANYTHING_3)}'
+            f'{config.where}: "{model_name[:40]}" is not run here (a large network for several '
+            f'views, or unknown): of Depth Anything 3 use {" or ".join(_DEPTH_ANYTHING_3)}'
         )
-    decoded = config.section('config').section('net').content.get('out_layers', _DA3_DECODED)
-    if decoded != _DA3_DECODED:
+    variant, blocks = _DEPTH_ANYTHING_3[model_name]
+    decoded = config.section('config').section('net').content.get('out_layers', blocks)
+    if decoded != blocks:
         raise CheckpointError(
-            f'{config.where}: {model_name} decodes blocks {_DA3_DECODED}, not {str(decoded)[:40]}: '
+            f'{config.where}: {model_name} decodes blocks {blocks}, not {str(decoded)[:40]}: '
             'download it again'
         )
-    return depth_anything_3_spec(model.checkpoint, _DEPTH_ANYTHING_3[model_name], model)
+    return depth_anything_3_spec(model.checkpoint, variant, model)
 
 
 def decode_spec(facts: Fields) -> ModelSpec:

@@ -109,6 +109,22 @@ def test_a_metric_checkpoint_needs_no_anchor_but_takes_one():
     assert fitted.scale == pytest.approx(1.3, rel=0.02)
 
 
+def test_a_metric_checkpoint_of_inverse_depth_is_the_less_sure_the_farther():
+    spec = ModelSpec('test', 'inverse_depth', metric=True)
+    estimator = ScaleEstimator(ScaleConfig(), spec)
+    alone = estimator.update(TRUE_INVERSE, None, CAMERA, 0)
+    assert (alone.state, alone.scale, alone.shift) == (State.METRIC, 1.0, 0.0)
+    # At 2 m and at 40 m, log depth: hypot(.15 (line), .15 (residual), z * .01 (shift)).
+    depth_m = torch.tensor([[2.0, 40.0]])
+    metric = metric_depth(1 / depth_m, alone, None, Config())
+    torch.testing.assert_close(metric.depth_m, depth_m)
+    relative = (metric.stddev_m / depth_m)[0].tolist()
+    assert relative == pytest.approx([0.21307, 0.45277], rel=1e-3)
+    fitted = estimator.update(TRUE_INVERSE, points(1.3), CAMERA, 1)
+    assert (fitted.state, fitted.method) == (State.FITTED, 'lidar')
+    assert fitted.scale == pytest.approx(1 / 1.3, rel=0.02)
+
+
 def test_few_points_pull_a_metric_checkpoint_by_scale_alone():
     fit = ScaleEstimator(ScaleConfig(), METRIC).update(
         1 / TRUE_INVERSE, points(1.2, count=10), CAMERA, 0

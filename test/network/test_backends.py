@@ -220,7 +220,7 @@ def test_a_fixed_size_is_fed_stretched_images(backend: str, tmp_path: Path) -> N
 def test_what_a_file_predicts_is_told_or_asked(tmp_path: Path, foreign: Path) -> None:
     other = foreign.rename(tmp_path / 'mine.onnx')
     asked = message(other, 'openvino')
-    assert 'set model.variant to v1, v2, v2-metric, da3-metric or da3-mono' in asked
+    assert 'set model.variant to v1, v2, v2-metric, da3-metric, da3-mono or da3-any-view' in asked
     spec = load(other, 'openvino', variant='v2-metric', max_depth=20.0).spec
     assert (spec.space, spec.metric, spec.max_depth_m) == ('depth', True, 20.0)
     assert 'runtime.backend torch does not run .onnx files' in message(other, 'torch')

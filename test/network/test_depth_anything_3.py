@@ -130,7 +130,7 @@ def test_weights_alone_are_told_apart_by_name_or_variant(
 
 
 @pytest.mark.parametrize(
-    'name', ['da3-giant', 'da3nested-giant-large', 'da3-small', 'da3-large-1.1', 'da4']
+    'name', ['da3-giant', 'da3nested-giant-large', 'da3-large', 'da3-large-1.1', 'da4']
 )
 def test_networks_for_several_views_are_refused_by_name(
     tmp_path: Path, state: dict[str, Tensor], name: str

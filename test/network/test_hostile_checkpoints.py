@@ -155,6 +155,17 @@ CONFIGS = {
     'zoedepth of odd bins': ('{"model_type": "zoedepth", "bin_configurations": [3]}', 'object'),
     'zoedepth of far bins': ('{"model_type": "zoedepth", "bin_configurations": '
                              '[{"max_depth": "far"}]}', 'max_depth'),
+    'depth pro of nothing': ('{"model_type": "depth_pro"}', 'parameters'),
+    'depth pro of many ratios': ('{"model_type": "depth_pro", "scaled_images_ratios": '
+                                 f'[{", ".join(["1"] * 200)}]}}', 'match'),
+    'depth pro of a language': ('{"model_type": "depth_pro", "patch_model_config": '
+                                '{"model_type": "llama", "hidden_size": 65536}}', 'image_size'),
+    'depth pro of no encoder': ('{"model_type": "depth_pro", "image_model_config": '
+                                '{"model_type": "somebody/code"}}', 'somebody'),
+    'depth pro of an endless head': ('{"model_type": "depth_pro", "use_fov_model": true, '
+                                     '"num_fov_head_layers": 65536}', 'num_fov_head_layers'),
+    'depth pro of huge tiles': ('{"model_type": "depth_pro", "patch_size": 65536}', 'patch_size'),
+    'depth pro of texts': ('{"model_type": "depth_pro", "scaled_images_ratios": ["a"]}', 'ratios'),
     'dpt of the hub': ('{"model_type": "dpt", "backbone": "some/body", "use_timm_backbone": true}',
                        'parameters'),
 }
@@ -515,7 +526,7 @@ GRAPHS: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     'says nothing': (lambda: metadata(''), 'JSON'),
     'says what is nested without end': (lambda: metadata(DEEP), 'JSON'),
     'says it is of another version': (lambda: metadata('{"format": 99}'), 'another version'),
-    'says little': (lambda: metadata('{"format": 3}'), 'space must be'),
+    'says little': (lambda: metadata('{"format": 4}'), 'space must be'),
 }
 
 

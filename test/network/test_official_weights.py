@@ -257,7 +257,8 @@ def message(checkpoint: str, **options: object) -> str:
 
 def test_an_unofficial_name_asks_for_the_variant(tmp_path: Path, tiny: dict[str, Tensor]) -> None:
     path = save(tiny, tmp_path, 'latest.pth')
-    assert 'set model.variant to v1, v2, v2-metric, da3-metric or da3-mono' in message(path)
+    variants = 'v1, v2, v2-metric, da3-metric, da3-mono or da3-any-view'
+    assert f'set model.variant to {variants}' in message(path)
     assert 'set model.max_depth' in message(path, variant='v2-metric')
 
 

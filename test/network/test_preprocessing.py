@@ -70,6 +70,21 @@ def test_depth_anything_3_resizes_in_opencvs_two_steps(image, steps):
     np.testing.assert_allclose(unnormalised, expected, atol=0.05)
 
 
+@pytest.mark.parametrize('image', [(480, 640), (1000, 20)])
+@pytest.mark.parametrize(('side', 'multiple', 'expected'), [
+    (384, 32, 384), (518, 14, 518), (100, 32, 96), (20, 32, 32), (1536, 1, 1536),
+])
+def test_networks_for_squares_get_one(image, side, multiple, expected):
+    size = (expected, expected)
+    assert network_size(*image, side, multiple, resize='stretch') == size
+    spec = ModelSpec('fake', 'depth', True, input_size=side, multiple=multiple, resize='stretch')
+    camera = Camera.from_calibration(*image[::-1], np.diag([100.0, 200, 1]))
+    seen = Preprocessor(camera, spec, 0, CPU).network_camera
+    assert seen.size == size
+    assert seen.K[0, 0] == pytest.approx(100 * expected / image[1])
+    assert seen.K[1, 1] == pytest.approx(200 * expected / image[0])
+
+
 def test_depth_beside_the_sky_is_not_blended_with_it():
     camera = Camera.from_calibration(56, 56, np.diag([50.0, 50, 1]))
     preprocessor = Preprocessor(camera, SPEC, 14, CPU)
