@@ -8,17 +8,13 @@ test image: whoever runs the file can tell whether it still computes the same ne
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, ExitStack
 from dataclasses import asdict, dataclass, replace
 import io
 import json
 import os
 from pathlib import Path
-import sys
 import tempfile
 from typing import Any
-from unittest import mock
 import warnings
 
 import numpy as np
@@ -89,12 +85,15 @@ def export(
     """
     import onnx
 
+    from depth_anything_ros.network.any_size import use_any_size
+
     if size and (size[0] % spec.multiple or size[1] % spec.multiple):
         raise CheckpointError(
             f'{spec.name} takes multiples of {spec.multiple} pixels, not {size[0]}x{size[1]}: give '
             'another size'
         )
     network = network.eval()
+    use_any_size(network)
     reference = reference_of(network, spec, size)
     # Traced at one small size and checked at another one: what does not follow the size shows.
     example = test_image(*(size or small_size(spec)))
@@ -104,8 +103,10 @@ def export(
     }
     content: Any = io.BytesIO()  # which export() takes, whatever its annotation says
     try:
-        with _sizes_stay_symbols(network), torch.no_grad():
-            # The older exporter: its graphs run 1.1 to 1.4 times as fast as torch.export's.
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter('ignore')  # of the tracer: what went wrong, the self-check shows
+            # The older exporter: its graphs run 1.1 to 1.4 times as fast as torch.export's, which
+            # would want another package on every robot.
             torch.onnx.export(
                 _OnlyDepth(network), (example,), content, dynamo=False, opset_version=_OPSET,
                 input_names=['image'], output_names=['prediction'],
@@ -134,24 +135,6 @@ def export(
         except BaseException:
             os.unlink(part.name)
             raise
-
-
-@contextmanager
-def _sizes_stay_symbols(network: nn.Module) -> Iterator[None]:
-    """Keep transformers from turning sizes into Python ints, which a trace holds for constants."""
-    names = {type(module).__module__ for module in network.modules()}
-    with ExitStack() as stack, warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # of the tracer: what went wrong, the self-check shows
-        for name in names:
-            if name.startswith('transformers.models.'):
-                stack.enter_context(
-                    mock.patch.object(sys.modules[name], 'int', _as_it_is, create=True)
-                )
-        yield
-
-
-def _as_it_is(value: Any) -> Any:
-    return value if isinstance(value, Tensor) else int(value)
 
 
 def read(path: Path, *, trusted: bool = False) -> OnnxFile | None:
