@@ -48,11 +48,13 @@ class OnnxFile:
         path: where it lies.
         spec: what it wants and predicts.
         reference: its self-check; None in files that others exported.
+        int8: whether it was quantised; its reference is then what it said when it was accepted.
     """
 
     path: Path
     spec: ModelSpec
     reference: Reference | None
+    int8: bool = False
 
 
 class _OnlyDepth(nn.Module):
@@ -116,15 +118,31 @@ def export(
         raise BackendError(
             f'{spec.name} cannot be exported ({reason(error)}): set runtime.backend to torch'
         ) from error
-    model = onnx.load_from_string(content.getvalue())
+    write(onnx.load_from_string(content.getvalue()), OnnxFile(path, spec, reference))
+
+
+def write(model: Any, file: OnnxFile) -> None:
+    """Write a graph with what is known of it; the file appears whole or not at all.
+
+    Args:
+        model: the graph.
+        file: where it goes, and what it says of itself.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    reference, path = file.reference, file.path
+    assert reference is not None  # what is written here can be checked
     facts = {
         'format': FORMAT,
-        'spec': asdict(spec),
+        'spec': asdict(file.spec),
+        'int8': file.int8,
         'reference': {
             'height': reference.height, 'width': reference.width, 'stride': reference.stride,
             'values': reference.values.astype('<f4').tobytes().hex(),
         },
     }
+    del model.metadata_props[:]
     model.metadata_props.add(key=_KEY, value=json.dumps(facts))
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix='.part', delete=False) as part:
@@ -174,7 +192,7 @@ def read(path: Path, *, trusted: bool = False) -> OnnxFile | None:
             f'{path} was exported by another version of depth_anything_ros: export it again'
         )
     spec = decode_spec(facts.section('spec'))
-    return OnnxFile(path, spec, _reference(facts, spec))
+    return OnnxFile(path, spec, _reference(facts, spec), facts.flag('int8', False))
 
 
 def _reference(facts: Fields, spec: ModelSpec) -> Reference:
@@ -204,15 +222,13 @@ def open_onnx(path: Path, model: ModelConfig) -> OnnxFile:
         CheckpointError: the file cannot be read, or what it predicts is not known.
     """
     ours = read(path)
-    if ours is not None:
-        spec, reference = ours.spec, ours.reference
-    else:
-        # Others' exports have their depth first; what else they put out is not known.
-        spec, reference = replace(named_spec(path, model), has_sky=False), None
+    # Others' exports have their depth first; what else they put out is not known.
+    file = ours or OnnxFile(path, replace(named_spec(path, model), has_sky=False), None)
+    spec = file.spec
     spec = replace(
         spec,
         input_size=model.input_size or spec.input_size,
         canonical_focal_px=(model.canonical_focal or spec.canonical_focal_px)
         if spec.metric else None,
     )
-    return OnnxFile(path, spec, reference)
+    return replace(file, spec=spec)
