@@ -30,7 +30,7 @@ from depth_anything_ros.network.self_check import test_image
 from depth_anything_ros.network.spec import SKY_FROM
 from depth_anything_ros.network.threads import thread_count
 
-FEWEST_IMAGES, MOST_IMAGES = 8, 64
+FEWEST_IMAGES, MOST_IMAGES = 32, 64
 MOST_ABS_REL = 0.03
 _HELD_OUT = 4  # every fourth image judges what the others calibrated
 _NEAR = 0.05  # predictions below this share of the largest are too small to be relative to
@@ -72,7 +72,7 @@ def quantise(file: OnnxFile, inputs: Sequence[Tensor], path: Path) -> Cost:
             f'8 bits are calibrated and judged on {FEWEST_IMAGES} images or more, and here are '
             f'{len(inputs)}: give more, of all the places where the camera will be'
         )
-    held_out = inputs[:: _HELD_OUT]
+    held_out = inputs[::_HELD_OUT]
     shown = [image for i, image in enumerate(inputs) if i % _HELD_OUT]
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, suffix='.part') as folder:
@@ -138,14 +138,22 @@ def _calibrate(source: Path, inputs: Sequence[Tensor], path: Path) -> None:
 
 
 def _with_weights(graph: Any) -> list[str]:
-    """Name the layers to quantise: those that have weights and do not write the prediction."""
+    """Name the layers to quantise: those that have weights.
+
+    Left out are the convolution to one channel, which writes the prediction, and the resampling of
+    position embeddings, which are a weight by themselves.
+    """
     weights = {tensor.name: tensor.dims for tensor in graph.initializer}
-    return [
-        node.name
-        for node in graph.node
-        if node.op_type in ('MatMul', 'Gemm', 'Conv') and node.input[1] in weights
-        and (node.op_type != 'Conv' or weights[node.input[1]][0] > 1)
+    layers = [node for node in graph.node if len(node.input) > 1 and node.input[1] in weights]
+    products = [
+        node.name for node in layers
+        if node.op_type in ('MatMul', 'Gemm') and '/embeddings/' not in node.name
     ]
+    convolutions = [
+        node.name for node in layers
+        if node.op_type == 'Conv' and weights[node.input[1]][0] > 1
+    ]
+    return products + convolutions
 
 
 def _cost(exact: OnnxPredictor, rounded: OnnxPredictor, images: Sequence[Tensor]) -> Cost:
