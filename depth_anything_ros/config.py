@@ -105,8 +105,8 @@ class RuntimeConfig:
     precision: str = param(
         'auto',
         'Arithmetic of the network; auto is float16 on CUDA cards that are fast at it (compute '
-        'capability 7.0 on), else float32.',
-        choices=('auto', 'float32', 'float16', 'bfloat16'),
+        'capability 7.0 on), int8 for a file that export_onnx --int8 wrote, else float32.',
+        choices=('auto', 'float32', 'float16', 'bfloat16', 'int8'),
     )
     backend: str = param(
         'auto',

@@ -163,9 +163,14 @@ def _openvino(
             'runtime.backend to torch or onnxruntime'
         )
     core = openvino.Core()
-    hint = {torch.float32: 'f32', torch.float16: 'f16', torch.bfloat16: 'bf16'}[dtype]
+    hint, capability = {
+        torch.float32: ('f32', 'FP32'),
+        torch.float16: ('f16', 'FP16'),
+        torch.bfloat16: ('bf16', 'BF16'),
+        torch.int8: ('f32', 'INT8'),  # what the file left in float32 stays so
+    }[dtype]
     able = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
-    if {'f32': 'FP32', 'f16': 'FP16', 'bf16': 'BF16'}[hint] not in able:
+    if capability not in able:
         raise BackendError(
             f'this CPU has no {_name(dtype)} arithmetic for OpenVINO (it has {", ".join(able)}): '
             'set runtime.precision to auto'
@@ -217,7 +222,8 @@ def _onnxruntime(
             f'this ONNX Runtime has no provider for {device} (it has {", ".join(there)}): pip '
             'install onnxruntime-gpu, or set runtime.device to cpu'
         )
-    if dtype != torch.float32 and (first, dtype) != ('TensorrtExecutionProvider', torch.float16):
+    as_the_file_is = dtype in (torch.float32, torch.int8)
+    if not as_the_file_is and (first, dtype) != ('TensorrtExecutionProvider', torch.float16):
         raise BackendError(
             f'ONNX Runtime runs this network in float32 on {first}, not in {_name(dtype)}: set '
             'runtime.precision to float32, or runtime.backend to torch or openvino'

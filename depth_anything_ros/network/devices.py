@@ -45,7 +45,7 @@ def select_dtype(precision: str, device: torch.device) -> torch.dtype:
     """Turn runtime.precision into a number format that suits the device.
 
     Args:
-        precision: 'auto', 'float32', 'float16' or 'bfloat16'; auto is float32 on a CPU and on
+        precision: as runtime.precision; auto is float32 on a CPU and on
             cards without fast half precision (before compute capability 7.0), else float16, whose
             rounding is 8 times finer than bfloat16's.
         device: where the network runs.

@@ -8,17 +8,13 @@ test image: whoever runs the file can tell whether it still computes the same ne
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, ExitStack
 from dataclasses import asdict, dataclass, replace
 import io
 import json
 import os
 from pathlib import Path
-import sys
 import tempfile
 from typing import Any
-from unittest import mock
 import warnings
 
 import numpy as np
@@ -53,11 +49,13 @@ class OnnxFile:
         path: where it lies.
         spec: what it wants and predicts.
         reference: its self-check; None in files that others exported.
+        int8: whether it was quantised; its reference is then what it said when it was accepted.
     """
 
     path: Path
     spec: ModelSpec
     reference: Reference | None
+    int8: bool = False
 
 
 class _OnlyDepth(nn.Module):
@@ -90,6 +88,8 @@ def export(
     """
     import onnx
 
+    from depth_anything_ros.network.any_size import use_any_size
+
     if size and (size[0] % spec.multiple or size[1] % spec.multiple):
         raise CheckpointError(
             f'{spec.name} takes multiples of {spec.multiple} pixels, not {size[0]}x{size[1]}: give '
@@ -108,6 +108,7 @@ def export(
     if spec.resize == 'stretch':
         size = size or small_size(spec)  # the only one that its images have
     network = network.eval()
+    use_any_size(network)
     reference = reference_of(network, spec, size)
     # Traced at one small size and checked at another one: what does not follow the size shows.
     example = test_image(*(size or small_size(spec)))
@@ -117,8 +118,10 @@ def export(
     }
     content: Any = io.BytesIO()  # which export() takes, whatever its annotation says
     try:
-        with _sizes_stay_symbols(network), torch.no_grad():
-            # The older exporter: its graphs run 1.1 to 1.4 times as fast as torch.export's.
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter('ignore')  # of the tracer: what went wrong, the self-check shows
+            # The older exporter: its graphs run 1.1 to 1.4 times as fast as torch.export's, which
+            # would want another package on every robot.
             torch.onnx.export(
                 _OnlyDepth(network), (example,), content, dynamo=False, opset_version=_OPSET,
                 input_names=['image'], output_names=['prediction'],
@@ -128,15 +131,31 @@ def export(
         raise BackendError(
             f'{spec.name} cannot be exported ({reason(error)}): set runtime.backend to torch'
         ) from error
-    model = onnx.load_from_string(content.getvalue())
+    write(onnx.load_from_string(content.getvalue()), OnnxFile(path, spec, reference))
+
+
+def write(model: Any, file: OnnxFile) -> None:
+    """Write a graph with what is known of it; the file appears whole or not at all.
+
+    Args:
+        model: the graph.
+        file: where it goes, and what it says of itself.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    reference, path = file.reference, file.path
+    assert reference is not None  # what is written here can be checked
     facts = {
         'format': FORMAT,
-        'spec': asdict(spec),
+        'spec': asdict(file.spec),
+        'int8': file.int8,
         'reference': {
             'height': reference.height, 'width': reference.width, 'stride': reference.stride,
             'values': reference.values.astype('<f4').tobytes().hex(),
         },
     }
+    del model.metadata_props[:]
     model.metadata_props.add(key=_KEY, value=json.dumps(facts))
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix='.part', delete=False) as part:
@@ -147,24 +166,6 @@ def export(
         except BaseException:
             os.unlink(part.name)
             raise
-
-
-@contextmanager
-def _sizes_stay_symbols(network: nn.Module) -> Iterator[None]:
-    """Keep transformers from turning sizes into Python ints, which a trace holds for constants."""
-    names = {type(module).__module__ for module in network.modules()}
-    with ExitStack() as stack, warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # of the tracer: what went wrong, the self-check shows
-        for name in names:
-            if name.startswith('transformers.models.'):
-                stack.enter_context(
-                    mock.patch.object(sys.modules[name], 'int', _as_it_is, create=True)
-                )
-        yield
-
-
-def _as_it_is(value: Any) -> Any:
-    return value if isinstance(value, Tensor) else int(value)
 
 
 def read(path: Path, *, trusted: bool = False) -> OnnxFile | None:
@@ -204,7 +205,7 @@ def read(path: Path, *, trusted: bool = False) -> OnnxFile | None:
             f'{path} was exported by another version of depth_anything_ros: export it again'
         )
     spec = decode_spec(facts.section('spec'))
-    return OnnxFile(path, spec, _reference(facts, spec))
+    return OnnxFile(path, spec, _reference(facts, spec), facts.flag('int8', False))
 
 
 def _reference(facts: Fields, spec: ModelSpec) -> Reference:
@@ -234,15 +235,13 @@ def open_onnx(path: Path, model: ModelConfig) -> OnnxFile:
         CheckpointError: the file cannot be read, or what it predicts is not known.
     """
     ours = read(path)
-    if ours is not None:
-        spec, reference = ours.spec, ours.reference
-    else:
-        # Others' exports have their depth first; what else they put out is not known.
-        spec, reference = replace(named_spec(path, model), has_sky=False), None
+    # Others' exports have their depth first; what else they put out is not known.
+    file = ours or OnnxFile(path, replace(named_spec(path, model), has_sky=False), None)
+    spec = file.spec
     spec = replace(
         spec,
         input_size=model.input_size or spec.input_size,
         canonical_focal_px=(model.canonical_focal or spec.canonical_focal_px)
         if spec.metric else None,
     )
-    return OnnxFile(path, spec, reference)
+    return replace(file, spec=spec)

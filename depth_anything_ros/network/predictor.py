@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import math
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -68,15 +69,23 @@ def load_predictor(model: ModelConfig, runtime: RuntimeConfig) -> LoadedPredicto
     device = select_device(runtime.device)
     path = locate(model.checkpoint)
     is_onnx = path.suffix == '.onnx'
-    checkpoint = None if is_onnx else open_checkpoint(path, model)
     names = select_backends(runtime.backend, device, is_onnx=is_onnx)
+    checkpoint = file = None
+    if is_onnx:
+        backends.require(names[0])
+        file = open_onnx(path, model)
+    else:
+        checkpoint = open_checkpoint(path, model)
+    _require_precision(path, runtime.precision, device, int8=file is not None and file.int8)
+    if file is not None and file.int8:
+        names = names[::-1]  # ONNX Runtime is the faster one, see docs/performance.md
     for name, following in zip(names, [*names[1:], None]):
         try:
             backends.require(name)
             with current(device):
-                if checkpoint is None:
-                    file = open_onnx(path, model)
+                if file is not None:
                     return _load_file(file, name, device, runtime, model.input_size)
+                assert checkpoint is not None
                 if name == 'torch':
                     return _load_torch(checkpoint, device, runtime)
                 return _load_exported(checkpoint, name, device, runtime)
@@ -85,6 +94,30 @@ def load_predictor(model: ModelConfig, runtime: RuntimeConfig) -> LoadedPredicto
                 raise
             logging.getLogger(__name__).warning('%s; taking %s instead', error, following)
     raise AssertionError('there is always a backend')
+
+
+def _require_precision(path: Path, precision: str, device: torch.device, *, int8: bool) -> None:
+    """Refuse 8 bits where there are none, and anything else where there are.
+
+    Raises:
+        BackendError: precision, device and what was found do not go together.
+    """
+    if int8 and precision not in ('auto', 'int8'):
+        raise BackendError(
+            f'{path} holds a network in 8 bits, which does not run in {precision}: set '
+            'runtime.precision to auto or int8, or model.checkpoint to what it was made of'
+        )
+    if int8 and device.type != 'cpu':
+        raise BackendError(
+            f'{path} holds a network in 8 bits, which runs on a CPU only: set runtime.device to '
+            'cpu, or model.checkpoint to what it was made of'
+        )
+    if precision == 'int8' and not int8:
+        raise BackendError(
+            f'runtime.precision int8 wants a file that was calibrated on your images, and {path} '
+            'is none: run export_onnx CHECKPOINT OUT.onnx --int8 --images DIR_OR_BAG, and set '
+            'model.checkpoint to OUT.onnx'
+        )
 
 
 def select_backends(name: str, device: torch.device, *, is_onnx: bool) -> list[str]:
@@ -143,7 +176,8 @@ def _load_file(
     runtime: RuntimeConfig,
     input_size: int = 0,
 ) -> OnnxPredictor:
-    dtype = select_dtype(runtime.precision, torch.device('cpu'))  # auto is float32 for graphs
+    # auto is float32 for graphs, on a GPU too
+    dtype = torch.int8 if file.int8 else select_dtype(runtime.precision, torch.device('cpu'))
     threads = thread_count(runtime.threads)
     predictor = OnnxPredictor(file, name, device, dtype, threads, input_size)
     if file.reference is not None:
