@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import CloudConfig
 
-_FRAME = 3  # pixels that an image is continued by, so that each has its neighbours
+_FRAME = 4  # pixels that an image is continued by, so that each has its neighbours
 _LEAST_RADIUS_PX = 2
 _SOFT_NETWORK_PX = 8.0  # radius that finds edges as soft as a Gaussian of 5 network pixels
 _LEAST_SIDE_PX = 16  # an image of fewer samples is not thinned further
@@ -89,27 +89,27 @@ def _flying(depth_m: Tensor, threshold: float, network_px: float) -> Tensor:
 
 def _on_ramps(inverse: Tensor, threshold: float) -> Tensor:
     """Return a grid that is positive on ramps with a radius of two of its pixels."""
-    found = torch.full_like(inverse, -1.0)
+    rows, columns = inverse.shape
     ramps = F.interpolate(_ramps(inverse[::2, ::2], threshold)[None], scale_factor=2)[0]
-    for axis in (0, 1):
-        inner = inverse.shape[axis] - 4  # pixels that have two neighbours on either side
-        if inner <= 0:
-            continue
-        ramp = ramps[axis, : inverse.shape[0], : inverse.shape[1]].narrow(axis, 2, inner)
-        part = found.narrow(axis, 2, inner)
-        between = _between(inverse, axis)
-        torch.maximum(part, torch.minimum(ramp, between, out=between), out=part)
-    return found
+    found = _between(inverse)
+    torch.minimum(ramps[:, :rows, :columns], found, out=found)
+    return torch.maximum(found[0], found[1])
 
 
-def _between(inverse: Tensor, axis: int) -> Tensor:
-    """Return by how much a pixel lies between those two before and two after it."""
-    inner = inverse.shape[axis] - 4
-    before, here, after = (inverse.narrow(axis, start, inner) for start in (0, 2, 4))
-    above = torch.maximum(before, after).sub_(here)
+def _framed(inverse: Tensor, frame: int) -> Tensor:
+    """Return a grid twice, along columns and along rows, continued by so many pixels: 2xHxW."""
+    twice = inverse.expand(1, 2, *inverse.shape)
+    return F.pad(twice, (frame,) * 4, mode='replicate')[0]
+
+
+def _between(inverse: Tensor) -> Tensor:
+    """Return by how much a pixel lies between those two before and two after it, 2xHxW."""
+    framed = _framed(inverse, 2)
+    before, after = _shifted(framed, -2, 2), _shifted(framed, 2, 2)
+    above = torch.maximum(before, after).sub_(inverse)
     below = torch.minimum(before, after)
-    torch.sub(here, below, out=below)
-    return torch.minimum(above, below, out=below).sub_(here, alpha=_SAME_SURFACE)
+    torch.sub(inverse, below, out=below)
+    return torch.minimum(above, below, out=below).sub_(inverse, alpha=_SAME_SURFACE)
 
 
 def _ramps(inverse: Tensor, threshold: float) -> Tensor:
@@ -118,14 +118,14 @@ def _ramps(inverse: Tensor, threshold: float) -> Tensor:
     Returns:
         2xHxW: along columns and along rows, which are gone through together.
     """
-    twice = inverse.expand(1, 2, *inverse.shape)
-    framed = F.pad(twice, (_FRAME,) * 4, mode='replicate')[0]
-    far_before, before, here, after, far_after = (
-        _shifted(framed, steps, _FRAME - 1) for steps in (-2, -1, 0, 1, 2)
-    )
-    rise = after - before
-    goes_on = torch.maximum((before - far_before).mul_(rise), (far_after - after).mul_(rise))
-    alone = rise.square().mul_(_GOES_ON).sub_(goes_on)
+    framed = _framed(inverse, _FRAME)
+    steps = _shifted(framed, 1, 1) - _shifted(framed, 0, 1)
+    before_that, before, after, after_that = (_shifted(steps, i, 2) for i in (-2, -1, 0, 1))
+    rise = before + after
+    enough = rise * _GOES_ON
+    alone = (enough - before_that).mul_(rise)
+    torch.minimum(alone, enough.sub_(after_that).mul_(rise), out=alone)
+    here = _shifted(framed, 0, _FRAME - 1)
     ramp = torch.minimum(rise.abs_().sub_(here, alpha=4 * threshold), alone, out=alone)
     grown = torch.maximum(_shifted(ramp, -1, 1), _shifted(ramp, 1, 1))
     return torch.maximum(grown, _shifted(ramp, 0, 1), out=grown).mul_(0.5)  # as _between() is

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,19 @@ def upload(array: NDArray[np.generic], device: torch.device) -> Tensor:
     if device.type == 'cuda':
         tensor = tensor.pin_memory()  # pageable memory is copied with a wait
     return tensor.to(device, non_blocking=True)
+
+
+def upload_together(arrays: Sequence[NDArray[Any]], device: torch.device) -> list[Tensor]:
+    """Return arrays as float32 tensors on a device, with one copy for all.
+
+    Whole numbers must be below 2**24, up to which float32 holds them.
+    """
+    sizes = [array.size for array in arrays]
+    together = np.empty(sum(sizes), dtype=np.float32)
+    for array, part in zip(arrays, np.split(together, np.cumsum(sizes)[:-1])):
+        part.reshape(array.shape)[...] = array
+    parts: tuple[Tensor, ...] = torch.split(upload(together, device), sizes)
+    return [part.view(array.shape) for array, part in zip(arrays, parts)]
 
 
 def download(tensors: Sequence[Tensor]) -> list[NDArray[np.float32]]:

@@ -18,19 +18,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
-import torch
-from torch import Tensor
 
 from depth_anything_ros.metric_depth.anchors import Anchors
 from depth_anything_ros.metric_depth.membrane import Grid
-from depth_anything_ros.metric_depth.uncertainty import mean_error
 
 _UPPER = 0.25  # share of the anchors that is predicted from those below
 # What is tested is mostly ground, where level is wrong; what it is for is mostly upright. So the
 # network must err three times less to be trusted fully.
-_HANDICAP = 2.0
-_SHARPNESS = 10.0  # how steeply a trust's share falls with its error
-_EXACT = 1e-5  # log depth: errors below are none, and nothing is divided by them
+HANDICAP = 2.0
+SHARPNESS_ABOVE = 10.0  # how steeply a trust's share falls with its error
 _AROUND_CELLS = 2  # columns of cells on either side that share an outline
 _RAMP_CELLS = 2.0  # over so many cells past the outline the inner rule hands over to the outer one
 
@@ -62,58 +58,24 @@ def outline(anchors: Anchors, grid: Grid) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, eq=False)
 class Outside:
-    """The rule beyond the anchors on a grid, each 1 x rows x columns.
+    """Where the rule beyond the anchors holds, each rows x columns of a grid.
 
     Attributes:
-        log_factor: inverse depth in 1/m is exp(log_factor) * network ** trust.
-        trust: in the network.
-        share: 0 inside, 1 outside, between the two on the way.
-        beyond_px: rows beyond the outermost anchor, negative above it.
+        below: 0 inside, 1 below the anchors, between the two on the way.
+        above: the same above them.
+        beyond_px: rows below the lowest anchor, negative above the highest.
     """
 
-    log_factor: Tensor
-    trust: Tensor
-    share: Tensor
-    beyond_px: Tensor
+    below: NDArray[np.float32]
+    above: NDArray[np.float32]
+    beyond_px: NDArray[np.float32]
 
 
-def upward_trust(
-    measured: Tensor, network: Tensor, unseen: Tensor, weight: Tensor, trusts: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Learn how far to trust the network above the anchors.
-
-    Args:
-        measured: N log inverse depths at anchors.
-        network: N of the network's.
-        unseen: 2xN membranes of the two through the other anchors, from below.
-        weight: N, 0 for anchors that are not to be predicted.
-        trusts: T candidates.
-
-    Returns:
-        The trust and the mean error of log depth that it leaves.
-    """
-    candidates = unseen[0] + trusts[:, None] * (network - unseen[1])
-    error = mean_error(candidates - measured, weight)
-    loss = (error + _EXACT) * (1 + _HANDICAP * trusts)
-    share = (loss.min() / loss) ** _SHARPNESS
-    share = share / share.sum()
-    return (share * trusts).sum(), (share * error).sum()
-
-
-def outside(fields: Tensor, trust_above: Tensor, outline_px: Tensor, grid: Grid) -> Outside:
-    """Set the rule for all cells.
-
-    Args:
-        fields: 2 x rows x columns membranes of the anchors' log inverse depths and of the network's
-            there.
-        trust_above: scalar.
-        outline_px: 2 x columns, see outline().
-        grid: of the fields.
-    """
-    row = (torch.arange(grid.rows, device=fields.device) + 0.5)[:, None] * grid.cell_px - 0.5
-    lowest, highest = outline_px
-    beyond_px = (row - lowest).clamp(min=0) + (row - highest).clamp(max=0)
-    trust = torch.where(beyond_px < 0, trust_above, 1.0)
-    share = (beyond_px.abs() / grid.cell_px - 1).div(_RAMP_CELLS).clamp(0.0, 1.0)
-    log_factor = fields[0] - trust * fields[1]
-    return Outside(log_factor[None], trust[None], share[None], beyond_px[None])
+def outside(anchors: Anchors, grid: Grid) -> Outside:
+    """Tell all cells of a grid how far beyond the anchors they are."""
+    lowest, highest = outline(anchors, grid)
+    row = ((np.arange(grid.rows, dtype=np.float32) + 0.5) * grid.cell_px - 0.5)[:, None]
+    beyond_px = np.maximum(row - lowest, 0) + np.minimum(row - highest, 0)
+    share = np.clip((np.abs(beyond_px) / grid.cell_px - 1) / _RAMP_CELLS, 0, 1)
+    above = beyond_px < 0
+    return Outside(share * ~above, share * above, beyond_px)

@@ -15,7 +15,8 @@ frame by leaving whole rings of the anchors out, and so is the standard deviatio
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 import math
 
 import numpy as np
@@ -27,36 +28,31 @@ import torch.nn.functional as F
 from depth_anything_ros.config import Config
 from depth_anything_ros.metric_depth.anchors import Anchors
 from depth_anything_ros.metric_depth.consensus import agreement
-from depth_anything_ros.metric_depth.extrapolation import outline, outside, upper, upward_trust
+from depth_anything_ros.metric_depth.extrapolation import HANDICAP, SHARPNESS_ABOVE, upper
 from depth_anything_ros.metric_depth.glance import sample
 from depth_anything_ros.metric_depth.membrane import Grid, smoothed, solve_membrane
 from depth_anything_ros.metric_depth.scale import ScaleFit, State
+from depth_anything_ros.metric_depth.sheet import ALL, FOLDS, membrane_sums, Sheet, write_sheet
 from depth_anything_ros.metric_depth.uncertainty import (
-    beyond_one_ring,
-    beyond_rings,
     CERTAIN,
-    growth,
-    mean_error,
+    LARGEST_ERROR,
     of_detail,
     OffsetDoubt,
     Q90,
+    SHRUNK,
 )
-from depth_anything_ros.transfer import upload
 
 _MIN_ANCHORS = 20
-_FOLDS = 4
 _CELLS = 19200
 _STIFFNESS = 0.04  # of the membrane, where one anchor pulls with 1
+_FINE_SWEEPS = (5, 5, 5)  # of the correction, which starts from the coarse grid's membranes
 _TRUSTS = 5  # from 0 to 1
 _SHARPNESS = 20.0  # how steeply a candidate's share falls with its left-out error
 _UNSURE = 0.05  # log depth: an anchor with such a sigma pulls half
 _ROBUST = 2.5  # left-out error, in typical ones around it, at which an anchor counts half
 _ROUGHEST = 4.0  # typical error of the roughest places, in that of the whole image
-_REACH = 5.0  # the correction fades over so many times the largest gap it was tested on
-_DISTANCE_CELLS = 8.0  # scale on which distances to the nearest anchor are resolved
-_HEAT = 1e3
 _NOISE_CELLS = 3.0  # radius that errors are averaged over
-_CAPACITY_STEP = 1024  # anchors are as many as a multiple of this
+_ENOUGH = 1024  # anchors of which quantiles are taken
 _OVERSTATED = 0.9  # the error between rings, in what gaps twice as large make of it
 _MIN_ERROR = 0.003
 _FAR_RAMP = 0.1  # from the farthest anchor on, in its inverse depth, over which it is left behind
@@ -100,17 +96,18 @@ def metric_depth(
         if fit.space == 'depth':  # no depth at all is far, not behind the camera
             inverse = 1 / line.clamp(min=config.depth.min)
             prior = None if prior is None else 1 / np.maximum(prior, config.depth.min)
-        refined = refine(inverse, anchors, prior, OffsetDoubt.of(fit))
+        refined = refine(inverse, anchors, prior, OffsetDoubt.of(fit), fit.doubt)
     if refined is None:
         c = fit.covariance
         variance = c[0, 0] * prediction.square() + 2 * c[0, 1] * prediction + c[1, 1]
-        refined = inverse, (variance / line.square() + fit.residual**2).sqrt()
+        known = fit.residual**2 + fit.doubt**2
+        refined = inverse, (variance / line.square() + known).sqrt()
     inverse, log_sigma = refined
     # In numbers, 0 / 0 for what is invalid: on a CPU a mask takes ten times as long to apply.
     limited = inverse.clamp(1 / config.depth.max, 1 / config.depth.min)
     valid = torch.eq(inverse, limited, out=limited)
     depth_m = valid.div_(valid).div_(inverse)
-    stddev_m = depth_m * (log_sigma.square() + fit.doubt**2).sqrt_()
+    stddev_m = depth_m * log_sigma
     if config.scale.max_stddev > 0:
         sure = torch.le(stddev_m, config.scale.max_stddev, out=torch.empty_like(stddev_m))
         sure.div_(sure)
@@ -123,6 +120,7 @@ def refine(
     anchors: Anchors,
     at_anchors: NDArray[np.float64] | None = None,
     doubt: OffsetDoubt = CERTAIN,
+    common_sigma: float = 0.0,
 ) -> tuple[Tensor, Tensor] | None:
     """Correct a depth image where anchors show that it is off.
 
@@ -131,6 +129,7 @@ def refine(
         anchors: N known depths.
         at_anchors: N values of inverse_prior at the anchors; fetched where they are not known.
         doubt: how unsure the fitted line is where the anchors say nothing of it.
+        common_sigma: standard deviation of log depth that joins everywhere.
 
     Returns:
         HxW inverse depth in 1/m and HxW standard deviation of its log; None where the anchors are
@@ -148,148 +147,48 @@ def refine(
     fold = folds(anchors, height, width)
     if len(anchors) < _MIN_ANCHORS or len(np.unique(fold)) < 2:
         return None
-    count, planar = len(anchors), len(_rings(anchors, height)[0]) < 2
-    fine = Grid.over(height, width, _CELLS)
-    coarse = fine.coarser()
-    unit_m = float(anchors.z_m.mean())
+    planar = len(_rings(anchors, height)[0]) < 2
     farthest_m = float(anchors.z_m.max())
     low, high = 0.5 / farthest_m, 2 / float(anchors.z_m.min())
     upper_factor = 1.0 if planar else _factor_on_top(anchors, believed, np.clip(prior, low, high))
-    # Shapes are those of few capacities: some anchors are told again, and count for nothing.
-    again = np.linspace(0, count - 1, -count % _CAPACITY_STEP).astype(np.int64)
-    order = np.concatenate([np.arange(count), again])
-    given = np.arange(len(order)) < count
-    anchors, prior, fold = anchors[order], prior[order], fold[order]
-    # All that the device is told of the anchors, in one copy.
-    told = upload(
-        np.stack([
-            coarse.cells(anchors.u, anchors.v),
-            fine.cells(anchors.u, anchors.v),
-            *coarse.places(anchors.u, anchors.v).T,
-            given,
-            given * believed[order],
-            1 / anchors.z_m,
-            # The two spaces, in units of similar size. Inverse depth needs no positive prior.
-            unit_m / anchors.z_m,
-            -np.log(anchors.z_m),
-            unit_m * prior,
-            np.log(np.clip(prior, low, high)),
-            given * upper(anchors),
-            *(fold == np.arange(_FOLDS)[:, None]),
-        ]).astype(np.float32),
-        inverse_prior.device,
+    fine = Grid.over(height, width, _CELLS)
+    sheet = write_sheet(
+        anchors, believed, prior, fold, planar, (low, high), fine, height, inverse_prior.device
     )
-    coarse_cells, fine_cells = told[:2].long()
-    places = told[2:4].T
-    given, weight, measured = told[4:7]
-    value, network = told[7:9], told[9:11]  # space x N
-    high_up, left_out = told[11], told[12:]  # N, fold x N
-
-    unseen_value, unseen_network, distance_px, from_below, everywhere = _unseen(
-        value, network, weight, left_out, high_up, coarse_cells, places, coarse
-    )
-    trusts = torch.linspace(0.0, 1.0, _TRUSTS, device=inverse_prior.device)
-    candidates = unseen_value + trusts[:, None, None] * (network - unseen_network)  # T x space x N
-    inverses = torch.stack([candidates[:, 0] / unit_m, candidates[:, 1].exp()]).clamp(low, high)
-    # An anchor that is itself wrong must not decide, hence the weight and the second clamp.
-    errors = (inverses / measured).log_().abs_().clamp_(max=0.5)
-    loss = errors @ (weight / count) + _EXACT  # space x T
-    # Along one ring the lidar interpolates itself best; above and below only the network can tell.
-    if planar:
-        loss[:, :-1].fill_(torch.inf)
-    share = (loss.min() / loss) ** _SHARPNESS
-    share = share / share.sum()
-    error = (torch.tensordot(share, inverses, 2) / measured - 1).abs_()
-    space_share = share.sum(dim=1)
-    trust = (share @ trusts) / space_share.clamp(min=1e-12)
-
-    trust_above, error_above = upward_trust(
-        value[1], network[1], from_below, weight * high_up, trusts
-    )
-    line_error = mean_error(network[1] - value[1], weight)
-    noise, typical = _noise(error, distance_px, left_out, given, coarse_cells, places, coarse)
-    # What is the rule for all anchors is so for a thousand of them.
-    ordered = torch.stack([error, distance_px])[:, :: _every(told)].sort(dim=-1).values
-    middle, gap_px = ordered[0, ordered.shape[1] // 2], ordered[1, int(0.9 * ordered.shape[1])]
-    # Against what is usual around it: foliage is rough, and that makes no outliers of its points.
-    usual = torch.minimum(typical, _ROUGHEST * middle + _EXACT)
-    weight = weight / (1 + (error / (_ROBUST * usual)).square_())
-    weighted = weight * torch.cat([given[None], value - trust[:, None] * network])
-    splatted = fine.splat(fine_cells, weighted)
-    counts = splatted[:1]
-    # One solve for the two corrections, how far anchors support them, and the distance to them.
-    here = _HEAT * (counts > 0)
-    # What was not tested is not trusted: the correction fades beyond the gaps left out above.
-    reach_px = gap_px if planar else (_REACH * gap_px).clamp(min=0.5 * height)
-    screening = counts.new_zeros(4)
-    screening[2] = (fine.cell_px / reach_px).square() * _STIFFNESS
-    screening[3].fill_(_DISTANCE_CELLS**-2 * _STIFFNESS)
-    fields = solve_membrane(
-        torch.cat([counts, counts, counts, here]),
-        torch.cat([splatted[1:], counts, here]),
-        _STIFFNESS,
-        screening,
-    )
-    to_anchor_px = _distance_px(fields[3:], fine)
-
-    lowest_highest = upload(outline(anchors, coarse), inverse_prior.device)
-    outer = outside(everywhere, trust_above, lowest_highest, coarse)
-    if planar:  # above one ring as below it only the network can tell, however badly
-        outer = replace(outer, share=torch.zeros_like(outer.share))
-    inner_trust = (share * trusts).sum()
+    coarse = fine.coarser()
+    unseen, everywhere = _unseen(sheet, coarse)
+    learned = _learn(sheet, unseen, planar, low, high)
+    noise, weight = _noise(sheet, learned.error, coarse)
+    correction = _correction(sheet, learned, weight, everywhere, fine)
+    level = everywhere[1::2]  # the logarithms
     detail = of_detail(
         coarse.centres(inverse_prior),
-        everywhere[1:2].exp(),
-        torch.lerp(inner_trust, outer.trust, outer.share),
-        (share * (trusts - inner_trust).square()).sum().sqrt() * (1 - outer.share),
+        level[1].exp(),
+        torch.addcmul(
+            torch.addcmul(sheet.regions[1], sheet.regions[0], learned.inner_trust),
+            sheet.regions[2],
+            learned.trust_above,
+        ),
+        sheet.regions[0] * learned.trust_sigma,
         doubt,
     )
-    noise, detail, beyond_px, outer_trust, outer_share, outer_factor = F.interpolate(
-        torch.cat([
-            noise, detail, outer.beyond_px, outer.trust, outer.share, outer.log_factor.exp()
-        ])[None],
-        scale_factor=2,
-        mode='bilinear',
-    )[0][:, None]
-    if planar:
-        extrapolation = beyond_one_ring(beyond_px / height, line_error)
-    else:
-        extrapolation = outer_share * beyond_rings(beyond_px / height, error_above)
-    interpolation = noise * growth((1 - outer_share).mul_(to_anchor_px), fine)
-    support, factor = fields[2:3].clamp(0, 1), fields[1:2].exp()
-    inside = (1 - outer_share) * support
-    planes = fine.upsample(
-        torch.cat([
-            1 - outer_share - inside * (1 - space_share[0] * trust[0]),
-            inside * fields[:1] * (space_share[0] / unit_m),
-            inside * factor * space_share[1],
-            outer_share * outer_factor,
-            outer_trust,
-            to_anchor_px,
-            torch.hypot(torch.hypot(interpolation, extrapolation), detail),
-        ]),
-        height,
-        width,
-    )
-    # The network as it is, the lidar alone, both in log space, and the same beyond the anchors.
-    refined = next(planes).mul_(inverse_prior)
-    refined.add_(next(planes))
-    bounded = inverse_prior.clamp(low, high)
-    log_prior = bounded.log()
-    refined.addcmul_(next(planes), torch.mul(log_prior, trust[1], out=bounded).exp_())
-    outer_factor, outer_trust = next(planes), next(planes)
-    refined.addcmul_(outer_factor, log_prior.mul_(outer_trust).exp_())
+    planes = _planes(sheet, learned, correction, level, noise, detail)
+    if common_sigma > 0:
+        planes[-1].square_().add_(common_sigma**2).sqrt_()
+    slope, constant, factor, power, near, sigma = fine.upsample(planes, height, width)
+
+    # The network as it is, the lidar alone, both in log space.
+    refined = torch.addcmul(constant, slope, inverse_prior, out=constant)
+    log_prior = inverse_prior.clamp(low, high).log_()
+    refined.addcmul_(factor, log_prior.mul_(power).exp_())
     # What the network calls farther than every anchor (sky, of which rough networks say any far
     # depth) is not dragged to what stands below it, unless anchors are close by. It stays the
     # network's, which is off there by as much as at the upper anchors.
-    to_anchor_px = next(planes)
-    close_px = (0.5 * gap_px).clamp(min=2 * fine.cell_px)
-    near = torch.le(to_anchor_px, close_px, out=to_anchor_px)
-    in_reach = torch.mul(inverse_prior, farthest_m / _FAR_RAMP, out=log_prior)
+    in_reach = torch.mul(inverse_prior, farthest_m / _FAR_RAMP, out=slope)
     in_reach.add_(1 - 1 / _FAR_RAMP).clamp_(min=0.0, max=1.0)
-    far = torch.mul(inverse_prior, upper_factor, out=bounded)
+    far = torch.mul(inverse_prior, upper_factor, out=power)
     torch.lerp(far, refined, torch.maximum(near, in_reach, out=near), out=refined)
-    return refined, next(planes)
+    return refined, sigma
 
 
 def _factor_on_top(
@@ -317,7 +216,7 @@ def folds(anchors: Anchors, height: int, width: int) -> NDArray[np.int64]:
     rings, rank = _rings(anchors, height)
     if len(rings) < 2:
         rank = (anchors.u * (16 / width)).astype(np.int64)
-    fold: NDArray[np.int64] = rank % _FOLDS
+    fold: NDArray[np.int64] = rank % FOLDS
     return fold
 
 
@@ -329,93 +228,183 @@ def _rings(anchors: Anchors, height: int) -> tuple[NDArray[np.int64], NDArray[np
     return np.unique(ring, return_inverse=True)
 
 
-def _unseen(
-    value: Tensor,
-    network: Tensor,
-    weight: Tensor,
-    left_out: Tensor,
-    high_up: Tensor,
-    cells: Tensor,
-    places: Tensor,
-    grid: Grid,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Interpolate at each anchor from the other folds only.
+def _unseen(sheet: Sheet, grid: Grid) -> tuple[Tensor, Tensor]:
+    """Interpolate at each anchor from others only.
 
     Returns:
-        value, network (space x N) and the distance to the nearest anchor of another fold (N); log
-        value and log network from the anchors below the upper ones (2xN) and from all of them
-        (2 x rows x columns).
+        Measured and predicted (2) in both spaces (2) from the other folds and from the lower
+        anchors (2) at N anchors; and all membranes through all anchors, 4 x rows x columns.
     """
-    kept = weight * (1 - left_out)
-    data = torch.cat([value, network])  # 4 x N
-    kept = torch.cat([kept, weight[None] * (1 - high_up), weight[None]])
-    splatted = grid.splat(
-        cells,
-        torch.cat([
-            kept,
-            (kept[:_FOLDS, None] * data).flatten(0, 1),
-            (kept[_FOLDS:, None] * data[1::2]).flatten(0, 1),
-        ]),
-    )
-    counts, weighted = splatted[: len(kept)], splatted[len(kept) :]
-    here = _HEAT * (counts[:_FOLDS] > 0)
-    screening = weighted.new_zeros(len(weighted) + _FOLDS)
-    screening[-_FOLDS:] = _STIFFNESS * _DISTANCE_CELLS**-2
-    by_fold = counts[:_FOLDS, None].expand(-1, len(data), -1, -1).flatten(0, 1)
-    others = counts[_FOLDS:, None].expand(-1, 2, -1, -1).flatten(0, 1)
-    fields = solve_membrane(
-        torch.cat([by_fold, others, here]),
-        torch.cat([weighted, here]),
-        _STIFFNESS,
-        screening,
-    )
-    everywhere = fields[-_FOLDS - 2 : -_FOLDS]
-    sampled = grid.sample(fields, places)
-    tested = _FOLDS * len(data)
-    unseen = (sampled[:tested].view(_FOLDS, len(data), -1) * left_out[:, None]).sum(dim=0)
-    distance = (_distance_px(sampled[-_FOLDS:], grid) * left_out).sum(dim=0)
-    return unseen[:2], unseen[2:], distance, sampled[tested : tested + 2], everywhere
+    splatted = grid.splat(sheet.cells[0].long(), sheet.data, 2 * FOLDS)
+    fields = solve_membrane(membrane_sums(splatted), _STIFFNESS)
+    unseen = grid.sample(fields, sheet.places)
+    return unseen.view(2, 2, 2, -1), fields[:, ALL]
 
 
-def _distance_px(heat: Tensor, grid: Grid) -> Tensor:
-    """Return about the distance in pixels to the nearest cell that holds an anchor.
+@dataclass(frozen=True, eq=False)
+class _Learned:
+    """How far to trust the network, by what left-out anchors say of it; 2 are the two spaces.
 
-    Args:
-        heat: a screened membrane held at 1 where anchors are, which decays from there as
-            exp(-distance / scale) (after Crane et al., Geodesics in Heat, 2013).
-        grid: that the membrane was solved on.
+    Attributes:
+        error: N, of depth at left-out anchors.
+        share: 2, of each space.
+        trust: 2, in the network in each.
+        shared_trust: 2, the product of the two.
+        inner_trust: over both spaces.
+        trust_sigma: how unsure that is.
+        trust_above: in the network above the anchors, in log depth.
+        error_above: of log depth at the upper anchors by those below.
     """
-    return -_DISTANCE_CELLS * grid.cell_px * torch.log(heat.clamp(1e-6, 1.0))
+
+    error: Tensor
+    share: Tensor
+    trust: Tensor
+    shared_trust: Tensor
+    inner_trust: Tensor
+    trust_sigma: Tensor
+    trust_above: Tensor
+    error_above: Tensor
 
 
-def _every(told: Tensor) -> int:
-    """Return the step that leaves about a thousand of the anchors."""
-    return max(1, told.shape[1] // _CAPACITY_STEP)
+def _learn(sheet: Sheet, unseen: Tensor, planar: bool, low: float, high: float) -> _Learned:
+    """Weigh candidates, each a trust in a space, by their errors at left-out anchors.
+
+    What holds within the outline of the anchors and above it is learned side by side.
+    """
+    trusts, powers, handicap, sharpness = _candidates(planar, unseen.device)
+    # T x space x (within, above) x N
+    detail = sheet.network[:, None] - unseen[1]
+    candidates = torch.addcmul(unseen[0], trusts[:, None, None, None], detail)
+    candidates[:, 1].exp_()
+    ratio = candidates.clamp_(low, high).mul_(sheet.depth_m)
+    # An anchor that is itself wrong must not decide, hence the weight and the second clamp.
+    loss = ratio.log().abs_().clamp_(max=LARGEST_ERROR).mul_(sheet.weight).sum(dim=-1)
+    odds = torch.addcmul(handicap, (loss + _EXACT).log_(), sharpness, value=-1)
+    share = odds.flatten(0, 1).softmax(dim=0).view_as(odds)
+    error = (share[..., 0].flatten() @ ratio[:, :, 0].flatten(0, 1)).sub_(1).abs_()
+    moments = (powers @ share.flatten(1)).view(len(powers), *share.shape[1:])
+    _, mean, square = moments.sum(dim=1)
+    return _Learned(
+        error=error,
+        share=moments[0, :, 0],
+        trust=moments[1, :, 0] / (moments[0, :, 0] + 1e-12),
+        shared_trust=moments[1, :, 0],
+        inner_trust=mean[0],
+        trust_sigma=torch.addcmul(square, mean, mean, value=-1).clamp_(min=0).sqrt_()[0],
+        trust_above=mean[1],
+        error_above=(share * loss).sum(dim=(0, 1))[1],
+    )
 
 
-def _noise(
-    error: Tensor,
-    distance_px: Tensor,
-    left_out: Tensor,
-    given: Tensor,
-    cells: Tensor,
-    places: Tensor,
-    grid: Grid,
-) -> tuple[Tensor, Tensor]:
-    """Return the standard deviation of log depth, before growth, and typical errors at anchors.
+@lru_cache(maxsize=4)
+def _candidates(planar: bool, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return T trusts; their powers 0 to 2, 3xT; and how odds follow from the errors left.
+
+    Odds are the exponential of a handicap, T x space x (within, above), less a sharpness times the
+    logarithm of the error.
+    """
+    trusts = torch.linspace(0.0, 1.0, _TRUSTS)
+    handicap = torch.zeros(_TRUSTS, 2, 2)
+    if planar:
+        # Along one ring the lidar interpolates itself best; beyond it only the network can tell.
+        handicap[:-1, :, 0] = -torch.inf
+    handicap[:, 0, 1] = -torch.inf  # above, the network is followed in log depth
+    handicap[:, 1, 1] = -SHARPNESS_ABOVE * torch.log(1 + HANDICAP * trusts)
+    powers = torch.stack([trusts**power for power in range(3)])
+    sharpness = torch.tensor([_SHARPNESS, SHARPNESS_ABOVE])
+    return trusts.to(device), powers.to(device), handicap.to(device), sharpness.to(device)
+
+
+def _noise(sheet: Sheet, error: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+    """Return the standard deviation of log depth, before growth, and weights without outliers.
 
     The errors of left-out anchors are smoothed over the image, and scaled so that 1.645 sigma
     covers 90 % of those.
 
     Returns:
-        1 x rows x columns and N.
+        Rows x columns and N.
     """
-    grown = growth(distance_px, grid)
-    rough = torch.log((error + _MIN_ERROR) / grown)
-    kept = torch.cat([given * (1 - left_out), given[None]])
-    splatted = grid.splat(cells, torch.cat([kept, kept * rough]))
-    noise = smoothed(splatted[: len(kept)], splatted[len(kept) :], _NOISE_CELLS)
-    expected = (grid.sample(noise[:-1], places) * left_out).sum(dim=0)
-    excess = (rough - expected)[:: _every(left_out)].sort().values
-    scale = excess[int(0.9 * (len(excess) - 1))] - math.log(Q90)
-    return _OVERSTATED * torch.exp(noise[-1:] + scale), torch.exp(expected) * grown
+    rough = (error + _MIN_ERROR).log_().sub_(sheet.log_growth)
+    sheet.given[1].mul_(rough)
+    splatted = grid.splat(sheet.cells[0].long(), sheet.given, 2 * FOLDS)
+    noise = smoothed(membrane_sums(splatted), _NOISE_CELLS)
+    expected = grid.sample(noise, sheet.places[: len(error)])[0]
+    # What is the rule for all anchors is so for a thousand of them.
+    few = slice(None, None, max(1, len(error) // _ENOUGH))
+    excess = (rough - expected)[few]
+    scale = excess.kthvalue(int(0.9 * (len(excess) - 1)) + 1).values
+    middle = error[few].kthvalue(len(excess) // 2 + 1).values
+    # Against what is usual around it: foliage is rough, and that makes no outliers of its points.
+    typical = expected.add_(sheet.log_growth).exp_()
+    usual = torch.minimum(typical, (_ROUGHEST * middle).add_(_EXACT))
+    doubt = (error / usual).square_().mul_(_ROBUST**-2).add_(1)
+    sigma = (noise[0, ALL] + scale.add_(math.log(_OVERSTATED / Q90))).exp_()
+    return sigma, sheet.data[0] / doubt
+
+
+def _correction(
+    sheet: Sheet, learned: _Learned, weight: Tensor, everywhere: Tensor, grid: Grid
+) -> Tensor:
+    """Interpolate what the anchors are beyond what is trusted of the network there.
+
+    Args:
+        sheet: the anchors.
+        learned: how far to trust.
+        weight: N, of the anchors.
+        everywhere: 4 x rows x columns, membranes on the next coarser grid to start from.
+        grid: of the correction.
+
+    Returns:
+        2 spaces x rows x columns.
+    """
+    measured = sheet.correction[1:]
+    measured.addcmul_(learned.trust[:, None], sheet.network, value=-1)
+    sums = grid.splat(sheet.cells[1].long(), sheet.correction.mul_(weight))
+    trust = learned.trust[:, None, None]
+    start = torch.addcmul(everywhere[:2], trust, everywhere[2:], value=-1)
+    start = F.avg_pool2d(start, 2)[:, None]  # outliers went into it, so not from its own level
+    return solve_membrane(sums, _STIFFNESS, start, _FINE_SWEEPS)[:, 0]
+
+
+def _planes(
+    sheet: Sheet,
+    learned: _Learned,
+    correction: Tensor,
+    level: Tensor,
+    noise: Tensor,
+    detail: Tensor,
+) -> Tensor:
+    """Return what pixels are made of, on the fine grid.
+
+    Inverse depth y is slope * x + constant + factor * x ** power, x by the line alone.
+
+    Args:
+        sheet: the anchors.
+        learned: how far to trust the network.
+        correction: 2 x fine grid.
+        level: 2 x coarse grid, log inverse depth measured and predicted at all anchors.
+        noise: coarse grid, before growth.
+        detail: coarse grid, standard deviation of what the network adds.
+
+    Returns:
+        Slope, constant, factor, power, 1 close by anchors, and the standard deviation of log depth.
+    """
+    # Below the anchors the network goes on from them; above, things stand upright.
+    goes_on = (level[0] - level[1]).exp_().mul_(sheet.regions[1])
+    upright = torch.addcmul(level[0], level[1], learned.trust_above, value=-1)
+    beyond = torch.addcmul(sheet.beyond[0], sheet.beyond[1], learned.error_above**SHRUNK)
+    noise, detail, beyond, goes_on, upright = F.interpolate(
+        torch.stack([noise, detail, beyond, goes_on, upright])[None],
+        scale_factor=2,
+        mode='bilinear',
+    )[0]
+    rest, reached = sheet.inside
+    share = torch.addcmul(sheet.above, reached, learned.share[1])
+    return torch.stack([
+        torch.addcmul(rest, reached, learned.shared_trust[0]).add_(goes_on),
+        (reached * correction[0]).mul_(learned.share[0]),
+        torch.lerp(correction[1], upright, sheet.above).exp_().mul_(share),
+        torch.lerp(learned.trust[1], learned.trust_above, sheet.above),
+        sheet.near,
+        torch.hypot(torch.hypot(noise.mul_(sheet.growth), beyond), detail),
+    ])

@@ -15,9 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 import torch
 from torch import Tensor
 
+from depth_anything_ros.metric_depth.fitting import Real
 from depth_anything_ros.metric_depth.membrane import Grid
 from depth_anything_ros.metric_depth.scale import ScaleFit
 
@@ -26,7 +28,7 @@ _BELOW = 1.1
 # A random walk with distance in image heights, in proportion to an error that was seen, which is
 # shrunk towards what is usual: above all rings, and above and below a single one.
 _ABOVE, _ABOVE_ONE_RING, _BELOW_ONE_RING = 3.4, 4.5, 7.0
-_SHRUNK = 0.75  # power of the error
+SHRUNK = 0.75  # power of the error
 _WITHIN_CELL = 0.5  # about the distance that a cell hides, in cells
 _BOUNDS = 4.0  # depth by the line counts as at most so many times that of the anchors, or so little
 Q90 = 1.645  # half width of the 90 % interval of a normal distribution, in sigma
@@ -55,32 +57,32 @@ class OffsetDoubt:
 CERTAIN = OffsetDoubt(0.0, 'inverse_depth')
 
 
-def growth(distance_px: Tensor, grid: Grid) -> Tensor:
+def growth(distance_px: NDArray[Real], grid: Grid) -> NDArray[Real]:
     """Return how an interpolation's error grows with distance: as a random walk's does."""
-    return (distance_px + _WITHIN_CELL * grid.cell_px).sqrt()
+    grown: NDArray[Real] = np.sqrt(distance_px + np.float32(_WITHIN_CELL * grid.cell_px))
+    return grown
 
 
-def mean_error(log_ratio: Tensor, weight: Tensor) -> Tensor:
-    """Return the weighted mean of |log depth ratio| over the last axis, of outliers a part."""
-    error = log_ratio.abs().clamp(max=LARGEST_ERROR)
-    return (weight * error).sum(dim=-1) / weight.sum().clamp(min=1e-9)
-
-
-def beyond_rings(beyond: Tensor, error_above: Tensor) -> Tensor:
+def beyond_rings(beyond: NDArray[Real]) -> tuple[NDArray[Real], NDArray[Real]]:
     """Return the standard deviation of log depth above and below all rings, any shape.
 
     Args:
         beyond: image heights below the lowest ring, negative above the highest.
-        error_above: mean error of log depth of the upper anchors, predicted from those below.
+
+    Returns:
+        What it is below; and above, where it is to be multiplied with error ** SHRUNK of the upper
+        anchors' mean error of log depth as predicted from those below.
     """
-    walk = _ABOVE * beyond.abs().sqrt() * error_above**_SHRUNK
-    return torch.where(beyond < 0, walk, _BELOW * beyond)
+    below: NDArray[Real] = _BELOW * np.maximum(beyond, 0)
+    above: NDArray[Real] = _ABOVE * np.sqrt(np.maximum(-beyond, 0))
+    return below, above
 
 
-def beyond_one_ring(beyond: Tensor, line_error: Tensor) -> Tensor:
+def beyond_one_ring(beyond: NDArray[Real], line_error: float) -> NDArray[Real]:
     """Return the same for a single ring, by the line's mean error along it."""
-    per_walk = torch.where(beyond < 0, _ABOVE_ONE_RING, _BELOW_ONE_RING)
-    return per_walk * beyond.abs().sqrt() * line_error**_SHRUNK
+    per_walk = np.where(beyond < 0, _ABOVE_ONE_RING, _BELOW_ONE_RING)
+    walk: NDArray[Real] = per_walk * np.sqrt(np.abs(beyond)) * line_error**SHRUNK
+    return walk
 
 
 def of_detail(
@@ -104,11 +106,9 @@ def of_detail(
         trust_sigma: standard deviation of that.
         doubt: of the line.
     """
-    bounded = torch.where(inverse_prior.isfinite(), inverse_prior, at_anchors)
-    bounded = bounded.clamp(at_anchors / _BOUNDS, at_anchors * _BOUNDS)
+    ratio = (inverse_prior / at_anchors).nan_to_num_(1.0).clamp_(1 / _BOUNDS, _BOUNDS)
     if doubt.space == 'inverse_depth':
-        per_offset = 1 / bounded - 1 / at_anchors
+        per_offset = ratio.reciprocal().sub_(1).div_(at_anchors)
     else:
-        per_offset = bounded - at_anchors
-    detail = (bounded / at_anchors).log()
-    return torch.hypot(doubt.sigma * trust * per_offset, trust_sigma * detail)
+        per_offset = (ratio - 1).mul_(at_anchors)
+    return torch.hypot(per_offset.mul_(trust * doubt.sigma), ratio.log_().mul_(trust_sigma))

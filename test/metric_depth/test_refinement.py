@@ -9,6 +9,8 @@ import math
 
 import numpy as np
 import pytest
+from scipy import sparse
+from scipy.sparse.linalg import spsolve
 import torch
 import torch.nn.functional as F
 
@@ -282,21 +284,58 @@ def test_a_membrane_is_straight_between_two_lines_and_level_outside():
     weight[:, 16], weight[:, 48] = 1e4, 1e4
     value = torch.zeros(1, 64, 64)
     value[:, 16], value[:, 48] = 1.0, 3.0
-    field = solve_membrane(weight, weight * value, 1.0)[0]
+    field = solve_membrane(torch.stack([weight, weight * value]), 1.0)[0, 0]
     expected = torch.lerp(torch.tensor(1.0), torch.tensor(3.0), (torch.arange(64) - 16) / 32)
     torch.testing.assert_close(field[:, 30], expected.clamp(1, 3), atol=0.12, rtol=0)
+
+
+def test_membranes_solve_their_equations_each_with_its_own_weights():
+    # Against sparse elimination of (weight + stiffness * Laplacian) f = weight * value.
+    rows, columns, stiffness = 48, 64, 0.04
+    random = np.random.default_rng(5)
+    weight = (random.random((2, rows, columns)) < [[[0.08]], [[0.2]]]).astype(float)
+    v, u = np.mgrid[:rows, :columns] / rows
+    value = np.stack([1 + u + v * v, np.sin(3 * u) - v, 2 - u])[:, None]
+    sums = np.concatenate([weight[None], weight * value]).astype(np.float32)
+    fields = solve_membrane(torch.from_numpy(sums), stiffness).numpy()
+    beside = [
+        sparse.diags_array([1.0, 1.0], offsets=[-1, 1], shape=(n, n)) for n in (rows, columns)
+    ]
+    links = sparse.kron(beside[0], sparse.eye_array(columns))
+    links += sparse.kron(sparse.eye_array(rows), beside[1])
+    laplacian = sparse.diags_array(links.sum(axis=1)) - links
+    for group, pull in enumerate(weight):
+        matrix = (sparse.diags_array(pull.ravel()) + stiffness * laplacian).tocsc()
+        for given, found in zip(sums[1:, group], fields[:, group]):
+            expected = spsolve(matrix, given.ravel().astype(float)).reshape(rows, columns)
+            assert np.abs(found - expected).mean() < 0.02
+            assert np.abs(found - expected).max() < 0.15
 
 
 def test_splat_and_sample_are_at_the_same_place():
     grid = Grid.over(96, 128, 96 * 128 // 16)
     assert grid.cell_px == 4.0
-    u, v = np.array([5.5]), np.array([9.5])
-    cells = grid.splat(torch.from_numpy(grid.cells(u, v)), torch.tensor([[2.0]]))
-    assert float(cells[0, 2, 1]) == 2.0  # pixels 8..11 and 4..7
-    assert float(grid.sample(cells, torch.from_numpy(grid.places(u, v)))[0]) == 2.0
-    (full,) = grid.upsample(cells, 96, 128)
-    expected = torch.nn.functional.interpolate(cells[None], scale_factor=4, mode='bilinear')
+    u, v = np.array([5.5, 5.5]), np.array([9.5, 9.5])
+    group = np.array([0, 2])
+    cells = torch.from_numpy(grid.cells(u, v) + group * grid.rows * grid.columns)
+    sums = grid.splat(cells, torch.tensor([[2.0, 3.0]]), 3)
+    assert sums.shape == (1, 3, grid.rows, grid.columns) and float(sums.sum()) == 5.0
+    assert float(sums[0, 0, 2, 1]) == 2.0  # pixels 8..11 and 4..7
+    assert float(sums[0, 2, 2, 1]) == 3.0
+    places = torch.from_numpy(grid.places(u, v, group, 3))
+    assert grid.sample(sums, places).tolist() == [[pytest.approx(2.0), pytest.approx(3.0)]]
+    (full,) = grid.upsample(sums[:, 0], 96, 128)
+    expected = torch.nn.functional.interpolate(sums[:, 0][None], scale_factor=4, mode='bilinear')
     torch.testing.assert_close(full, expected[0, 0, :96, :128])
+
+
+def test_beyond_the_border_of_a_grid_lies_its_border_and_not_the_next_grid():
+    grid = Grid.over(64, 64, 16 * 16)
+    field = torch.zeros(1, 2, grid.rows, grid.columns)
+    field[0, 0], field[0, 1] = 1.0, 5.0
+    u, v = np.array([3.0, 3.0]), np.array([63.4, -0.4])
+    places = torch.from_numpy(grid.places(u, v, np.array([0, 1]), 2))
+    assert grid.sample(field, places).tolist() == [[1.0, 5.0]]
 
 
 def wall_behind_ground() -> torch.Tensor:
