@@ -46,8 +46,9 @@ _REACH = 5.0  # the correction fades over so many times the largest gap it was t
 class Sheet:
     """What the device is told, float32 but for cells.
 
-    N is the number of anchors up to a multiple of 1,024. Some anchors are told twice to get there, and count for nothing the second time. The two spaces
-    are inverse depth in 1/m and its logarithm.
+    N is the number of anchors up to a multiple of 1,024. Some anchors are told twice to get there,
+    and count for nothing the second time. The two spaces are inverse depth in 1/m and its
+    logarithm.
 
     Attributes:
         cells: 2xN int64, cells of the coarse grid by fold and height, and of the fine one.
