@@ -9,6 +9,9 @@ them alike: (a) this pipeline with its lidar fit and refinement, (b) transformer
 defaults and NumPy, (c) the authors' code. Speed does not depend on the weights' values. Lower
 precision and smaller inputs have rows of their own at the last camera; what they cost in accuracy
 is told by checkpoint_accuracy.py --precision and --input-size.
+
+With --against CHECKOUT only what surrounds the network is timed, on one CPU thread, frame by frame
+in turn with another checkout of this repository.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import tempfile
 import time
 from typing import Any
 
+from around_network import compare, lidar_for, picture, print_comparison
 import numpy as np
 from numpy.typing import NDArray
 from rivals import AuthorsCode, TransformersUser
@@ -33,7 +37,6 @@ import torch
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig, with_values
 from depth_anything_ros.errors import BackendError, DepthAnythingError
-from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.metric_depth.scale import State
 from depth_anything_ros.network import official_weights
 from depth_anything_ros.network.devices import select_device
@@ -105,31 +108,6 @@ def save_preprocessor(folder: Path, input_size: int) -> None:
         'image_std': [0.229, 0.224, 0.225],
     }
     (folder / 'preprocessor_config.json').write_text(json.dumps(wants))
-
-
-def picture(rows: int, columns: int) -> NDArray[np.uint8]:
-    """Return a smooth random RGB image, level along its rows.
-
-    Jumps of the made-up lidar lie on no edge of a made-up image, which would be held against it.
-    """
-    noise = torch.rand(1, 3, rows // 40, 1, generator=torch.Generator().manual_seed(1))
-    smooth = torch.nn.functional.interpolate(noise, (rows, columns), mode='bilinear')[0]
-    image: NDArray[np.uint8] = (smooth * 255).byte().permute(1, 2, 0).contiguous().numpy()
-    return image
-
-
-def lidar_for(prediction: NDArray[np.float32], camera: Camera) -> SensorPoints:
-    """Return 32 rings of points, 2 to 40 m away, whose inverse depth is affine in a prediction."""
-    low, high = np.quantile(prediction, [0.02, 0.98])
-    v, u = np.meshgrid(
-        np.linspace(0.3, 0.95, 32) * camera.height, np.arange(2, camera.width, 4), indexing='ij'
-    )
-    pixels = v.astype(int), u.astype(int)
-    nearness = (prediction[pixels] - low) / (high - low)
-    inverse_depth = 1 / 40 + nearness.clip(0, 1) * (1 / 2 - 1 / 40)
-    xyz = camera.rays()[pixels] / inverse_depth[..., None]
-    ring = np.repeat(np.arange(32), u.shape[1])
-    return SensorPoints(xyz.reshape(-1, 3).astype(np.float32), 0, 'lidar', ring=ring)
 
 
 class Ours:
@@ -292,11 +270,18 @@ def main() -> None:
     parser.add_argument('--seconds', type=float, default=60.0, help='per case, if sooner')
     parser.add_argument('--threads', type=int, help='CPU threads, for all rows')
     parser.add_argument('--authors', type=Path, help='checkout of Depth-Anything-V2')
+    parser.add_argument('--against', type=Path, help='other checkout: around the network only')
     parser.add_argument('--quick', action='store_true', help='small images, 2 rounds: a test')
     parser.add_argument('--json', action='store_true', help='end with one JSON object')
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    if arguments.against:
+        stages = compare(arguments.against, arguments.rounds or 100)
+        print_comparison(stages)
+        if arguments.json:
+            print(json.dumps({'against': stages}))
+        return
     try:
         report = run(arguments)
     except DepthAnythingError as error:

@@ -121,14 +121,14 @@ def _ramps(inverse: Tensor, threshold: float) -> Tensor:
     framed = _framed(inverse, _FRAME)
     steps = _shifted(framed, 1, 1) - _shifted(framed, 0, 1)
     before_that, before, after, after_that = (_shifted(steps, i, 2) for i in (-2, -1, 0, 1))
-    rise = before + after
-    enough = rise * _GOES_ON
+    rise = torch.lerp(before, after, 0.5)  # over half its length, as in _between()
+    enough = rise * (2 * _GOES_ON)
     alone = (enough - before_that).mul_(rise)
     torch.minimum(alone, enough.sub_(after_that).mul_(rise), out=alone)
     here = _shifted(framed, 0, _FRAME - 1)
-    ramp = torch.minimum(rise.abs_().sub_(here, alpha=4 * threshold), alone, out=alone)
+    ramp = torch.minimum(rise.abs_().sub_(here, alpha=2 * threshold), alone, out=alone)
     grown = torch.maximum(_shifted(ramp, -1, 1), _shifted(ramp, 1, 1))
-    return torch.maximum(grown, _shifted(ramp, 0, 1), out=grown).mul_(0.5)  # as _between() is
+    return torch.maximum(grown, _shifted(ramp, 0, 1), out=grown)
 
 
 def _shifted(planes: Tensor, steps: int, margin: int) -> Tensor:

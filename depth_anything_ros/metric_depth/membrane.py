@@ -8,7 +8,7 @@ overshoots the data: what a sparse lidar wants. Fixed shapes, fixed iterations, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 import math
@@ -20,7 +20,7 @@ from torch import Tensor
 import torch.nn.functional as F
 
 # Jacobi sweeps of each level, the finest first: what is wide costs little where it is coarse.
-_SWEEPS = (2, 4, 5, 5, 5)
+_SWEEPS = (2, 4, 5, 5, 3)
 _COARSEST = 4  # rows or columns of the coarsest level at least
 _START_CELLS = 1.0  # radius of the averages that the coarsest level starts from
 _SPECTRAL_RADIUS = 0.96  # of the Jacobi iteration on what the coarser level leaves over
@@ -103,17 +103,19 @@ class Grid:
         rows, columns = _centres(self, *plane.shape, plane.device)
         return plane.index_select(0, rows).index_select(1, columns)
 
-    def upsample(self, field: Tensor, height: int, width: int) -> Tensor:
-        """Interpolate a CxRowsxColumns field bilinearly at all pixels; returns CxHxW.
+    def upsample(self, field: Tensor, height: int, width: int) -> Iterator[Tensor]:
+        """Interpolate a CxRowsxColumns field bilinearly at all pixels; yields C times HxW.
 
-        Rows of whole pixels are copied and blended: on a CPU twice as fast as F.interpolate.
+        Planes come one by one, since one is still in the cache when it is used. Rows of whole
+        pixels are copied and blended: on a CPU twice as fast as F.interpolate.
         """
         # Cells are square but need not be a whole number of pixels, hence the explicit size.
         size = (self.rows, round(self.columns * self.cell_px))
         wide = F.interpolate(field[None], size, mode='bilinear')[0, ..., :width]
         above, below, share = _taps(self.cell_px, self.rows, height, field.device)
-        pixels = wide.index_select(1, above)
-        return torch.lerp(pixels, wide.index_select(1, below), share, out=pixels)
+        for plane in wide:
+            pixels = plane.index_select(0, above)
+            yield torch.lerp(pixels, plane.index_select(0, below), share, out=pixels)
 
 
 @lru_cache(maxsize=8)
@@ -158,13 +160,12 @@ def solve_membrane(
     """
     rows, columns = sums.shape[-2:]
     shapes = _shapes(rows, columns, len(sweeps))
+    pyramid = [sums]
+    for _ in shapes[1:]:
+        pyramid.append(F.avg_pool2d(pyramid[-1], 2, divisor_override=1))
     # All levels lie behind each other in memory: what is the same for each is done at once.
-    flat = sums.new_empty(*sums.shape[:2], sum(map(math.prod, shapes)))
+    flat = torch.cat([level.flatten(2) for level in pyramid], dim=-1)
     levels = _levels(flat, shapes)
-    levels[0].copy_(sums)
-    for finer, coarser in zip(levels, levels[1:]):
-        halved = finer[..., ::2, :] + finer[..., 1::2, :]
-        torch.add(halved[..., ::2], halved[..., 1::2], out=coarser)
     field = smoothed(levels[-1], _START_CELLS) if start is None else start
     pull, own = flat[0], flat[1:]
     pull.add_(_neighbour_counts(rows, columns, len(sweeps), sums.device), alpha=stiffness)

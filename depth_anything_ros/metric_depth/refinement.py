@@ -175,20 +175,23 @@ def refine(
     planes = _planes(sheet, learned, correction, level, noise, detail)
     if common_sigma > 0:
         planes[-1].square_().add_(common_sigma**2).sqrt_()
-    slope, constant, factor, power, near, sigma = fine.upsample(planes, height, width)
+    pixels = fine.upsample(planes, height, width)
 
     # The network as it is, the lidar alone, both in log space.
+    slope, constant = next(pixels), next(pixels)
     refined = torch.addcmul(constant, slope, inverse_prior, out=constant)
-    log_prior = inverse_prior.clamp(low, high).log_()
-    refined.addcmul_(factor, log_prior.mul_(power).exp_())
+    power = torch.clamp(inverse_prior, low, high, out=slope).log_()
+    factor, exponent = next(pixels), next(pixels)
+    refined.addcmul_(factor, power.mul_(exponent).exp_())
     # What the network calls farther than every anchor (sky, of which rough networks say any far
     # depth) is not dragged to what stands below it, unless anchors are close by. It stays the
     # network's, which is off there by as much as at the upper anchors.
-    in_reach = torch.mul(inverse_prior, farthest_m / _FAR_RAMP, out=slope)
+    in_reach = torch.mul(inverse_prior, farthest_m / _FAR_RAMP, out=factor)
     in_reach.add_(1 - 1 / _FAR_RAMP).clamp_(min=0.0, max=1.0)
-    far = torch.mul(inverse_prior, upper_factor, out=power)
-    torch.lerp(far, refined, torch.maximum(near, in_reach, out=near), out=refined)
-    return refined, sigma
+    in_reach = torch.maximum(next(pixels), in_reach, out=in_reach)
+    far = torch.mul(inverse_prior, upper_factor, out=exponent)
+    torch.lerp(far, refined, in_reach, out=refined)
+    return refined, next(pixels)
 
 
 def _factor_on_top(
@@ -235,7 +238,7 @@ def _unseen(sheet: Sheet, grid: Grid) -> tuple[Tensor, Tensor]:
         Measured and predicted (2) in both spaces (2) from the other folds and from the lower
         anchors (2) at N anchors; and all membranes through all anchors, 4 x rows x columns.
     """
-    splatted = grid.splat(sheet.cells[0].long(), sheet.data, 2 * FOLDS)
+    splatted = grid.splat(sheet.cells[0], sheet.data, 2 * FOLDS)
     fields = solve_membrane(membrane_sums(splatted), _STIFFNESS)
     unseen = grid.sample(fields, sheet.places)
     return unseen.view(2, 2, 2, -1), fields[:, ALL]
@@ -326,7 +329,7 @@ def _noise(sheet: Sheet, error: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     """
     rough = (error + _MIN_ERROR).log_().sub_(sheet.log_growth)
     sheet.given[1].mul_(rough)
-    splatted = grid.splat(sheet.cells[0].long(), sheet.given, 2 * FOLDS)
+    splatted = grid.splat(sheet.cells[0], sheet.given, 2 * FOLDS)
     noise = smoothed(membrane_sums(splatted), _NOISE_CELLS)
     expected = grid.sample(noise, sheet.places[: len(error)])[0]
     # What is the rule for all anchors is so for a thousand of them.
@@ -359,7 +362,7 @@ def _correction(
     """
     measured = sheet.correction[1:]
     measured.addcmul_(learned.trust[:, None], sheet.network, value=-1)
-    sums = grid.splat(sheet.cells[1].long(), sheet.correction.mul_(weight))
+    sums = grid.splat(sheet.cells[1], sheet.correction.mul_(weight))
     trust = learned.trust[:, None, None]
     start = torch.addcmul(everywhere[:2], trust, everywhere[2:], value=-1)
     start = F.avg_pool2d(start, 2)[:, None]  # outliers went into it, so not from its own level

@@ -44,13 +44,14 @@ _REACH = 5.0  # the correction fades over so many times the largest gap it was t
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """What the device is told, float32; N is the number of anchors up to a multiple of 1,024.
+    """What the device is told, float32 but for cells.
 
-    Some anchors are told twice to get there, and count for nothing the second time. The two spaces
-    are inverse depth in 1/m and its logarithm.
+    N is the number of anchors up to a multiple of 1,024. Some anchors are told twice to get there,
+    and count for nothing the second time. The two spaces are inverse depth in 1/m and its
+    logarithm.
 
     Attributes:
-        cells: 2xN, cells of the coarse grid by fold and height, and of the fine one.
+        cells: 2xN int64, cells of the coarse grid by fold and height, and of the fine one.
         places: 2Nx2 on the coarse grids of the membranes: of those without the anchor's own fold,
             and of the one without the upper anchors.
         weight: 2xN, in the mean error of left-out anchors, and of upper ones predicted from below.
@@ -173,7 +174,8 @@ def write_sheet(
         'near': to_anchor_px <= max(gap_px, 2 * fine.cell_px),
     }
     arrays = [np.asarray(told[field.name]) for field in fields(Sheet)]
-    return Sheet(*upload_together(arrays, device))
+    cells, *rest = upload_together(arrays, device)
+    return Sheet(cells.long(), *rest)
 
 
 def membrane_sums(splatted: Tensor) -> Tensor:

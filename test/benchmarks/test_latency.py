@@ -34,3 +34,18 @@ def test_quick_run_ends_with_one_json_object() -> None:
     assert case['ratios_vs_transformers']['this pipeline'] == report['ratio_vs_transformers']
     assert {'this pipeline, input 84', 'this pipeline, input 70'} <= set(case['stages_ms'])
     assert set(report['load_s']['ViT-S']) == {'cold', 'warm'}
+
+
+def test_a_checkout_against_itself_is_compared_stage_by_stage() -> None:
+    checkout = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, str(checkout / 'benchmarks' / 'latency.py'),
+         '--against', str(checkout), '--rounds', '3', '--json'],
+        capture_output=True, text=True, check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    stages = json.loads(done.stdout.splitlines()[-1])['against']
+    assert {'preprocess', 'upsample', 'anchors', 'fit', 'metric', 'pack', 'total'} <= set(stages)
+    assert 'network' not in stages
+    assert all(row['ours_ms_p50'] >= row['ours_ms_least'] > 0 for row in stages.values())
+    assert all(row['ratio'] > 0 for row in stages.values())
