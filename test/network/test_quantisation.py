@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+import shutil
 
 import cv2
 import numpy as np
@@ -190,6 +191,15 @@ def test_its_reference_is_its_own_word_and_no_other(int8: tuple[Path, Cost]) -> 
     assert self_check.LIMITS[torch.int8] == 0.05
 
 
+@pytest.fixture
+def calibrated(int8: tuple[Path, Cost], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare a test the calibration: its result is there."""
+    monkeypatch.setattr(
+        quantisation, '_calibrate', lambda source, inputs, path: shutil.copy(int8[0], path)
+    )
+
+
+@pytest.mark.usefixtures('calibrated')
 def test_what_loses_too_much_is_refused_and_leaves_nothing(
     exact: OnnxFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +219,7 @@ def test_fewer_images_than_needed_are_counted(exact: OnnxFile, tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures('calibrated')
 def test_a_full_disk_is_said(
     exact: OnnxFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
