@@ -35,12 +35,12 @@ HERE = Path(__file__).resolve()
 WARM_UP_ROUNDS = 5
 
 
-def picture(rows: int, columns: int) -> NDArray[np.uint8]:
+def picture(rows: int, columns: int, seed: int = 1) -> NDArray[np.uint8]:
     """Return a smooth random RGB image, level along its rows.
 
     Jumps of the made-up lidar lie on no edge of a made-up image, which would be held against it.
     """
-    noise = torch.rand(1, 3, rows // 40, 1, generator=torch.Generator().manual_seed(1))
+    noise = torch.rand(1, 3, rows // 40, 1, generator=torch.Generator().manual_seed(seed))
     smooth = F.interpolate(noise, (rows, columns), mode='bilinear')[0]
     image: NDArray[np.uint8] = (smooth * 255).byte().permute(1, 2, 0).contiguous().numpy()
     return image

@@ -8,7 +8,8 @@ All rows run in turn on the same image and the same random weights, so load on t
 them alike: (a) this pipeline with its lidar fit and refinement, (b) transformers' pipeline in its
 defaults and NumPy, (c) the authors' code. Speed does not depend on the weights' values. Lower
 precision and smaller inputs have rows of their own at the last camera; what they cost in accuracy
-is told by checkpoint_accuracy.py --precision and --input-size.
+is told by checkpoint_accuracy.py --precision and --input-size, and of 8 bits with random weights
+beside their row.
 
 With --against CHECKOUT only what surrounds the network is timed, on one CPU thread, frame by frame
 in turn with another checkout of this repository.
@@ -39,9 +40,13 @@ from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig, with_v
 from depth_anything_ros.errors import BackendError, DepthAnythingError
 from depth_anything_ros.metric_depth.scale import State
 from depth_anything_ros.network import official_weights
+from depth_anything_ros.network.cache import cached
+from depth_anything_ros.network.checkpoint import open_checkpoint
 from depth_anything_ros.network.devices import select_device
 from depth_anything_ros.network.predictor import load_predictor
 from depth_anything_ros.network.preprocessing import network_size
+from depth_anything_ros.network.quantisation import FEWEST_IMAGES, quantise
+from depth_anything_ros.network.self_check import small_size
 from depth_anything_ros.network.threads import torch_threads
 from depth_anything_ros.pipeline import DepthPipeline
 from depth_anything_ros.stopwatch import Stopwatch
@@ -157,11 +162,25 @@ class Ours:
         }
 
 
+def save_int8(folder: Path, path: Path) -> None:
+    """Write a network in 8 bits, calibrated on small random pictures, and print what it costs."""
+    checkpoint = open_checkpoint(folder, ModelConfig(checkpoint=str(folder)))
+    height, width = small_size(checkpoint.spec)
+    inputs = []
+    for seed in range(FEWEST_IMAGES):
+        image = torch.from_numpy(picture(height, width, seed)).permute(2, 0, 1)[None]
+        inputs.append(image.float() / 64 - 2)  # about as normalised
+    file = cached(checkpoint)
+    cost = quantise(file, inputs, path)
+    print(f'int8 at {height}x{width}, random weights: AbsRel {cost.abs_rel:.4f} from float32')
+
+
 def cheaper(config: Config, input_size: int) -> dict[str, Config]:
     """Return the rows that trade accuracy for time: less precision, smaller inputs."""
     rows = {}
     if config.runtime.precision == 'auto' and select_device(config.runtime.device).type == 'cpu':
-        rows['bfloat16'] = with_values(config, {'runtime.precision': 'bfloat16'})
+        for precision in ('bfloat16', 'int8'):
+            rows[precision] = with_values(config, {'runtime.precision': precision})
     for side in (input_size * 28 // 518 * 14, input_size * 22 // 518 * 14):  # 392 and 308 for 518
         rows[f'input {side}'] = with_values(config, {'model.input_size': side})
     return rows
@@ -189,7 +208,11 @@ def measure(
         runners[AUTHORS] = AuthorsCode(authors, folder, camera, case.input_size, device)
     for name, cheap in cheaper(config, case.input_size).items() if vary else ():
         try:
-            runners[f'{OURS}, {name}'] = Ours(cheap, folder, camera, image)
+            source = folder
+            if name == 'int8':
+                source = folder.with_name('int8.onnx')
+                save_int8(folder, source)
+            runners[f'{OURS}, {name}'] = Ours(cheap, source, camera, image)
         except BackendError as error:
             print(f'no row {name}: {error}')
     samples: dict[str, list[Row]] = {name: [] for name in runners}

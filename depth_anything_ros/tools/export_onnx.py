@@ -39,7 +39,7 @@ from depth_anything_ros.network.hub import locate
 from depth_anything_ros.network.preprocessing import Preprocessor
 from depth_anything_ros.network.quantisation import MOST_IMAGES, quantise
 from depth_anything_ros.network.spec import ModelSpec
-from depth_anything_ros.tools.pictures import read_pictures
+from depth_anything_ros.training.pictures import read_pictures
 
 
 def size(text: str) -> tuple[int, int]:

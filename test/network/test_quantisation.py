@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+import shutil
 
 import cv2
 import numpy as np
@@ -16,16 +17,14 @@ from test_predictor import depth_anything, save
 import torch
 
 from depth_anything_ros.config import ModelConfig, RuntimeConfig
-from depth_anything_ros.errors import DatasetError, DepthAnythingError
+from depth_anything_ros.errors import DepthAnythingError
 from depth_anything_ros.network import onnx_file, quantisation, self_check
 from depth_anything_ros.network.backends import OnnxPredictor
 from depth_anything_ros.network.onnx_file import OnnxFile
 from depth_anything_ros.network.predictor import load_predictor
 from depth_anything_ros.network.quantisation import abs_rel_after_line, Cost, quantise
 from depth_anything_ros.network.spec import ModelSpec
-from depth_anything_ros.ros.bags import BagWriter, TYPES
 from depth_anything_ros.tools import export_onnx
-from depth_anything_ros.tools.pictures import read_pictures
 
 SPEC = ModelSpec('tiny', 'inverse_depth', metric=False, input_size=56)
 INPUTS = [
@@ -190,6 +189,15 @@ def test_its_reference_is_its_own_word_and_no_other(int8: tuple[Path, Cost]) -> 
     assert self_check.LIMITS[torch.int8] == 0.05
 
 
+@pytest.fixture
+def calibrated(int8: tuple[Path, Cost], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare a test the calibration: its result is there."""
+    monkeypatch.setattr(
+        quantisation, '_calibrate', lambda source, inputs, path: shutil.copy(int8[0], path)
+    )
+
+
+@pytest.mark.usefixtures('calibrated')
 def test_what_loses_too_much_is_refused_and_leaves_nothing(
     exact: OnnxFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +217,7 @@ def test_fewer_images_than_needed_are_counted(exact: OnnxFile, tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures('calibrated')
 def test_a_full_disk_is_said(
     exact: OnnxFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,64 +242,8 @@ def pictures(folder: Path, count: int) -> Path:
     folder.mkdir()
     for i in range(count):
         rows = np.random.default_rng(i).integers(0, 256, (6, 8, 3), np.uint8)
-        rows[0, 0] = i, 50, 200  # blue, green, red
-        suffix = ('png', 'PNG')[i % 2]
-        cv2.imwrite(str(folder / f'{i:03d}.{suffix}'), rows)
+        cv2.imwrite(str(folder / f'{i:03d}.png'), rows)
     return folder
-
-
-def test_pictures_are_spread_over_a_folder(tmp_path: Path) -> None:
-    folder = pictures(tmp_path / 'many', 10)
-    (folder / 'notes.txt').touch()
-    found = read_pictures(folder, 4)
-    assert [picture[0, 0].tolist() for picture in found] == [
-        [200, 50, i] for i in (0, 3, 6, 9)
-    ]
-    assert len(read_pictures(folder, 10)) == len(read_pictures(folder, 64)) == 10
-    assert len(read_pictures(folder, 1)) == 1
-
-
-def test_pictures_that_are_none_are_named(tmp_path: Path) -> None:
-    assert 'nowhere is absent' in message(read_pictures, tmp_path / 'nowhere', 4)
-    (tmp_path / 'empty').mkdir()
-    assert 'holds no .png or .jpg' in message(read_pictures, tmp_path / 'empty', 4)
-    folder = pictures(tmp_path / 'some', 3)
-    (folder / '001.PNG').write_bytes(b'no picture')
-    assert '001.PNG is corrupt or no picture' in message(read_pictures, folder, 4)
-    assert 'is no ROS 2 bag' in message(read_pictures, broken_bag(tmp_path / 'broken'), 4)
-    with pytest.raises(DatasetError):
-        read_pictures(bag(tmp_path / 'bag', []), 4)
-
-
-def broken_bag(folder: Path) -> Path:
-    folder.mkdir()
-    (folder / 'metadata.yaml').write_text('nothing')
-    return folder
-
-
-def bag(path: Path, reds: list[int]) -> Path:
-    """Write a bag with one 8x6 bgr8 image per red value, and a topic that is none."""
-    kinds = TYPES.types
-    with BagWriter(path) as writer:
-        writer.add_topic('/camera/image_raw', 'sensor_msgs/msg/Image')
-        writer.add_topic('/odd', 'std_msgs/msg/String')
-        text = TYPES.serialize_cdr(kinds['std_msgs/msg/String']('no image'), 'std_msgs/msg/String')
-        for i, red in enumerate(reds):
-            pixels = np.full((6, 8, 3), (1, 2, red), np.uint8)
-            stamp = kinds['builtin_interfaces/msg/Time'](i + 1, 0)
-            message = kinds['sensor_msgs/msg/Image'](
-                kinds['std_msgs/msg/Header'](stamp, 'camera'), 6, 8, 'bgr8', 0, 24, pixels.ravel()
-            )
-            data = TYPES.serialize_cdr(message, 'sensor_msgs/msg/Image')
-            writer.write('/camera/image_raw', (i + 1) * 10**9, bytes(data))
-        writer.write('/odd', 10**9, bytes(text))
-    return path
-
-
-def test_pictures_are_spread_over_a_bag(tmp_path: Path) -> None:
-    found = read_pictures(bag(tmp_path / 'bag', [10, 20, 30, 40, 50]), 3)
-    assert [picture.shape for picture in found] == [(6, 8, 3)] * 3
-    assert [picture[0, 0].tolist() for picture in found] == [[r, 2, 1] for r in (10, 30, 50)]
 
 
 @pytest.mark.parametrize('fixed', [[], ['--size', '56x70']])
@@ -314,7 +267,7 @@ def test_the_program_quantises(
     assert load(out)(INPUTS[0]).shape == INPUTS[0].shape[2:]
 
     (images / '000.png').unlink()
-    (images / '001.PNG').unlink()
+    (images / '001.png').unlink()
     assert program(folder, out, '--int8', '--images', images, *fixed) == 1
     assert 'export_onnx: 8 bits are calibrated' in capsys.readouterr().err
     for half in (['--int8'], ['--images', images]):
