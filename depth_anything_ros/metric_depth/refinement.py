@@ -26,7 +26,7 @@ import torch.nn.functional as F
 
 from depth_anything_ros.config import Config
 from depth_anything_ros.metric_depth.anchors import Anchors
-from depth_anything_ros.metric_depth.consensus import agreement
+from depth_anything_ros.metric_depth.consensus import agreement, shared
 from depth_anything_ros.metric_depth.extrapolation import outline, outside, upper, upward_trust
 from depth_anything_ros.metric_depth.glance import sample
 from depth_anything_ros.metric_depth.membrane import Grid, smoothed, solve_membrane
@@ -52,6 +52,7 @@ _SHARPNESS = 20.0  # how steeply a candidate's share falls with its left-out err
 _ROBUST = 2.5  # left-out error, in typical ones around it, at which an anchor counts half
 _ROUGHEST = 4.0  # typical error of the roughest places, in that of the whole image
 _REACH = 5.0  # the correction fades over so many times the largest gap it was tested on
+_LEAST_REACH = (0.5, 0.15)  # image heights, of anchors of several depths and of one
 _DISTANCE_CELLS = 8.0  # scale on which distances to the nearest anchor are resolved
 _HEAT = 1e3
 _NOISE_CELLS = 3.0  # radius that errors are averaged over
@@ -59,6 +60,8 @@ _CAPACITY_STEP = 1024  # anchors are as many as a multiple of this
 _OVERSTATED = 0.9  # the error between rings, in what gaps twice as large make of it
 _MIN_ERROR = 0.003
 _FAR_RAMP = 0.1  # from the farthest anchor on, in its inverse depth, over which it is left behind
+_ONE_DEPTH, _STRAY = 0.15, 0.02  # log depth, and share of the anchors at either end
+_UNKNOWN_TRUST = 0.5  # standard deviation of what is evenly 0 or 1
 _EXACT = 1e-5  # log depth: errors below are none, and nothing is divided by them
 
 
@@ -146,18 +149,26 @@ def refine(
     fold = folds(anchors, height, width)
     if len(anchors) < _MIN_ANCHORS or len(np.unique(fold)) < 2:
         return None
-    count, planar = len(anchors), len(_rings(anchors, height)[0]) < 2
+    count = len(anchors)
+    planar, one_depth = len(_rings(anchors, height)[0]) < 2, _at_one_depth(anchors)
+    # Of one row or one depth, anchors tell nothing of what is farther than the gaps between them.
+    narrow = planar or one_depth
     fine = Grid.over(height, width, _CELLS)
     coarse = fine.coarser()
     unit_m = float(anchors.z_m.mean())
     farthest_m = float(anchors.z_m.max())
     low, high = 0.5 / farthest_m, 2 / float(anchors.z_m.min())
-    upper_factor = 1.0 if planar else _factor_on_top(anchors, believed, np.clip(prior, low, high))
+    # What is an anchor's own, its neighbours do not share, is the sensor's: it stays on the line.
+    bounded_prior = np.clip(prior, low, high)
+    off_line = np.log(bounded_prior * anchors.z_m)
+    off_line *= shared(anchors, off_line, believed)
+    z_m = np.exp(off_line) / bounded_prior
+    upper_factor = 1.0 if narrow else _factor_on_top(anchors, believed, off_line)
     # Shapes are those of few capacities: some anchors are told again, and count for nothing.
     again = np.linspace(0, count - 1, -count % _CAPACITY_STEP).astype(np.int64)
     order = np.concatenate([np.arange(count), again])
     given = np.arange(len(order)) < count
-    anchors, prior, fold = anchors[order], prior[order], fold[order]
+    anchors, prior, fold, z_m = anchors[order], prior[order], fold[order], z_m[order]
     # All that the device is told of the anchors, in one copy.
     told = upload(
         np.stack([
@@ -168,8 +179,8 @@ def refine(
             given * believed[order],
             1 / anchors.z_m,
             # The two spaces, in units of similar size. Inverse depth needs no positive prior.
-            unit_m / anchors.z_m,
-            -np.log(anchors.z_m),
+            unit_m / z_m,
+            -np.log(z_m),
             unit_m * prior,
             np.log(np.clip(prior, low, high)),
             given * upper(anchors),
@@ -193,7 +204,7 @@ def refine(
     errors = (inverses / measured).log_().abs_().clamp_(max=0.5)
     loss = errors @ (weight / count) + _EXACT  # space x T
     # Along one ring the lidar interpolates itself best; above and below only the network can tell.
-    if planar:
+    if narrow:
         loss[:, :-1].fill_(torch.inf)
     share = (loss.min() / loss) ** _SHARPNESS
     share = share / share.sum()
@@ -218,7 +229,8 @@ def refine(
     # One solve for the two corrections, how far anchors support them, and the distance to them.
     here = _HEAT * (counts > 0)
     # What was not tested is not trusted: the correction fades beyond the gaps left out above.
-    reach_px = gap_px if planar else (_REACH * gap_px).clamp(min=0.5 * height)
+    least_reach = _LEAST_REACH[one_depth]
+    reach_px = gap_px if planar else (_REACH * gap_px).clamp(min=least_reach * height)
     screening = counts.new_zeros(4)
     screening[2] = (fine.cell_px / reach_px).square() * _STIFFNESS
     screening[3].fill_(_DISTANCE_CELLS**-2 * _STIFFNESS)
@@ -232,14 +244,17 @@ def refine(
 
     lowest_highest = upload(outline(anchors, coarse), inverse_prior.device)
     outer = outside(everywhere, trust_above, lowest_highest, coarse)
-    if planar:  # above one ring as below it only the network can tell, however badly
+    if narrow:  # above as below only the network can tell, however badly
         outer = replace(outer, share=torch.zeros_like(outer.share))
     inner_trust = (share * trusts).sum()
+    trust_sigma = (share * (trusts - inner_trust).square()).sum().sqrt() * (1 - outer.share)
+    if one_depth:
+        trust_sigma.fill_(_UNKNOWN_TRUST)
     detail = of_detail(
         coarse.centres(inverse_prior),
         everywhere[1:2].exp(),
         torch.lerp(inner_trust, outer.trust, outer.share),
-        (share * (trusts - inner_trust).square()).sum().sqrt() * (1 - outer.share),
+        trust_sigma,
         doubt,
     )
     noise, detail, beyond_px, outer_trust, outer_share, outer_factor = F.interpolate(
@@ -249,7 +264,7 @@ def refine(
         scale_factor=2,
         mode='bilinear',
     )[0][:, None]
-    if planar:
+    if narrow:
         extrapolation = beyond_one_ring(beyond_px / height, line_error)
     else:
         extrapolation = outer_share * beyond_rings(beyond_px / height, error_above)
@@ -290,13 +305,18 @@ def refine(
     return refined, next(planes)
 
 
+def _at_one_depth(anchors: Anchors) -> bool:
+    """Tell whether anchors have about one depth, but for some at either end."""
+    near, far = np.quantile(np.log(anchors.z_m), (_STRAY, 1 - _STRAY))
+    return bool(far - near < _ONE_DEPTH)
+
+
 def _factor_on_top(
-    anchors: Anchors, believed: NDArray[np.float64], prior: NDArray[np.float64]
+    anchors: Anchors, believed: NDArray[np.float64], off_line: NDArray[np.float64]
 ) -> float:
     """Return what the line's inverse depth must be multiplied with where the anchors end."""
     on_top = believed * upper(anchors)
-    ratio = -np.log(anchors.z_m * prior)
-    return math.exp(np.average(ratio, weights=on_top if on_top.any() else believed))
+    return math.exp(-np.average(off_line, weights=on_top if on_top.any() else believed))
 
 
 def folds(anchors: Anchors, height: int, width: int) -> NDArray[np.int64]:
