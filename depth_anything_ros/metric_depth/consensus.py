@@ -23,6 +23,7 @@ _VOICE_OFF_LINE = 0.3  # what the word of an anchor off the line is worth, howev
 _SUPPORT = (0.2, 0.45)  # share of agreeing neighbours at which belief starts and is full
 _LARGEST = 2.0  # residual, in their median: larger ones say no more
 _IN_COMMON = (0.3, 0.5)  # autocorrelation of residuals from which on they are shared, and fully so
+_ROUGH = (0.6, 0.8)  # the same of all together, from which on all are shared, and fully so
 _FROM_ALL = 0.5  # weight of the mean of all cells beside those around an anchor
 _NOISY = 1.5  # spread of residuals, in that of depth
 
@@ -117,6 +118,10 @@ def shared(
     near += np.float32(_FROM_ALL / np.count_nonzero(count)) * near.sum(axis=(1, 2), keepdims=True)
     around = near.reshape(4, -1)[:, cell].astype(np.float64)
     in_common = np.interp(around[0] / np.maximum(around[1], 1e-12), _IN_COMMON, (0.0, 1.0))
+    # A network that is off nearly everywhere is off by more than any sensor.
+    in_common = np.maximum(
+        in_common, np.interp(pairs.sum() / max(squares.sum(), 1e-12), _ROUGH, (0.0, 1.0))
+    )
     shares: NDArray[np.float64] = np.where(around[2] > _NOISY * around[3], 1.0, in_common)
     return shares
 
