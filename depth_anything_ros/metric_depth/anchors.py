@@ -55,18 +55,21 @@ class Anchors:
         v: N float32 rows in pixels.
         z_m: N float32 depths along the optical axis in metres.
         ring: N int64 ring of the sensor, -1 where unknown.
+        frame_id: name of the sensor's frame; empty where it is not known.
     """
 
     u: NDArray[np.float32]
     v: NDArray[np.float32]
     z_m: NDArray[np.float32]
     ring: NDArray[np.int64]
+    frame_id: str = ''
 
     def __len__(self) -> int:
         return len(self.z_m)
 
     def __getitem__(self, keep: slice | NDArray[np.bool_] | NDArray[np.int64]) -> Anchors:
-        return Anchors(self.u[keep], self.v[keep], self.z_m[keep], self.ring[keep])
+        u, v, z_m, ring = self.u[keep], self.v[keep], self.z_m[keep], self.ring[keep]
+        return Anchors(u, v, z_m, ring, self.frame_id)
 
 
 def deskew(points: SensorPoints, T_image_sensor: NDArray[np.float64]) -> SensorPoints:
@@ -120,7 +123,7 @@ def project_points(
     keep = keep[_evenly(len(keep), _MOST_ANCHORS)]
     u, v, index = u[keep], v[keep], index[keep]
     ring = np.full(len(index), -1) if points.ring is None else points.ring[kept][index]
-    return Anchors(u, v, xyz[index, 2], ring.astype(np.int64))
+    return Anchors(u, v, xyz[index, 2], ring.astype(np.int64), points.frame_id)
 
 
 def thinned(anchors: Anchors, most: int) -> Anchors:

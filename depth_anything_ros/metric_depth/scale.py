@@ -97,7 +97,8 @@ class ScaleEstimator:
         self._track = LineTrack(self.spec.space)
         self._cuts = SceneCutDetector()
         self._anchors = AnchorWatch()
-        self._extrinsic = ExtrinsicJudge()
+        self._judges: dict[str, ExtrinsicJudge] = {}  # by the sensor's frame
+        self._judge = ExtrinsicJudge()  # of the newest sweep
         self._accepted: ScaleFit | None = None
         self._stamp_ns: int | None = None
 
@@ -130,7 +131,7 @@ class ScaleEstimator:
         fit = self._follow(seen, anchors, camera, stamp_ns, ground, note)
         return replace(
             fit,
-            extrinsic_score=self._extrinsic.score,
+            extrinsic_score=self._judge.score,
             at_anchors=None if anchors is None else seen.at_anchors,
         )
 
@@ -152,8 +153,9 @@ class ScaleEstimator:
         vouched = None if moved is None else moved == 0.0
         turned, doubt = '', 0.0
         if sweep is not None and seen.edges is not None:
-            turned = self._extrinsic.judge(seen.edges, sweep, camera)
-            doubt = self._extrinsic.doubt
+            self._judge = self._judges.setdefault(sweep.frame_id, ExtrinsicJudge())
+            turned = self._judge.judge(seen.edges, sweep, camera, stamp_ns)
+            doubt = self._judge.doubt
         rejection = fit.failure or turned
         if not rejection:
             rejection = self._track.update(fit, _sampled(seen), vouched)
@@ -187,6 +189,8 @@ class ScaleEstimator:
             return 'time ran backwards, history dropped; '
         if self._cuts.is_cut(image):
             self._track, self._anchors = LineTrack(self.spec.space), AnchorWatch()
+            for judge in self._judges.values():
+                judge.start_scene()
             self._accepted = None
             return 'scene cut, history dropped; '
         return ''
