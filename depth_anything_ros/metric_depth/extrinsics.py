@@ -160,23 +160,24 @@ class ExtrinsicJudge:
 
         An established mount that fails from one sweep to the next was moved; the place changes by
         degrees, and the mean follows it. It is refused until it agrees again, or for 7 s: then it
-        is a new mount, or a new place, of which nothing is known.
+        is a new mount, or a new place, of which nothing is known. A sweep in which nothing jumps
+        is doubted until the next one.
         """
         if self._fallen_ns is None:
-            if found is None or not self.established or not self._sweeps:
+            if not self.established or not self._sweeps:
                 return False
             self._before = float(self._mean[0])
         if found is not None and found[0] >= _FALLEN * self._before:
             self.established |= self._fallen_ns is not None
             self._fallen_ns = None
             return False
+        self.established = False
         if self._fallen_ns is None:
             self._fallen_ns = stamp_ns
-        self.established = False
-        if (stamp_ns - self._fallen_ns) * 1e-9 < _CONVINCED_S:
-            return True
-        self.start_scene()
-        return False
+        if (stamp_ns - self._fallen_ns) * 1e-9 >= _CONVINCED_S:
+            self.start_scene()
+            return False
+        return found is not None
 
     def _is_clear(self, best: int) -> bool:
         others = np.delete(self._mean, (0, best))

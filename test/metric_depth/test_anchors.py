@@ -62,10 +62,9 @@ def test_no_coordinate_disturbs_the_others(far, axes):
     xyz_m = np.tile(np.array([10.0, 1.0, 0.5], np.float32), (3, 1))
     xyz_m[0, axes], xyz_m[2, axes] = far, -far
     anchors = project(SensorPoints(xyz_m, 0, 'lidar', ring=np.array([1, 2, 3])))
-    assert (26.5, 21.0, 10.0, 2) in zip(
-        *(x.tolist() for x in (anchors.u, anchors.v, anchors.z_m, anchors.ring))
-    )
-    assert all(np.isfinite(x).all() for x in vars(anchors).values())
+    columns = (anchors.u, anchors.v, anchors.z_m, anchors.ring)
+    assert (26.5, 21.0, 10.0, 2) in zip(*(x.tolist() for x in columns))
+    assert all(np.isfinite(x).all() for x in columns)
 
 
 @pytest.mark.filterwarnings('error')

@@ -214,6 +214,17 @@ def test_an_established_sensor_that_sees_another_place_is_not_refused_after_a_cu
     assert not judge.judge(outline(image).numpy(), sweep(depth_m), CAMERA, 11 * PERIOD_NS)
 
 
+def test_an_established_sensor_that_sees_no_edge_any_more_is_doubted_but_not_refused():
+    judge, _ = judged((0, 0, 0), 10)
+    wall = np.full((HEIGHT, WIDTH), 4.0, dtype=np.float32)
+    edges = outline(boards(3)[1]).numpy()
+    assert judge.judge(edges, sweep(wall), CAMERA, 10 * PERIOD_NS) == ''
+    assert judge.doubt > 0.1
+    assert judge.judge(edges, sweep(boards(3)[0], (10, 0, 0)), CAMERA, 11 * PERIOD_NS)
+    assert judge.judge(edges, sweep(boards(3)[0]), CAMERA, 12 * PERIOD_NS) == ''
+    assert judge.doubt == 0.0
+
+
 def test_each_sensor_has_a_judge_of_its_own():
     # The scan is turned, the points are right: what is said of one is not said of the other.
     estimator = ScaleEstimator(ScaleConfig(max_hold=0.0), RELATIVE)
