@@ -95,7 +95,7 @@ class ExtrinsicJudge:
         """
         if not self._sweeps:
             return float('nan')
-        reached = min(a / b for a, b in zip(self._evidence(), _ESTABLISHED))
+        reached = min(a / b for a, b in zip(_evidence(self._mean), _ESTABLISHED))
         return float(np.clip(0.5 * reached, 0.0, 1.0))
 
     @property
@@ -118,18 +118,20 @@ class ExtrinsicJudge:
             Empty, or one line saying why the sweep must not be used.
         """
         found = agreement(edges, anchors, camera)
-        if self._has_fallen(found, stamp_ns):
+        fallen = self._has_fallen(found, stamp_ns)
+        # One that still fits better than turned ones is right, under sudden stripes of light, say.
+        if found is None or (fallen and _evidence(found)[1] >= _BY_CHANCE):
+            return ''
+        if fallen:
             return (
                 'edges of the sweep no longer lie on edges of the image: rejected (check the '
                 'extrinsic)'
             )
-        if found is None:
-            return ''
         known = np.isfinite(found)
         weight = max(_NEWEST, 1 / (self._sweeps + 1))
         self._mean[known] += weight * (found - self._mean)[known]
         self._sweeps += 1
-        correlation, sigmas = self._evidence()
+        correlation, sigmas = _evidence(self._mean)
         best = int(self._mean.argmax())
         rival = float(self._mean[best])
         better = rival - correlation
@@ -159,9 +161,9 @@ class ExtrinsicJudge:
         """Tell whether a sweep is far under those that established the extrinsic.
 
         An established mount that fails from one sweep to the next was moved; the place changes by
-        degrees, and the mean follows it. It is refused until it agrees again, or for 7 s: then it
-        is a new mount, or a new place, of which nothing is known. A sweep in which nothing jumps
-        is doubted until the next one.
+        degrees, and the mean follows it. It is not established until it agrees again; after 7 s it
+        is a new mount, or a new place, of which nothing is known. So it is with a sweep in which
+        nothing jumps.
         """
         if self._fallen_ns is None:
             if not self.established or not self._sweeps:
@@ -177,17 +179,19 @@ class ExtrinsicJudge:
         if (stamp_ns - self._fallen_ns) * 1e-9 >= _CONVINCED_S:
             self.start_scene()
             return False
-        return found is not None
+        return True
 
     def _is_clear(self, best: int) -> bool:
         others = np.delete(self._mean, (0, best))
         sigmas = (self._mean[best] - others.mean()) / max(float(others.std()), 1e-6)
         return bool(self._mean[best] >= _CLEAR[0] and sigmas >= _CLEAR[1])
 
-    def _evidence(self) -> tuple[float, float]:
-        turned = self._mean[1:]
-        spread = max(float(turned.std()), 1e-6)
-        return float(self._mean[0]), float((self._mean[0] - turned.mean()) / spread)
+
+def _evidence(correlations: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the correlation as it is, and its distance from those of turned sweeps in sigmas."""
+    turned = correlations[1:][np.isfinite(correlations[1:])]
+    spread = max(float(turned.std()), 1e-6)
+    return float(correlations[0]), float((correlations[0] - turned.mean()) / spread)
 
 
 def agreement(

@@ -192,7 +192,8 @@ def test_an_established_sensor_that_is_moved_is_refused_for_five_seconds(turned_
         if judge.judge(outline(image).numpy(), moved, CAMERA, (10 + i) * PERIOD_NS):
             refused_s.append(i / 10)
         assert not judge.established and judge.doubt > 0.1
-    assert set(np.arange(50) / 10) <= set(refused_s)
+    assert len([t for t in refused_s if t < 5]) >= 40  # the others are doubted
+    assert min(refused_s) == 0.0 and max(refused_s) >= 4.5
 
 
 def test_a_moved_sensor_that_is_put_back_is_believed_at_once():
@@ -212,6 +213,16 @@ def test_an_established_sensor_that_sees_another_place_is_not_refused_after_a_cu
     depth_m, image = boards(0)[0], torch.zeros(HEIGHT, WIDTH) + 0.5
     image[:, 160:] = 0.6  # nearly nothing to see
     assert not judge.judge(outline(image).numpy(), sweep(depth_m), CAMERA, 11 * PERIOD_NS)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_sudden_stripes_of_light_make_a_right_sensor_doubtful_at_most(seed):
+    judge, _ = judged((0, 0, 0), 10)
+    stripes = 0.4 * (torch.arange(WIDTH) // 12 % 2)
+    for i in range(10):
+        depth_m, image = boards(10 * seed + i)
+        edges = outline(image + stripes).numpy()
+        assert judge.judge(edges, sweep(depth_m), CAMERA, (10 + i) * PERIOD_NS) == ''
 
 
 def test_an_established_sensor_that_sees_no_edge_any_more_is_doubted_but_not_refused():
