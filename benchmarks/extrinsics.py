@@ -90,7 +90,7 @@ def _verdicts(
         T = frame.T_camera_sensor
         T = T if axis == 'none' else turned(T, axis, angle_deg)
         anchors = project_points(frame.points, T, frame.camera, CONFIG.scale)
-        refused = bool(judge.judge(edges, anchors, frame.camera))
+        refused = bool(judge.judge(edges, anchors, frame.camera, frame.stamp_ns))
         ever |= refused
         if number == 0:
             verdict['established at once'] += judge.established

@@ -68,6 +68,7 @@ class Anchors:
         sigma: N float32 standard deviations of log depth by themselves; none, taken for exact.
         source: N int8, which of the names each is from; none, all from the first.
         names: of the sources.
+        frame_id: name of the lidar's frame; empty where it is not known.
     """
 
     u: NDArray[np.float32]
@@ -77,6 +78,7 @@ class Anchors:
     sigma: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     source: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
     names: tuple[str, ...] = ('lidar',)
+    frame_id: str = ''
 
     def __post_init__(self) -> None:
         """Fill in what is not told."""
@@ -97,6 +99,7 @@ class Anchors:
             self.sigma[keep],
             self.source[keep],
             self.names,
+            self.frame_id,
         )
 
     def of(self, name: str) -> Anchors:
@@ -123,6 +126,7 @@ def joined(parts: Mapping[str, Anchors]) -> Anchors | None:
         np.concatenate([part.sigma for part in every]),
         np.repeat(np.arange(len(every), dtype=np.int8), [len(part) for part in every]),
         tuple(parts),
+        parts['lidar'].frame_id if 'lidar' in parts else '',
     )
 
 
@@ -178,7 +182,7 @@ def project_points(
     u, v, index = u[keep], v[keep], index[keep]
     ring = np.full(len(index), -1) if points.ring is None else points.ring[kept][index]
     sigma = _RANGE_SIGMA_M / np.linalg.norm(seen[index], axis=1)
-    return Anchors(u, v, xyz[index, 2], ring.astype(np.int64), sigma)
+    return Anchors(u, v, xyz[index, 2], ring.astype(np.int64), sigma, frame_id=points.frame_id)
 
 
 def thinned(anchors: Anchors, most: int) -> Anchors:

@@ -21,6 +21,11 @@ _MOST_BINS = 128
 _NEAR_LINE = 0.4  # log depth: residuals beyond do not tell how rough the network is
 _VOICE_OFF_LINE = 0.3  # what the word of an anchor off the line is worth, however many agree
 _SUPPORT = (0.2, 0.45)  # share of agreeing neighbours at which belief starts and is full
+_LARGEST = 2.0  # residual, in their median: larger ones say no more
+_IN_COMMON = (0.3, 0.5)  # autocorrelation of residuals from which on they are shared, and fully so
+_ROUGH = (0.6, 0.8)  # the same of all together, from which on all are shared, and fully so
+_FROM_ALL = 0.5  # weight of the mean of all cells beside those around an anchor
+_NOISY = 1.5  # spread of residuals, in that of depth
 
 
 def agreement(anchors: Anchors, inverse_prior: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -68,6 +73,57 @@ def agreement(anchors: Anchors, inverse_prior: NDArray[np.float64]) -> NDArray[n
         support = np.maximum(np.where(on_line, by_depth(weight), 0.0), by_residual(weight))
         belief = np.clip((support - low) / (high - low), 0.0, 1.0)
     return belief
+
+
+def shared(
+    anchors: Anchors, residual: NDArray[np.float64], weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return how much of its residual each anchor has in common with those next to it.
+
+    What a network gets wrong it gets wrong over a surface, so that neighbours are off alike; noise
+    of the sensor, and what is in no order, is off by itself. The measure is the local spatial
+    autocorrelation of the residuals (Anselin, Geographical Analysis 27, 1995), bounded, about zero:
+    pairs in a cell against the squares of both. Where depth itself varies less from neighbour to
+    neighbour than the residual does, it is the network that is noisy, and all is in common.
+
+    Args:
+        anchors: N anchors.
+        residual: N of log depth.
+        weight: N.
+
+    Returns:
+        N from 0, where each is off by itself, to 1, where neighbours are off alike.
+    """
+    limit = _LARGEST * float(np.median(np.abs(residual)))
+    bounded = np.clip(residual, -limit, limit)
+    depth = np.log(anchors.z_m.astype(np.float64))
+    cell, shape = _cells(anchors)
+
+    def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum over each cell."""
+        return np.bincount(cell, values, math.prod(shape)).astype(np.float64)
+
+    count = total(weight)
+
+    def spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        mean = total(weight * values) / np.maximum(count, 1e-9)
+        return total(weight * np.square(values - mean[cell]))
+
+    own = weight * bounded
+    pairs = np.square(total(own)) - total(np.square(own))
+    squares = total((count[cell] - weight) * own * bounded)
+    sums = np.stack([pairs, squares, spread(bounded), spread(depth)])
+    near = _blurred(_blurred(sums.astype(np.float32).reshape(4, *shape), 1), 2)
+    # Where there are few pairs, those of all cells help.
+    near += np.float32(_FROM_ALL / np.count_nonzero(count)) * near.sum(axis=(1, 2), keepdims=True)
+    around = near.reshape(4, -1)[:, cell].astype(np.float64)
+    in_common = np.interp(around[0] / np.maximum(around[1], 1e-12), _IN_COMMON, (0.0, 1.0))
+    # A network that is off nearly everywhere is off by more than any sensor.
+    in_common = np.maximum(
+        in_common, np.interp(pairs.sum() / max(squares.sum(), 1e-12), _ROUGH, (0.0, 1.0))
+    )
+    shares: NDArray[np.float64] = np.where(around[2] > _NOISY * around[3], 1.0, in_common)
+    return shares
 
 
 def _cells(anchors: Anchors) -> tuple[NDArray[np.int64], tuple[int, int]]:

@@ -45,7 +45,10 @@ _UNLIKE_SHARE = 0.3  # of the best turned sweep's
 # Correlation of the best turned sweep, and its distance from the other turned ones in sigmas, that
 # refuses. Posters, stripes of light, fog and night bring right sweeps up to .136.
 _CLEAR = (0.14, 3.0)
-_FALLEN = 0.3  # of the mean correlation: a sweep under it is doubted at once
+# Of the mean correlation: a sweep under it is not of the established mount. Right ones stay above
+# .74, those turned by 10 degrees and more under .52.
+_FALLEN = 0.6
+_CONVINCED_S = 7.0  # sweeps that have fallen for so long are judged anew
 _DOUBT = 0.12  # log depth, while nothing says that the extrinsic is right
 
 
@@ -77,6 +80,12 @@ class ExtrinsicJudge:
         self._mean = np.zeros(len(_ROTATIONS))
         self._sweeps = 0
         self._refused = False
+        self._before = 0.0  # mean correlation when it was established last
+        self._fallen_ns: int | None = None  # since when sweeps have fallen under that
+
+    def start_scene(self) -> None:
+        """Begin the mean anew: how well edges agree depends on the place."""
+        self._sweeps, self._fallen_ns = 0, None
 
     @property
     def score(self) -> float:
@@ -86,7 +95,7 @@ class ExtrinsicJudge:
         """
         if not self._sweeps:
             return float('nan')
-        reached = min(a / b for a, b in zip(self._evidence(), _ESTABLISHED))
+        reached = min(a / b for a, b in zip(_evidence(self._mean), _ESTABLISHED))
         return float(np.clip(0.5 * reached, 0.0, 1.0))
 
     @property
@@ -94,32 +103,40 @@ class ExtrinsicJudge:
         """Return the standard deviation of log depth to add while nothing is established."""
         return 0.0 if self.established else _DOUBT
 
-    def judge(self, edges: NDArray[np.float32], anchors: Anchors, camera: Camera) -> str:
+    def judge(
+        self, edges: NDArray[np.float32], anchors: Anchors, camera: Camera, stamp_ns: int
+    ) -> str:
         """Take one sweep.
 
         Args:
             edges: outline of the image.
             anchors: of the sweep, in pixels of the camera.
             camera: pinhole camera of the depth image.
+            stamp_ns: time of the image in nanoseconds.
 
         Returns:
             Empty, or one line saying why the sweep must not be used.
         """
         found = agreement(edges, anchors, camera)
-        if found is None:
+        fallen = self._has_fallen(found, stamp_ns)
+        # One that still fits better than turned ones is right, under sudden stripes of light, say.
+        if found is None or (fallen and _evidence(found)[1] >= _BY_CHANCE):
             return ''
-        fell = found[0] < _FALLEN * self._mean[0]
+        if fallen:
+            return (
+                'edges of the sweep no longer lie on edges of the image: rejected (check the '
+                'extrinsic)'
+            )
         known = np.isfinite(found)
         weight = max(_NEWEST, 1 / (self._sweeps + 1))
         self._mean[known] += weight * (found - self._mean)[known]
         self._sweeps += 1
-        correlation, sigmas = self._evidence()
+        correlation, sigmas = _evidence(self._mean)
         best = int(self._mean.argmax())
         rival = float(self._mean[best])
         better = rival - correlation
-        # One sweep far under the others says little, but it may be the first of a moved sensor.
         at_chance = correlation < _UNLIKE and sigmas < _BY_CHANCE
-        if fell or at_chance or better > _BETTER_TURNED:
+        if at_chance or better > _BETTER_TURNED:
             self.established = False
         elif correlation >= _ESTABLISHED[0] and sigmas >= _ESTABLISHED[1]:
             self.established = True
@@ -140,15 +157,41 @@ class ExtrinsicJudge:
             'it is: rejected (check the extrinsic)'
         )
 
+    def _has_fallen(self, found: NDArray[np.float64] | None, stamp_ns: int) -> bool:
+        """Tell whether a sweep is far under those that established the extrinsic.
+
+        An established mount that fails from one sweep to the next was moved; the place changes by
+        degrees, and the mean follows it. It is not established until it agrees again; after 7 s it
+        is a new mount, or a new place, of which nothing is known. So it is with a sweep in which
+        nothing jumps.
+        """
+        if self._fallen_ns is None:
+            if not self.established or not self._sweeps:
+                return False
+            self._before = float(self._mean[0])
+        if found is not None and found[0] >= _FALLEN * self._before:
+            self.established |= self._fallen_ns is not None
+            self._fallen_ns = None
+            return False
+        self.established = False
+        if self._fallen_ns is None:
+            self._fallen_ns = stamp_ns
+        if (stamp_ns - self._fallen_ns) * 1e-9 >= _CONVINCED_S:
+            self.start_scene()
+            return False
+        return True
+
     def _is_clear(self, best: int) -> bool:
         others = np.delete(self._mean, (0, best))
         sigmas = (self._mean[best] - others.mean()) / max(float(others.std()), 1e-6)
         return bool(self._mean[best] >= _CLEAR[0] and sigmas >= _CLEAR[1])
 
-    def _evidence(self) -> tuple[float, float]:
-        turned = self._mean[1:]
-        spread = max(float(turned.std()), 1e-6)
-        return float(self._mean[0]), float((self._mean[0] - turned.mean()) / spread)
+
+def _evidence(correlations: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the correlation as it is, and its distance from those of turned sweeps in sigmas."""
+    turned = correlations[1:][np.isfinite(correlations[1:])]
+    spread = max(float(turned.std()), 1e-6)
+    return float(correlations[0]), float((correlations[0] - turned.mean()) / spread)
 
 
 def agreement(

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 
 from depth_anything_ros.config import Config
 from depth_anything_ros.metric_depth.anchors import Anchors
-from depth_anything_ros.metric_depth.consensus import agreement
+from depth_anything_ros.metric_depth.consensus import agreement, shared
 from depth_anything_ros.metric_depth.extrapolation import HANDICAP, SHARPNESS_ABOVE, upper
 from depth_anything_ros.metric_depth.glance import sample
 from depth_anything_ros.metric_depth.membrane import Grid, smoothed, solve_membrane
@@ -48,6 +48,7 @@ _STIFFNESS = 0.04  # of the membrane, where one anchor pulls with 1
 _FINE_SWEEPS = (5, 5, 5)  # of the correction, which starts from the coarse grid's membranes
 _TRUSTS = 5  # from 0 to 1
 _SHARPNESS = 20.0  # how steeply a candidate's share falls with its left-out error
+_LEAST_REACH = (0.5, 0.15)  # image heights, of anchors of several depths and of one
 _UNSURE = 0.05  # log depth: an anchor with such a sigma pulls half
 _ROBUST = 2.5  # left-out error, in typical ones around it, at which an anchor counts half
 _ROUGHEST = 4.0  # typical error of the roughest places, in that of the whole image
@@ -55,6 +56,8 @@ _NOISE_CELLS = 3.0  # radius that errors are averaged over
 _ENOUGH = 1024  # anchors of which quantiles are taken
 _OVERSTATED = 0.9  # the error between rings, in what gaps twice as large make of it
 _MIN_ERROR = 0.003
+_ONE_DEPTH, _STRAY = 0.15, 0.02  # log depth, and share of the anchors at either end
+_UNKNOWN_TRUST = 0.5  # standard deviation of what is evenly 0 or 1
 _FAR_RAMP = 0.1  # from the farthest anchor on, in its inverse depth, over which it is left behind
 _EXACT = 1e-5  # log depth: errors below are none, and nothing is divided by them
 
@@ -147,17 +150,35 @@ def refine(
     fold = folds(anchors, height, width)
     if len(anchors) < _MIN_ANCHORS or len(np.unique(fold)) < 2:
         return None
-    planar = len(_rings(anchors, height)[0]) < 2
+    planar, one_depth = len(_rings(anchors, height)[0]) < 2, _at_one_depth(anchors)
+    # Of one row or one depth, anchors tell nothing of what is farther than the gaps between them.
+    narrow = planar or one_depth
     farthest_m = float(anchors.z_m.max())
     low, high = 0.5 / farthest_m, 2 / float(anchors.z_m.min())
-    upper_factor = 1.0 if planar else _factor_on_top(anchors, believed, np.clip(prior, low, high))
+    # What is an anchor's own, its neighbours do not share, is the sensor's: it stays on the line.
+    bounded_prior = np.clip(prior, low, high)
+    off_line = np.log(bounded_prior * anchors.z_m)
+    off_line *= shared(anchors, off_line, believed)
+    shared_m = np.exp(off_line) / bounded_prior
+    upper_factor = 1.0 if narrow else _factor_on_top(anchors, believed, off_line)
+    reach = 0.0 if planar else _LEAST_REACH[one_depth]
     fine = Grid.over(height, width, _CELLS)
     sheet = write_sheet(
-        anchors, believed, prior, fold, planar, (low, high), fine, height, inverse_prior.device
+        anchors,
+        shared_m,
+        believed,
+        prior,
+        fold,
+        narrow,
+        reach,
+        (low, high),
+        fine,
+        height,
+        inverse_prior.device,
     )
     coarse = fine.coarser()
     unseen, everywhere = _unseen(sheet, coarse)
-    learned = _learn(sheet, unseen, planar, low, high)
+    learned = _learn(sheet, unseen, narrow, low, high)
     noise, weight = _noise(sheet, learned.error, coarse)
     correction = _correction(sheet, learned, weight, everywhere, fine)
     level = everywhere[1::2]  # the logarithms
@@ -169,7 +190,7 @@ def refine(
             sheet.regions[2],
             learned.trust_above,
         ),
-        sheet.regions[0] * learned.trust_sigma,
+        sheet.regions[0] * (_UNKNOWN_TRUST if one_depth else learned.trust_sigma),
         doubt,
     )
     planes = _planes(sheet, learned, correction, level, noise, detail)
@@ -194,13 +215,18 @@ def refine(
     return refined, next(pixels)
 
 
+def _at_one_depth(anchors: Anchors) -> bool:
+    """Tell whether anchors have about one depth, but for some at either end."""
+    near, far = np.quantile(np.log(anchors.z_m), (_STRAY, 1 - _STRAY))
+    return bool(far - near < _ONE_DEPTH)
+
+
 def _factor_on_top(
-    anchors: Anchors, believed: NDArray[np.float64], prior: NDArray[np.float64]
+    anchors: Anchors, believed: NDArray[np.float64], off_line: NDArray[np.float64]
 ) -> float:
     """Return what the line's inverse depth must be multiplied with where the anchors end."""
     on_top = believed * upper(anchors)
-    ratio = -np.log(anchors.z_m * prior)
-    return math.exp(np.average(ratio, weights=on_top if on_top.any() else believed))
+    return math.exp(-np.average(off_line, weights=on_top if on_top.any() else believed))
 
 
 def folds(anchors: Anchors, height: int, width: int) -> NDArray[np.int64]:
@@ -269,12 +295,12 @@ class _Learned:
     error_above: Tensor
 
 
-def _learn(sheet: Sheet, unseen: Tensor, planar: bool, low: float, high: float) -> _Learned:
+def _learn(sheet: Sheet, unseen: Tensor, narrow: bool, low: float, high: float) -> _Learned:
     """Weigh candidates, each a trust in a space, by their errors at left-out anchors.
 
     What holds within the outline of the anchors and above it is learned side by side.
     """
-    trusts, powers, handicap, sharpness = _candidates(planar, unseen.device)
+    trusts, powers, handicap, sharpness = _candidates(narrow, unseen.device)
     # T x space x (within, above) x N
     detail = sheet.network[:, None] - unseen[1]
     candidates = torch.addcmul(unseen[0], trusts[:, None, None, None], detail)
@@ -300,7 +326,7 @@ def _learn(sheet: Sheet, unseen: Tensor, planar: bool, low: float, high: float) 
 
 
 @lru_cache(maxsize=4)
-def _candidates(planar: bool, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _candidates(narrow: bool, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return T trusts; their powers 0 to 2, 3xT; and how odds follow from the errors left.
 
     Odds are the exponential of a handicap, T x space x (within, above), less a sharpness times the
@@ -308,7 +334,7 @@ def _candidates(planar: bool, device: torch.device) -> tuple[Tensor, Tensor, Ten
     """
     trusts = torch.linspace(0.0, 1.0, _TRUSTS)
     handicap = torch.zeros(_TRUSTS, 2, 2)
-    if planar:
+    if narrow:
         # Along one ring the lidar interpolates itself best; beyond it only the network can tell.
         handicap[:-1, :, 0] = -torch.inf
     handicap[:, 0, 1] = -torch.inf  # above, the network is followed in log depth

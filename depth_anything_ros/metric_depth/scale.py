@@ -29,6 +29,7 @@ _FEW_INLIERS = 20  # below this a prior from another source joins the anchors
 # So it does where the shift is as unsure as this, in what the anchors measure: they have one depth.
 _UNKNOWN_SHIFT = 1.0
 _SAMPLED_ANCHORS = 64
+_MOST_SENSORS = 8  # whose names are kept: names that change all the time are none
 _ANCHORS = 'anchors'  # of whatever sources
 # A metric checkpoint on images unlike its training data is off by this much: log depth, and metres
 # or 1/m.
@@ -107,7 +108,8 @@ class ScaleEstimator:
         self._track = LineTrack(self.spec.space)
         self._cuts = SceneCutDetector()
         self._anchors = AnchorWatch()
-        self._extrinsic = ExtrinsicJudge()
+        self._judges: dict[str, ExtrinsicJudge] = {}  # by the sensor's frame
+        self._judge = ExtrinsicJudge()  # of the newest sweep
         self._accepted: ScaleFit | None = None
         self._stamp_ns: int | None = None
 
@@ -144,7 +146,7 @@ class ScaleEstimator:
             fit = _ranged(fit, ranging, seen, camera)
         return replace(
             fit,
-            extrinsic_score=self._extrinsic.score,
+            extrinsic_score=self._judge.score,
             at_anchors=None if anchors is None else seen.at_anchors,
         )
 
@@ -168,8 +170,10 @@ class ScaleEstimator:
         vouched = None if moved is None else moved == 0.0
         turned, doubt = '', 0.0
         if from_anchors and anchors and 'lidar' in anchors.names and seen.edges is not None:
-            turned = self._extrinsic.judge(seen.edges, anchors.of('lidar'), camera)
-            doubt = self._extrinsic.doubt
+            sweep = anchors.of('lidar')
+            self._judge = self._judge_of(sweep.frame_id)
+            turned = self._judge.judge(seen.edges, sweep, camera, stamp_ns)
+            doubt = self._judge.doubt
         rejection = fit.failure or turned
         if not rejection:
             rejection = self._track.update(fit, _sampled(seen), vouched)
@@ -197,6 +201,12 @@ class ScaleEstimator:
         )
         return self._accepted
 
+    def _judge_of(self, frame_id: str) -> ExtrinsicJudge:
+        """Return who judges the sweeps of a sensor, by the name of its frame."""
+        if frame_id not in self._judges and len(self._judges) >= _MOST_SENSORS:
+            self._judges.clear()
+        return self._judges.setdefault(frame_id, ExtrinsicJudge())
+
     def _restart_reason(self, stamp_ns: int, image: NDArray[np.float32] | None) -> str:
         """Reset where the past says nothing about this frame; return a note of it."""
         if self._stamp_ns is not None and stamp_ns < self._stamp_ns:
@@ -205,6 +215,8 @@ class ScaleEstimator:
             return 'time ran backwards, history dropped; '
         if self._cuts.is_cut(image):
             self._track, self._anchors = LineTrack(self.spec.space), AnchorWatch()
+            for judge in self._judges.values():
+                judge.start_scene()
             self._accepted = None
             return 'scene cut, history dropped; '
         return ''

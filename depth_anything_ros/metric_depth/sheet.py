@@ -89,10 +89,12 @@ class Sheet:
 
 def write_sheet(
     anchors: Anchors,
+    shared_m: NDArray[np.float64],
     believed: NDArray[np.float64],
     prior: NDArray[np.float64],
     fold: NDArray[np.int64],
-    planar: bool,
+    narrow: bool,
+    least_reach: float,
     bounds: tuple[float, float],
     fine: Grid,
     height: int,
@@ -102,10 +104,12 @@ def write_sheet(
 
     Args:
         anchors: N known depths.
+        shared_m: N depths in metres as far as neighbours share them, which is what is interpolated.
         believed: N weights, positive.
         prior: N inverses of the globally fitted depth in 1/m, positive or not.
         fold: N folds, at least two of them.
-        planar: whether the anchors are of one ring.
+        narrow: whether the anchors are of one ring, or of one depth.
+        least_reach: of the correction in image heights; 0 for no more than the gaps left out.
         bounds: of what counts as inverse depth in 1/m where its logarithm is taken.
         fine: grid of the correction; errors are learned on the next coarser one.
         height: of the image in pixels.
@@ -116,6 +120,7 @@ def write_sheet(
     order = np.concatenate([np.arange(count), again])
     high_up = upper(anchors)[order]
     anchors, believed, prior, fold = anchors[order], believed[order], prior[order], fold[order]
+    shared_m = shared_m[order]
     given = np.arange(len(order)) < count
     u, v = anchors.u, anchors.v
     group = fold + FOLDS * high_up
@@ -136,24 +141,23 @@ def write_sheet(
 
     outer = outside(anchors, coarse)
     beyond = outer.beyond_px / height
-    log_measured, log_prior = -np.log(anchors.z_m), np.log(np.clip(prior, *bounds))
+    log_measured, log_prior = -np.log(shared_m), np.log(np.clip(prior, *bounds))
     weight = given * believed
-    if planar:  # above one ring as below it only the network can tell, however badly
+    # What was not tested is not trusted: the correction fades beyond the gaps left out.
+    reach_px = max(_REACH * gap_px, least_reach * height) if least_reach else gap_px
+    if narrow:  # above as below only the network can tell, however badly
         error = np.minimum(np.abs(log_prior - log_measured), LARGEST_ERROR)
         share = np.zeros((2, *beyond.shape), dtype=np.float32)
         above = beyond_one_ring(beyond, float(weight @ error / weight.sum()))
         sigma = np.stack([above, np.zeros_like(above)])
-        reach_px = gap_px
     else:
         share = np.stack([outer.below, outer.above])
         sigma = share.sum(axis=0) * np.stack(beyond_rings(beyond))
-        # What was not tested is not trusted: the correction fades beyond the gaps left out.
-        reach_px = max(_REACH * gap_px, 0.5 * height)
     below, above = (cv2.resize(plane, (fine.columns, fine.rows)) for plane in share)
     within = 1 - below - above
     support = within * np.exp(np.minimum(0.5 * gap_px - to_anchor_px, 0) / reach_px)
     on_top = weight * high_up
-    data = np.stack([1 / anchors.z_m, log_measured, prior, log_prior])
+    data = np.stack([1 / shared_m, log_measured, prior, log_prior])
     told = {
         'cells': [group * (coarse.rows * coarse.columns) + cell, fine_cell],
         'places': np.concatenate([

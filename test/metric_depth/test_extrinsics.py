@@ -20,6 +20,7 @@ from depth_anything_ros.metric_depth.refinement import metric_depth
 from depth_anything_ros.metric_depth.scale import ScaleEstimator, State
 from depth_anything_ros.network.spec import ModelSpec
 
+PERIOD_NS = 100_000_000
 WIDTH, HEIGHT, FOCAL_PX = 320, 240, 260.0
 CAMERA = Camera(
     WIDTH, HEIGHT, np.array([[FOCAL_PX, 0, 159.5], [0, FOCAL_PX, 119.5], [0, 0, 1]])
@@ -58,8 +59,8 @@ def judged(turned_deg: tuple[float, float, float], sweeps: int, known: bool = Tr
     judge, reasons = ExtrinsicJudge(), []
     for seed in range(sweeps):
         depth_m, image = boards(seed)
-        edges = outline(image).numpy()
-        reasons.append(judge.judge(edges, sweep(depth_m, turned_deg, known), CAMERA))
+        edges, anchors = outline(image).numpy(), sweep(depth_m, turned_deg, known)
+        reasons.append(judge.judge(edges, anchors, CAMERA, seed * PERIOD_NS))
     return judge, reasons
 
 
@@ -88,7 +89,8 @@ def test_a_sweep_that_fits_no_better_turned_is_doubted_but_not_refused():
     judge, reasons = ExtrinsicJudge(), []
     for seed in range(8):
         depth_m, image = boards(seed)[0], boards(seed + 100)[1]  # of another place
-        reasons.append(judge.judge(outline(image).numpy(), sweep(depth_m), CAMERA))
+        edges = outline(image).numpy()
+        reasons.append(judge.judge(edges, sweep(depth_m), CAMERA, seed * PERIOD_NS))
     assert not any(reasons)
     assert not judge.established and judge.doubt > 0.1
 
@@ -96,7 +98,7 @@ def test_a_sweep_that_fits_no_better_turned_is_doubted_but_not_refused():
 def test_a_bare_wall_tells_nothing():
     judge = ExtrinsicJudge()
     wall = np.full((HEIGHT, WIDTH), 4.0, dtype=np.float32)
-    assert judge.judge(outline(boards(0)[1]).numpy(), sweep(wall), CAMERA) == ''
+    assert judge.judge(outline(boards(0)[1]).numpy(), sweep(wall), CAMERA, 0) == ''
     assert math.isnan(judge.score) and not judge.established
     assert agreement(outline(boards(0)[1]).numpy(), sweep(wall), CAMERA) is None
 
@@ -110,11 +112,15 @@ def test_an_established_extrinsic_that_changes_is_doubted_within_a_second():
     judge, _ = judged((0, 0, 0), 10)
     for seed in range(10, 20):
         depth_m, image = boards(seed)
-        reason = judge.judge(outline(image).numpy(), sweep(depth_m, (10, 0, 0)), CAMERA)
+        reason = judge.judge(
+            outline(image).numpy(), sweep(depth_m, (10, 0, 0)), CAMERA, seed * PERIOD_NS
+        )
     assert not judge.established
     for seed in range(20, 30):
         depth_m, image = boards(seed)
-        reason = judge.judge(outline(image).numpy(), sweep(depth_m), CAMERA)
+        reason = judge.judge(
+            outline(image).numpy(), sweep(depth_m), CAMERA, seed * PERIOD_NS
+        )
     assert not reason and judge.established
 
 
@@ -122,7 +128,7 @@ def test_a_sensor_that_is_moved_is_doubted_with_its_first_sweep():
     judge, _ = judged((0, 0, 0), 10)
     assert judge.doubt == 0.0
     depth_m, image = boards(10)
-    judge.judge(outline(image).numpy(), sweep(depth_m, (10, 0, 0)), CAMERA)
+    judge.judge(outline(image).numpy(), sweep(depth_m, (10, 0, 0)), CAMERA, 10 * PERIOD_NS)
     assert judge.doubt > 0.1
 
 
@@ -173,3 +179,83 @@ def test_the_outline_is_large_where_brightness_changes_along_a_row():
     assert edges[50, :70].max() == 0
     # Along columns nothing is looked for: rings run along rows.
     assert outline(gray.T.contiguous())[3:-3].max() == 0
+
+
+@pytest.mark.parametrize('turned_deg', [(10, 0, 0), (0, -30, 0), (0, 0, 90)])
+def test_an_established_sensor_that_is_moved_is_refused_for_five_seconds(turned_deg):
+    judge, _ = judged((0, 0, 0), 10)
+    assert judge.established
+    refused_s = []
+    for i in range(100):
+        depth_m, image = boards(i % 10)
+        moved = sweep(depth_m, turned_deg)
+        if judge.judge(outline(image).numpy(), moved, CAMERA, (10 + i) * PERIOD_NS):
+            refused_s.append(i / 10)
+        assert not judge.established and judge.doubt > 0.1
+    assert len([t for t in refused_s if t < 5]) >= 40  # the others are doubted
+    assert min(refused_s) == 0.0 and max(refused_s) >= 4.5
+
+
+def test_a_moved_sensor_that_is_put_back_is_believed_at_once():
+    judge, _ = judged((0, 0, 0), 10)
+    for i, turned_deg in enumerate([(10, 0, 0)] * 5 + [(0, 0, 0)]):
+        depth_m, image = boards(i)
+        reason = judge.judge(
+            outline(image).numpy(), sweep(depth_m, turned_deg), CAMERA, (10 + i) * PERIOD_NS
+        )
+        assert bool(reason) == (turned_deg != (0, 0, 0))
+    assert judge.established and judge.doubt == 0.0
+
+
+def test_an_established_sensor_that_sees_another_place_is_not_refused_after_a_cut():
+    judge, _ = judged((0, 0, 0), 10)
+    judge.start_scene()
+    depth_m, image = boards(0)[0], torch.zeros(HEIGHT, WIDTH) + 0.5
+    image[:, 160:] = 0.6  # nearly nothing to see
+    assert not judge.judge(outline(image).numpy(), sweep(depth_m), CAMERA, 11 * PERIOD_NS)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_sudden_stripes_of_light_make_a_right_sensor_doubtful_at_most(seed):
+    judge, _ = judged((0, 0, 0), 10)
+    stripes = 0.4 * (torch.arange(WIDTH) // 12 % 2)
+    for i in range(10):
+        depth_m, image = boards(10 * seed + i)
+        edges = outline(image + stripes).numpy()
+        assert judge.judge(edges, sweep(depth_m), CAMERA, (10 + i) * PERIOD_NS) == ''
+
+
+def test_an_established_sensor_that_sees_no_edge_any_more_is_doubted_but_not_refused():
+    judge, _ = judged((0, 0, 0), 10)
+    wall = np.full((HEIGHT, WIDTH), 4.0, dtype=np.float32)
+    edges = outline(boards(3)[1]).numpy()
+    assert judge.judge(edges, sweep(wall), CAMERA, 10 * PERIOD_NS) == ''
+    assert judge.doubt > 0.1
+    assert judge.judge(edges, sweep(boards(3)[0], (10, 0, 0)), CAMERA, 11 * PERIOD_NS)
+    assert judge.judge(edges, sweep(boards(3)[0]), CAMERA, 12 * PERIOD_NS) == ''
+    assert judge.doubt == 0.0
+
+
+def test_each_sensor_has_a_judge_of_its_own():
+    # The scan is turned, the points are right: what is said of one is not said of the other.
+    estimator = ScaleEstimator(ScaleConfig(max_hold=0.0), RELATIVE)
+    states: dict[str, set[State]] = {'points': set(), 'scan': set()}
+    doubts = {}
+    for i in range(24):
+        depth_m, image = boards(i // 2)
+        source = ('points', 'scan')[i % 2]
+        anchors = sweep(depth_m, (10, 0, 0) if source == 'scan' else (0, 0, 0))
+        fit = estimator.update(
+            torch.from_numpy(1 / depth_m),
+            replace(anchors, frame_id=source),
+            CAMERA,
+            i * PERIOD_NS,
+            None,
+            None,
+            outline(image),
+        )
+        if i >= 12:
+            states[source].add(fit.state)
+            doubts[source] = fit.doubt if fit.state is State.FITTED else None
+    assert states['points'] == {State.FITTED} and doubts['points'] == 0.0
+    assert states['scan'] == {State.UNANCHORED}

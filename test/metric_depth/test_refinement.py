@@ -208,6 +208,31 @@ def test_dust_at_one_depth_does_not_outvote_a_rough_network(seed):
     assert mean_error(inverse) < 0.03
 
 
+@pytest.mark.parametrize('noise', [0.003, 0.03])
+@pytest.mark.parametrize(
+    ('share', 'low_m', 'high_m'),
+    [(0.0, 1.0, 1.0), (0.5, 2.0, 60.0), (0.4, 2.0, 2.4)],
+    ids=['noise alone', 'uniform outliers', 'dust at one depth'],
+)
+def test_an_exact_line_is_not_refined_by_what_is_the_sensors_own(share, low_m, high_m, noise):
+    anchors = disturbed(ringed(TRUE_INVERSE, 16, noise), share, low_m, high_m, seed=5)
+    inverse, sigma = refine(TRUE_INVERSE, anchors)
+    assert float((TRUE_INVERSE / inverse - 1).abs().median()) < 0.002
+    assert ((TRUE_INVERSE / inverse).log().abs() <= 1.645 * sigma).float().mean() > 0.9
+
+
+@pytest.mark.parametrize('box_m', [2.0, 8.0])
+def test_anchors_of_one_depth_do_not_overrule_what_the_network_sees_of_others(box_m):
+    # A wall at 4 m, of which the lidar knows better than a network with 2 % of noise, and beside
+    # its points a box that it does not see.
+    truth = torch.full((HEIGHT, WIDTH), 1 / 4.0)
+    truth[:, 80:] = 1 / box_m
+    noise = torch.randn(HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+    anchors = ringed(truth, 24)
+    inverse, _ = refine(truth * (1 + 0.02 * noise), anchors[anchors.u < 70])
+    assert mean_error(inverse[:, 90:], truth[:, 90:]) < 0.05
+
+
 def test_a_post_that_the_network_sees_and_a_box_that_it_does_not_are_kept():
     truth = TRUE_INVERSE.clone()
     truth[10:110, 40:44] = 0.4  # two columns of anchors

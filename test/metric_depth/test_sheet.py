@@ -24,8 +24,19 @@ def sheet_of(u, v, z_m, fold, planar=False, believed=None, prior=None):
     believed = np.ones(len(u)) if believed is None else np.array(believed)
     prior = 1 / z_m.astype(float) if prior is None else np.array(prior)
     bounds = (0.5 / z_m.max(), 2 / z_m.min())
+    reach = 0.0 if planar else 0.5
     return write_sheet(
-        anchors, believed, prior, np.array(fold), planar, bounds, FINE, HEIGHT, CPU
+        anchors,
+        z_m.astype(float),
+        believed,
+        prior,
+        np.array(fold),
+        planar,
+        reach,
+        bounds,
+        FINE,
+        HEIGHT,
+        CPU,
     )
 
 
