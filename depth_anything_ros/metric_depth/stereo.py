@@ -36,7 +36,7 @@ _SUPPORT_PX = 3  # a window around an anchor in which every pixel has to match
 # range of disparities in its block. Slope, an edge near by and noise all show in that.
 _SIGMA_PX, _SIGMA_OF_RANGE = 0.1, 0.16
 _LARGEST_SIGMA = 0.3  # log depth; what is less sure is left out
-_MOST_ANCHORS = 2000
+_MOST_CANDIDATES, _MOST_ANCHORS = 8000, 2000
 _LEAST_SHARE = 0.005  # of the pixels; chance matches are half as many
 _SHORTEST_BASELINE_M, _LONGEST_BASELINE_M = 1e-3, 10.0
 _LARGEST_TURN_RAD = math.radians(30.0)  # of an optical axis against what both are turned to
@@ -130,17 +130,24 @@ class StereoMatcher:
         images = self._first(first), self._second(second)
         fixed = np.asarray(self._matcher.compute(*images), np.int16)
         matched = (fixed > 0) & self._seen & self._alike(*images, fixed)
+        support = np.ones((_SUPPORT_PX, _SUPPORT_PX), np.uint8)
+        index = np.flatnonzero(cv2.erode(matched.astype(np.uint8), support))
+        found = len(index)
+        index = index[:: max(1, found // _MOST_CANDIDATES)]
         block = np.ones((_BLOCK_PX, _BLOCK_PX), np.uint8)
-        nearest = cv2.dilate(fixed, block)
-        farthest = cv2.erode(np.where(matched, fixed, _UNMATCHED), block)
-        spread = nearest.astype(np.int32) - farthest
-        keep = cv2.erode(matched.astype(np.uint8), np.ones((_SUPPORT_PX, _SUPPORT_PX), np.uint8))
-        index = np.flatnonzero(keep)
-        disparity_px = fixed.ravel()[index].astype(np.float32) / _SUBPIXELS - _CEILED
-        spread_px = spread.ravel()[index].astype(np.float32) / _SUBPIXELS
-        variance = (_SIGMA_PX**2 + np.square(_SIGMA_OF_RANGE * spread_px)) / np.square(disparity_px)
+        nearest, farthest, disparity_px = (
+            subpixels.ravel()[index].astype(np.float32) / _SUBPIXELS
+            for subpixels in (
+                cv2.dilate(fixed, block),
+                cv2.erode(np.where(matched, fixed, _UNMATCHED), block),
+                fixed,
+            )
+        )
+        disparity_px -= _CEILED
+        variance = _SIGMA_PX**2 + np.square(_SIGMA_OF_RANGE * (nearest - farthest))
+        variance /= np.square(disparity_px)
         sure = np.flatnonzero(variance <= _LARGEST_SIGMA**2)
-        if len(sure) < _LEAST_SHARE * self._target.width * self._target.height:
+        if len(sure) * found < _LEAST_SHARE * fixed.size * len(index) or not found:
             raise BadFrameError(
                 'stereo_no_match',
                 'the images of the stereo pair match hardly anywhere: nothing near enough has '

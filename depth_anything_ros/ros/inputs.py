@@ -35,6 +35,7 @@ from depth_anything_ros.ros.messages import (
     serialized_stamp_ns,
 )
 from depth_anything_ros.ros.parameters import qos_overridden, QOS_OVERRIDES
+from depth_anything_ros.ros.second_camera import SecondCamera
 from depth_anything_ros.ros.transforms import Transforms
 
 LOOK_S = 0.5  # between two looks for a camera_info that is latched
@@ -248,6 +249,7 @@ class Inputs:
         image_kind: message class of the images.
         cameras: the camera models.
         transforms: where sensor and ground are.
+        second: the other camera of a stereo pair; None where nobody asks for it.
     """
 
     def __init__(
@@ -274,21 +276,22 @@ class Inputs:
         self._subscriptions: list[Subscription] = []
         self._named: dict[str, Subscription] = {}
         self._points: list[PointStore] = []
-        raw, image_topic = config.image_transport == 'raw', node.resolve_topic_name('image')
+        self._config, raw = config, config.image_transport == 'raw'
         self.image_kind = Image if raw else CompressedImage
-        rectified = config.camera.rectified == 'true' or (
-            config.camera.rectified == 'auto'
-            and re.search(r'(^|[/_])rect([/_]|$)', image_topic) is not None
-        )
-        self.cameras = CameraStore(rectified)
+        self.cameras = self._camera_store('image')
         self.transforms = Transforms(node, config.scale, refuse)
+        self.second: SecondCamera | None = None
+        self._unlatched = {'camera_info': self.cameras}
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._look = node.create_timer(LOOK_S, self._look_for_latched, clock=steady)
         with ExitStack() as undo:
             undo.callback(self.close)
-            self._subscribe_to_images(on_image, 'image' if raw else f'{image_topic}/compressed')
+            self._subscribe_to_images('image', 1, on_image)
+            self._subscribe_to_cameras('camera_info', self.cameras)
             if takes(config.scale.method, 'lidar'):
                 self._subscribe_to_points(config.limits)
+            if takes(config.scale.method, 'stereo'):
+                self._subscribe_to_second_camera()
             undo.pop_all()
 
     def close(self) -> None:
@@ -333,9 +336,30 @@ class Inputs:
             raise PointsOutOfTime(out_of_time[0])
         return None
 
-    def _subscribe_to_images(self, on_image: Callable[[bytes], None], topic: str) -> None:
-        self._subscribe('image', self.image_kind, topic, 1, on_image)
-        self._subscribe('camera_info', CameraInfo, 'camera_info', 5, self._kept_by(self.cameras))
+    def _camera_store(self, image: str) -> CameraStore:
+        rectified = self._config.camera.rectified
+        topic = self._node.resolve_topic_name(image)
+        named_so = re.search(r'(^|[/_])rect([/_]|$)', topic) is not None
+        return CameraStore(rectified == 'true' or (rectified == 'auto' and named_so))
+
+    def _subscribe_to_images(
+        self, name: str, depth: int, callback: Callable[[bytes], None]
+    ) -> None:
+        raw, resolved = self.image_kind is Image, self._node.resolve_topic_name(name)
+        topic = name if raw else f'{resolved}/compressed'
+        self._subscribe(name, self.image_kind, topic, depth, callback)
+
+    def _subscribe_to_cameras(self, name: str, store: CameraStore) -> None:
+        self._subscribe(name, CameraInfo, name, 5, self._kept_by(store))
+
+    def _subscribe_to_second_camera(self) -> None:
+        cameras = self._camera_store('right/image')
+        self.second = SecondCamera(
+            self.image_kind, cameras.for_image, self.transforms.between, self._config.limits
+        )
+        self._subscribe_to_images('right/image', 5, self._kept_by(self.second))
+        self._subscribe_to_cameras('right/camera_info', cameras)
+        self._unlatched['right/camera_info'] = cameras
 
     def _look_for_latched(self) -> None:
         """Subscribe once more where a camera_info was published before this node came.
@@ -343,17 +367,18 @@ class Inputs:
         Best effort gets nothing of that, and only a publisher that is transient local keeps it;
         any other would warn of a subscription that asks for it.
         """
-        topic = self._named['camera_info'].topic_name
-        publishers = self._node.get_publishers_info_by_topic(topic)
-        if any(p.qos_profile.durability is DurabilityPolicy.TRANSIENT_LOCAL for p in publishers):
-            self._look.cancel()
-            self._create(
-                CameraInfo,
-                'camera_info',
-                QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL),
-                self._kept_by(self.cameras),
-                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
-            )
+        for name, store in list(self._unlatched.items()):
+            publishers = self._node.get_publishers_info_by_topic(self._named[name].topic_name)
+            kinds = {publisher.qos_profile.durability for publisher in publishers}
+            if DurabilityPolicy.TRANSIENT_LOCAL in kinds:
+                del self._unlatched[name]
+                self._create(
+                    CameraInfo,
+                    name,
+                    QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+                    self._kept_by(store),
+                    event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+                )
 
     def _subscribe_to_points(self, limits: LimitsConfig) -> None:
         for name, kind, decode in (
@@ -363,7 +388,7 @@ class Inputs:
             self._points.append(store)
             self._subscribe(name, kind, name, 10, self._kept_by(store))
 
-    def _kept_by(self, store: CameraStore | PointStore) -> Callable[[bytes], None]:
+    def _kept_by(self, store: CameraStore | PointStore | SecondCamera) -> Callable[[bytes], None]:
         def keep(data: bytes) -> None:
             try:
                 store.add(data)

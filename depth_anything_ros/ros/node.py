@@ -28,6 +28,7 @@ from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
 from depth_anything_ros.errors import BadFrameError, DepthAnythingError, one_line
 from depth_anything_ros.metric_depth.scale import GroundPlane, ScaleFit, State
+from depth_anything_ros.metric_depth.sources import Source
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.pipeline import DepthFrame, DepthPipeline
 from depth_anything_ros.ros import parameters
@@ -263,6 +264,8 @@ class DepthNode(LifecycleNode):
             message = deserialize(data, self._inputs.image_kind)
             image = decode_image(message, config.limits)
             camera = self._camera_of(image, stamp_ns, missing)
+            if self._inputs.second is not None:
+                self._inputs.second.hold(stamp_ns)
             prediction = self._pipeline.predict(image, camera)
         except BadFrameError as error:
             self._log.warning(error.reason, str(error))
@@ -271,7 +274,13 @@ class DepthNode(LifecycleNode):
         points, T_camera_sensor = self._points_for(message.header.frame_id, stamp_ns, missing)
         ground = self._ground_for(camera, message.header.frame_id, stamp_ns, missing)
         frame = self._pipeline.measure(
-            prediction, points, T_camera_sensor, stamp_ns=stamp_ns, ground=ground, outputs=wanted
+            prediction,
+            points,
+            T_camera_sensor,
+            stamp_ns=stamp_ns,
+            ground=ground,
+            sources=self._stereo_for(image, camera, message.header, missing),
+            outputs=wanted,
         )
         if missing:
             reason = '; '.join([frame.fit.reason, *missing])
@@ -309,6 +318,19 @@ class DepthNode(LifecycleNode):
         except BadFrameError as error:
             missing.append(self._refuse(error))
         return None, None
+
+    def _stereo_for(
+        self, image: Any, camera: Camera, header: Any, missing: list[str]
+    ) -> list[Source]:
+        assert self._inputs is not None
+        if self._inputs.second is None or not camera.is_calibrated:
+            return []
+        try:
+            seen = self._inputs.second.match(image, camera, header, self._config.scale)
+            return [] if seen is None else [seen]
+        except BadFrameError as error:
+            missing.append(self._refuse(error))
+            return []
 
     def _ground_for(
         self, camera: Camera, camera_frame: str, stamp_ns: int, missing: list[str]

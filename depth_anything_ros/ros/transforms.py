@@ -23,6 +23,7 @@ from depth_anything_ros.config import ScaleConfig
 from depth_anything_ros.errors import BadFrameError
 from depth_anything_ros.metric_depth.anchors import deskew, SensorPoints
 from depth_anything_ros.metric_depth.scale import GroundPlane
+from depth_anything_ros.metric_depth.sources import takes
 from depth_anything_ros.poses import interpolate, Matrix, pose_to_matrix
 from depth_anything_ros.ros.messages import deserialize, NANOSECONDS, transform_to_matrix
 
@@ -155,7 +156,10 @@ class Transforms:
         self._buffer: TransformBuffer | None = None
         self._subscriptions: list[Any] = []
         if tf2_py is None or not (
-            not self._fixed_pose or config.fixed_frame or config.ground_frame
+            not self._fixed_pose
+            or config.fixed_frame
+            or config.ground_frame
+            or takes(config.method, 'stereo')
         ):
             return
         # Not tf2_ros.Buffer, which leaves a service and a clock callback behind with every
@@ -216,6 +220,18 @@ class Transforms:
                 'installed here, so set scale.T_camera_sensor (x y z qx qy qz qw)'
             )
         return points, self._buffer.between(camera_frame, points.frame_id, stamp_ns)
+
+    def between(self, target: str, source: str, stamp_ns: int) -> Matrix:
+        """Return one frame as seen from another, 4x4, at the time of an image.
+
+        Raises:
+            TransformUnavailable: TF does not say.
+        """
+        if self._buffer is None:
+            raise TransformUnavailable(
+                f'where {source} is as seen from {target} is not known: tf2 is not installed here'
+            )
+        return self._buffer.between(target, source, stamp_ns)
 
     def ground(self, camera: Camera, camera_frame: str, stamp_ns: int) -> GroundPlane | None:
         """Return the plane z = 0 of scale.ground_frame, or None where that is not set.

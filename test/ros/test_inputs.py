@@ -378,7 +378,9 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 def test_what_is_matched_is_told_by_name(listen, robot):
     inputs = listen()
-    assert inputs.matched() == {'image': 0, 'camera_info': 0, 'points': 0, 'scan': 0}
+    nobody = dict.fromkeys(['image', 'camera_info', 'points', 'scan'], 0)
+    nobody |= {'right/image': 0, 'right/camera_info': 0}
+    assert inputs.matched() == nobody
     for kind, topic, qos in (
         (Image, 'image', 1),
         (CameraInfo, 'camera_info', LATCHED),
@@ -386,7 +388,7 @@ def test_what_is_matched_is_told_by_name(listen, robot):
         (PointCloud2, 'points', QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)),
     ):
         robot.create_publisher(kind, topic, qos)
-    expected = {'image': 1, 'camera_info': 2, 'points': 1, 'scan': 0}
+    expected = nobody | {'image': 1, 'camera_info': 2, 'points': 1}
     spin_until(inputs, lambda: inputs.matched() == expected)
     assert set(listen(with_values(Config(), {'scale.method': 'none'})).matched()) == {
         'image', 'camera_info'
@@ -404,6 +406,23 @@ def known_focal_px(inputs, stamp_ns):
 def test_latched_camera_info_from_before_the_node(listen, robot):
     robot.create_publisher(CameraInfo, 'camera_info', LATCHED).publish(camera_info(0, 700.0))
     inputs = listen()
+    spin_until(inputs, lambda: known_focal_px(inputs, at(1)) == 700)
+
+
+def test_latched_camera_info_of_the_second_camera(listen, robot):
+    info = camera_info(0, 700.0)
+    info.p = [700.0, 0.0, 320.0, -84.0, 0.0, 700.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    robot.create_publisher(CameraInfo, 'right/camera_info', LATCHED).publish(info)
+    robot.create_publisher(CameraInfo, 'camera_info', LATCHED).publish(camera_info(0, 700.0))
+    inputs = listen()
+
+    def baseline_m():
+        try:
+            return -inputs.second._camera_of(PICTURE, at(1)).T_stereo_optical[0, 3]
+        except BadFrameError:
+            return 0.0
+
+    spin_until(inputs, lambda: baseline_m() == pytest.approx(-0.12))
     spin_until(inputs, lambda: known_focal_px(inputs, at(1)) == 700)
 
 
@@ -521,7 +540,7 @@ def test_close_leaves_nothing_behind(listen):
     inputs = listen()
     before = threading.active_count()
     listening = {name for name, _ in inputs.node.get_topic_names_and_types()}
-    assert {'/image', '/camera_info', '/points', '/scan'} <= listening
+    assert {'/image', '/camera_info', '/points', '/scan', '/right/image'} <= listening
     inputs.close()
     inputs.close()
     assert [s.topic_name for s in inputs.node.subscriptions] == []
