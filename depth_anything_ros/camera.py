@@ -215,18 +215,47 @@ class Camera:
         Returns:
             HxWx2 source pixel coordinates (u, v), NaN where this image does not show the ray.
         """
-        rays = target.rays() @ self.R  # R maps optical to rectified axes, its transpose back
+        return self.project(target.rays() @ self.R)  # R: optical to rectified axes; transposed back
+
+    def project(self, rays: Array) -> Array:
+        """Say where this image shows rays.
+
+        Args:
+            rays: HxWx3 in the optical frame, of any length.
+
+        Returns:
+            HxWx2 pixel coordinates (u, v), NaN where this image does not show the ray.
+        """
+        if not self.is_distorted:
+            rays = rays @ self.R.T
         z = rays[..., 2]
         with np.errstate(divide='ignore', invalid='ignore'):
             xy = rays[..., :2] / z[..., None]
-        source = self.distort(xy).reshape(*target.size, 2)
-        radius = np.linalg.norm(xy, axis=-1)
+        source = self.distort(xy).reshape(*rays.shape[:-1], 2)
         u, v = source[..., 0], source[..., 1]
-        ahead = z > 0
-        seen = ahead & (radius < self._unfolded_radius(float(radius[ahead].max(initial=0.0))))
+        seen = z > 0
+        if self.is_distorted:
+            radius = np.linalg.norm(xy, axis=-1)
+            seen &= radius < self._unfolded_radius(float(radius[seen].max(initial=0.0)))
         seen &= (u >= -0.5) & (u <= self.width - 0.5) & (v >= -0.5) & (v <= self.height - 0.5)
         source[~seen] = np.nan
         return source
+
+    def optical_rays(self) -> Array:
+        """Return each pixel's viewing ray with unit z in the optical frame, HxWx3.
+
+        NaN where the distortion has none.
+        """
+        if not self.is_distorted:
+            rays = self.rays() @ self.R
+            return rays / rays[..., 2:]
+        u, v = np.meshgrid(np.arange(self.width), np.arange(self.height))
+        pixels = np.stack([u, v], axis=-1).reshape(-1, 1, 2).astype(np.float64)
+        undistort = (
+            cv2.fisheye.undistortPoints if self.model == 'equidistant' else cv2.undistortPoints
+        )
+        xy = np.asarray(undistort(pixels, self.K, np.array(self.D))).reshape(*self.size, 2)
+        return np.concatenate([xy, np.ones((*self.size, 1))], axis=-1)
 
     def _unfolded_radius(self, largest: float) -> float:
         """Return the radius on z = 1 at which the distortion polynomial starts to fold back.

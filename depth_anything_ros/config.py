@@ -134,6 +134,11 @@ class CameraConfig:
         'a word "rect" or "image_rect...".',
         choices=('auto', 'true', 'false'),
     )
+    mask: str = param(
+        '',
+        'PNG file of the size of the incoming image, 0 where it shows the robot\'s own body: that '
+        'enters no fit and is NaN in every output; empty is none.',
+    )
 
 
 @dataclass(frozen=True)
@@ -143,10 +148,11 @@ class ScaleConfig:
     method: str = param(
         'auto',
         'Where metres come from: lidar (points or scan), depth (a depth camera), stereo (a second '
-        'camera), camera_height (known height above the ground), several of these with commas '
-        'between, none, or auto: all that are there share one fit, the ground where there is '
-        'nothing else.',
-        choices=('auto', 'lidar', 'depth', 'stereo', 'camera_height', 'none'),
+        'camera), camera_height (known height above the ground), range (a rangefinder: the scale '
+        'alone, of a metric checkpoint or a held fit), several of these with commas between, none, '
+        'or auto: all that are there share one fit, the ground and a range where there is nothing '
+        'else.',
+        choices=('auto', 'lidar', 'depth', 'stereo', 'camera_height', 'range', 'none'),
         several=True,
     )
     unanchored: str = param(
@@ -222,6 +228,30 @@ class ScaleConfig:
         minimum=0.1,
         maximum=1e4,
         runtime=True,
+    )
+    depth_sigma: float = param(
+        0.005,
+        'Standard deviation of a depth camera\'s depth at any distance, most of that of one that '
+        'measures the time of flight.',
+        unit='m',
+        minimum=1e-4,
+        maximum=10.0,
+        runtime=True,
+    )
+    depth_sigma_square: float = param(
+        0.0025,
+        'What grows with the square of the distance: depth at z is unsure by this times z^2, since '
+        'the disparity of stereo and structured light has a constant error (a D435 about .0025, '
+        'time of flight 0).',
+        unit='1/m',
+        minimum=0.0,
+        maximum=1.0,
+        runtime=True,
+    )
+    depth_transport: str = param(
+        'raw',
+        'raw subscribes to sensor_depth/image, compressedDepth to that topic + /compressedDepth.',
+        choices=('raw', 'compressedDepth'),
     )
     refine: bool = param(
         True,
@@ -342,6 +372,12 @@ class DepthConfig:
         unit='m',
         minimum=0.1,
         maximum=10000.0,
+        runtime=True,
+    )
+    keep_measured: bool = param(
+        True,
+        'Publish the pixels of a depth camera that is registered to the image where it is sure, '
+        'and the network\'s metres where it is blind.',
         runtime=True,
     )
     sky: str = param(

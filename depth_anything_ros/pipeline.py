@@ -7,10 +7,11 @@ No ROS here. Everything between the one upload and the one download stays on the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, wraps
 import math
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import cv2
@@ -21,8 +22,11 @@ from torch import Tensor
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, with_values
+from depth_anything_ros.errors import ConfigError
 from depth_anything_ros.metric_depth.anchors import SensorPoints
+from depth_anything_ros.metric_depth.depth_image import DepthImage, keep_measured
 from depth_anything_ros.metric_depth.extrinsics import outline
+from depth_anything_ros.metric_depth.rangefinder import RangeReading
 from depth_anything_ros.metric_depth.refinement import metric_depth
 from depth_anything_ros.metric_depth.scale import (
     GroundPlane,
@@ -31,7 +35,7 @@ from depth_anything_ros.metric_depth.scale import (
     State,
     unanchored,
 )
-from depth_anything_ros.metric_depth.sources import gather, Source, Sweep, Verdict
+from depth_anything_ros.metric_depth.sources import gather, Source, Sweep, takes, Verdict
 from depth_anything_ros.network.devices import current
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.network.preprocessing import Preprocessor
@@ -144,9 +148,14 @@ class DepthPipeline:
     """
 
     def __init__(self, predictor: Predictor, config: Config = Config()) -> None:
-        """Take the network and the parameters; geometry is computed when a camera is first seen."""
+        """Take the network and the parameters; geometry is computed when a camera is first seen.
+
+        Raises:
+            ConfigError: camera.mask cannot be read.
+        """
         self.predictor = predictor
         self.config = config
+        self._body = _body(config.camera.mask) if config.camera.mask else None
         self._scale = ScaleEstimator(config.scale, predictor.spec)
         self._camera: Camera | None = None
         self._preprocessor: Preprocessor | None = None
@@ -162,6 +171,7 @@ class DepthPipeline:
         stamp_ns: int = 0,
         ground: GroundPlane | None = None,
         sources: Sequence[Source] = (),
+        ranging: RangeReading | None = None,
         outputs: Outputs = Outputs(),
     ) -> DepthFrame:
         """Turn one image into metric depth: predict(), then measure().
@@ -174,13 +184,15 @@ class DepthPipeline:
             stamp_ns: time of the image in nanoseconds; holding and filtering go by it.
             ground: the ground plane in the rectified optical frame where it is known.
             sources: what else anchors the scale.
+            ranging: what a rangefinder says.
             outputs: what to compute.
 
         Returns:
             The wanted outputs on the host; metric ones only when they are metres.
 
         Raises:
-            BadFrameError: the image is not of the camera's size, or too large for the network.
+            BadFrameError: the image is not of the camera's size, or of the mask's, or too large for
+                the network.
         """
         prediction = self.predict(image, camera)
         return self.measure(
@@ -190,8 +202,17 @@ class DepthPipeline:
             stamp_ns=stamp_ns,
             ground=ground,
             sources=sources,
+            ranging=ranging,
             outputs=outputs,
         )
+
+    def warm_up(self) -> None:
+        """Run the network once, on a black image of the size of the mask where there is one."""
+        side = self.config.model.input_size or self.predictor.spec.input_size
+        height, width = (side, side) if self._body is None else self._body.shape
+        K = np.diag([width, width, 1.0])
+        camera = Camera.from_calibration(width, height, K)
+        self.predict(np.zeros((height, width, 3), np.uint8), camera)
 
     @_on_its_device
     def predict(self, image: NDArray[np.uint8], camera: Camera) -> Prediction:
@@ -222,6 +243,7 @@ class DepthPipeline:
         stamp_ns: int = 0,
         ground: GroundPlane | None = None,
         sources: Sequence[Source] = (),
+        ranging: RangeReading | None = None,
         outputs: Outputs = Outputs(),
     ) -> DepthFrame:
         """Make metres of a prediction; points may arrive while the network runs, hence apart."""
@@ -245,6 +267,7 @@ class DepthPipeline:
                 prediction.thumbnail,
                 ground,
                 prediction.edges,
+                ranging,
             )
             if verdict.complaint:
                 fit = replace(fit, reason=f'{fit.reason}; {verdict.complaint}')
@@ -262,6 +285,11 @@ class DepthPipeline:
         if published and outputs.metric:
             metric = metric_depth(prediction.values, fit, verdict.anchors, config)
             depth_m, stddev_m = metric.depth_m, metric.stddev_m
+            if config.depth.keep_measured and 'depth' not in verdict.outvoted:
+                for measured_m in _registered(sources, camera, config):
+                    depth_m, stddev_m = keep_measured(
+                        depth_m, stddev_m, measured_m, config.scale, geometry.border
+                    )
             thin = (slice(None, None, _SIGMA_STEP),) * 2
             results['sigma'] = stddev_m[thin] / depth_m[thin]
             watch.lap('metric')
@@ -310,6 +338,7 @@ class DepthPipeline:
                 self.config.model.input_size,
                 self.predictor.device,
                 self.config.limits.network_pixels,
+                self._body,
             )
             self._camera, self._rays = camera, None
             self._scale.reset()  # another zoom or size: the network's scale is another one
@@ -330,6 +359,35 @@ class DepthPipeline:
         if canonical_px is None or not network_camera.is_calibrated:
             return 1.0
         return float(network_camera.K[0, 0] + network_camera.K[1, 1]) / 2 / canonical_px
+
+
+def _body(path: str) -> NDArray[np.bool_]:
+    """Read a mask; true where it is 0.
+
+    Raises:
+        ConfigError: it is no picture.
+    """
+    mask = cv2.imread(path, cv2.IMREAD_GRAYSCALE) if Path(path).is_file() else None
+    if mask is None:
+        raise ConfigError(
+            f'camera.mask "{path}" is no picture that can be read: give the path of a PNG file of '
+            'the size of the images, 0 where they show the robot itself'
+        )
+    body: NDArray[np.bool_] = np.asarray(mask) == 0
+    return body
+
+
+def _registered(
+    sources: Sequence[Source], camera: Camera, config: Config
+) -> Iterator[NDArray[np.float32]]:
+    """Yield what depth cameras say of each pixel of the image, NaN where that is no valid depth."""
+    for source in sources:
+        if isinstance(source, DepthImage) and takes(config.scale.method, source.name):
+            measured_m = source.registered(camera, config.scale)
+            if measured_m is not None:
+                with np.errstate(invalid='ignore'):
+                    valid = (measured_m >= config.depth.min) & (measured_m <= config.depth.max)
+                yield np.where(valid, measured_m, np.float32(np.nan))
 
 
 def load(

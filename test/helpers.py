@@ -281,3 +281,9 @@ def program(*command, ready=None, stdin=False):
             raise
     if process.returncode not in (0, -signal.SIGKILL):
         raise AssertionError(f'{command} returned {process.returncode}:\n{output}')
+
+
+def blind(camera: Camera = SCENE_CAMERA):
+    """Return where the depth camera of the tests sees nothing: a band across a third of it."""
+    column = (np.arange(camera.width) + 0.5) / camera.width
+    return np.broadcast_to((column > 0.5) & (column < 0.83), camera.size)

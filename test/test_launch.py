@@ -85,6 +85,16 @@ def test_camera_info_is_taken_beside_the_image(launched, arguments, camera_info)
     assert dict(remaps) == {'image': image, 'camera_info': camera_info, 'points': '/lidar/points'}
 
 
+def test_the_info_of_a_depth_camera_is_taken_beside_its_image(launched):
+    _, started = launched('depth_anything.launch.py', 'sensor_depth:=/cam/depth/image', 'range:=/r')
+    remaps = re.findall(r'-r (sensor_depth/\w+|range):=(\S+)', started['depth_node'])
+    assert dict(remaps) == {
+        'sensor_depth/image': '/cam/depth/image',
+        'sensor_depth/camera_info': '/cam/depth/camera_info',
+        'range': '/r',
+    }
+
+
 def test_rviz_and_shared_memory_come_on_request(launched):
     done, started = launched(
         'depth_anything.launch.py', 'rviz:=true', 'shm:=true', packages=OURS | RVIZ

@@ -47,6 +47,14 @@ class SensorPoints:
     def __len__(self) -> int:
         return len(self.xyz_m)
 
+    @property
+    def sweep_s(self) -> tuple[float, float] | None:
+        """When the first and the last point were taken, after the stamp; None where unknown."""
+        if self.time_s is None or len(self) == 0:
+            return None
+        first_s, last_s = float(self.time_s.min()), float(self.time_s.max())
+        return (first_s, last_s) if last_s > first_s else None
+
 
 @dataclass(frozen=True, eq=False)
 class Anchors:

@@ -20,6 +20,7 @@ from depth_anything_ros.metric_depth.fitting import failed, fit_line, LineFit, P
 from depth_anything_ros.metric_depth.glance import Glance, glance
 from depth_anything_ros.metric_depth.ground import fit_ground
 from depth_anything_ros.metric_depth.ground import GroundPlane as GroundPlane
+from depth_anything_ros.metric_depth.rangefinder import correct, RangeReading
 from depth_anything_ros.metric_depth.sources import takes
 from depth_anything_ros.metric_depth.temporal import AnchorWatch, LineTrack, SceneCutDetector
 from depth_anything_ros.network.spec import ModelSpec
@@ -50,7 +51,7 @@ class ScaleFit:
         state: FITTED from this frame's anchors, HELD from earlier ones, METRIC from the checkpoint
             alone, UNANCHORED from nothing.
         method: the sources of the anchors ('lidar', 'depth+motion'), 'camera_height', 'checkpoint',
-            'assumed' or 'none'.
+            'assumed' or 'none'; '+range' where a rangefinder has corrected it.
         space: 'inverse_depth': 1/z = scale * p + shift; 'depth': z = scale * p + shift.
         scale: NaN where there is none.
         shift: in 1/m or m, NaN where there is none.
@@ -118,6 +119,7 @@ class ScaleEstimator:
         image: NDArray[np.float32] | None = None,
         ground: GroundPlane | None = None,
         edges: Tensor | None = None,
+        ranging: RangeReading | None = None,
     ) -> ScaleFit:
         """Fit one frame and say what it is worth.
 
@@ -129,6 +131,7 @@ class ScaleEstimator:
             image: small gray image by which scene cuts are told; None never cuts.
             ground: the ground plane where it is known.
             edges: outline of the image, by which the extrinsic is judged; None judges nothing.
+            ranging: what a rangefinder says, which corrects a line that no anchors give.
 
         Returns:
             The fit to use for this frame.
@@ -136,6 +139,8 @@ class ScaleEstimator:
         note = self._restart_reason(stamp_ns, image)
         seen = glance(prediction, anchors, edges)
         fit = self._follow(seen, anchors, camera, stamp_ns, ground, note)
+        if ranging is not None and takes(self.config.method, 'range'):
+            fit = _ranged(fit, ranging, seen, camera)
         return replace(
             fit,
             extrinsic_score=self._extrinsic.score,
@@ -304,6 +309,31 @@ class ScaleEstimator:
                 reason=f'assumed scale and shift; {reason}',
             )
         return nothing
+
+
+def _ranged(fit: ScaleFit, ranging: RangeReading, seen: Glance, camera: Camera) -> ScaleFit:
+    """Correct a line that was not measured on this image by the one thing that a range tells.
+
+    A range determines the scale where the shift is known, and so leaves the state what it is.
+    """
+    if fit.state is State.FITTED:
+        return fit
+    if fit.state is State.UNANCHORED:
+        wanted = 'a range alone tells no shift: it wants a metric checkpoint, or a fit to hold'
+        return replace(fit, reason=f'{fit.reason}; {wanted}')
+    line = np.array([fit.scale, fit.shift])
+    corrected = correct(line, fit.covariance, ranging, seen.lattice, fit.space, camera)
+    if isinstance(corrected, str):
+        return replace(fit, reason=f'{fit.reason}; {corrected}')
+    (scale, shift), covariance = corrected
+    return replace(
+        fit,
+        method=f'{fit.method}+range',
+        scale=float(scale),
+        shift=float(shift),
+        covariance=covariance,
+        reason=f'{fit.reason}; scale corrected by a range of {ranging.range_m:.2f} m',
+    )
 
 
 def _determined(fit: LineFit, target: NDArray[np.float64]) -> bool:

@@ -10,7 +10,7 @@ they do match, and anchors need not be everywhere (docs/sources.md).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 import math
 
 import cv2
@@ -190,10 +190,7 @@ class _Rectifier:
         shrunk = max(1, round(float(camera.K[0, 0] / (2 * target.K[0, 0]))))
         self._size = camera.size
         self._small = (camera.width // shrunk, camera.height // shrunk)
-        small = camera.scaled(*self._small)
-        # An image that has been rectified already is turned from the optical frame by its R.
-        source = replace(small, R=R if camera.is_distorted else R @ camera.R.T)
-        where = source.rectification_map(target)
+        where = camera.scaled(*self._small).project(target.rays() @ R)
         self.seen: NDArray[np.bool_] = np.isfinite(where[..., 0])
         where = np.where(self.seen[..., None], where, -1.0).astype(np.float32)
         self._u, self._v = (np.ascontiguousarray(where[..., i]) for i in range(2))

@@ -100,8 +100,8 @@ class Preprocessor:
         rectified: the pinhole camera of everything that comes out.
         network_camera: the pinhole camera of the network input.
         network_px: image pixels that a pixel of the network spans, along the coarser axis.
-        border: HxW bool on the device, true where a rectified pixel shows nothing; None when the
-            image needs no rectification.
+        border: HxW bool on the device, true where a pixel of the rectified image shows nothing of
+            the world; None where all of them do.
     """
 
     def __init__(
@@ -111,6 +111,7 @@ class Preprocessor:
         input_size: int,
         device: torch.device,
         limit: float = math.inf,
+        body: NDArray[np.bool_] | None = None,
     ) -> None:
         """Compute the sampling grids.
 
@@ -120,9 +121,10 @@ class Preprocessor:
             input_size: see network_size(); 0 takes the model's own.
             device: where images go.
             limit: most pixels of the network input.
+            body: HxW, true where the incoming image shows the robot itself.
 
         Raises:
-            BadFrameError: the network input would have more pixels.
+            BadFrameError: the network input would have more pixels, or the body is of another size.
         """
         self.camera = camera
         self.rectified = camera.rectified()
@@ -138,6 +140,7 @@ class Preprocessor:
         self._gain, self._offset = 1 / std, -mean / std
         self.border: Tensor | None = None
         self._seen: Tensor | None = None  # by the network
+        self._image_grid: Tensor | None = None
         if camera.is_distorted:
             self._network_grid = self._grid(self.network_camera)
             self._image_grid = self._grid(self.rectified)
@@ -147,6 +150,25 @@ class Preprocessor:
             self._axes = self._resampled_in_steps(
                 [camera.size, _within(*camera.size, input_size), self._size]
             )
+        if body is not None:
+            self._leave_out(body)
+
+    def _leave_out(self, body: NDArray[np.bool_]) -> None:
+        """Count the robot's own body to what shows nothing of the world."""
+        if body.shape != self.camera.size:
+            raise BadFrameError(
+                'bad_mask',
+                f'camera.mask is of {body.shape[1]}x{body.shape[0]}, images are of '
+                f'{self.camera.width}x{self.camera.height}: draw it on an image as it arrives',
+            )
+        plane = torch.from_numpy(body).to(self._device).float()[None, None]
+        if self._image_grid is not None:
+            plane = _sample(plane, self._image_grid)
+        # A pixel of the network that shows some of the body knows of it.
+        seen = F.interpolate(plane, self._size, mode='area')[0, 0] == 0
+        border = plane[0, 0] > 0
+        self.border = border if self.border is None else self.border | border
+        self._seen = seen if self._seen is None else self._seen & seen
 
     def _resampled_in_steps(self, sizes: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
         """Return what resizing from size to size does to columns and to rows, as matrices."""
@@ -176,7 +198,7 @@ class Preprocessor:
             uploaded = uploaded.pin_memory()  # pageable memory is copied with a wait
         uploaded = uploaded.to(self._device, non_blocking=True)
         planes = uploaded.permute(2, 0, 1)[None]
-        if self.border is not None:
+        if self._image_grid is not None:
             sampled = _sample(planes.float(), self._network_grid)
         elif self._axes is not None:
             sampled = self._axes[0] @ planes.float() @ self._axes[1]
@@ -188,14 +210,14 @@ class Preprocessor:
         return Preprocessed(sampled.mul_(self._gain).add_(self._offset), uploaded)
 
     def at_image_size(self, prediction: Tensor, sky: Tensor | None = None) -> Tensor:
-        """Stretch a prediction to the image; what is said of border and sky stays out of it.
+        """Stretch a prediction to the image; what is said of border, body and sky stays out of it.
 
         Args:
             prediction: hxw float32 at the size of the network input.
             sky: hxw bool, where there is no depth; None where that is not known.
 
         Returns:
-            HxW float32, NaN where the rectified image shows nothing, or sky.
+            HxW float32, NaN where the rectified image shows nothing of the world, or sky.
         """
         solid = self._seen
         if sky is not None:
@@ -221,7 +243,7 @@ class Preprocessor:
         Returns:
             HxWx3 uint8 RGB on the device; the same tensor when nothing is to be rectified.
         """
-        if self.border is None:
+        if self._image_grid is None:
             return image
         planes = _sample(image.permute(2, 0, 1)[None].float(), self._image_grid)
         return planes[0].permute(1, 2, 0).add_(0.5).to(torch.uint8)

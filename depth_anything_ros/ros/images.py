@@ -150,7 +150,7 @@ def _rows(
             f'that of {width}x{height} {message.encoding} with step {step} has only {there} bytes '
             'of data',
         )
-    _check_size(width, height, limits)
+    check_size(width, height, limits)
     stored: NDArray[Any] = np.ndarray(
         (rows, width, channels),
         dtype,
@@ -160,7 +160,12 @@ def _rows(
     return stored
 
 
-def _check_size(width: int, height: int, limits: LimitsConfig) -> None:
+def check_size(width: int, height: int, limits: LimitsConfig) -> None:
+    """Refuse an image of which nothing is to be kept in memory.
+
+    Raises:
+        BadFrameError: it is larger, or of a longer shape, than the limits allow.
+    """
     if width * height > limits.image_pixels:
         raise BadFrameError(
             'image_too_large',
@@ -197,7 +202,7 @@ def _decode_compressed(message: Any, limits: LimitsConfig) -> NDArray[np.uint8]:
             'remap image to the camera\'s colour image',
         )
     width, height, data = picture_file(bytes(message.data))
-    _check_size(width, height, limits)
+    check_size(width, height, limits)
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import re
 from statistics import median
 import threading
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,16 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2, Range
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, LimitsConfig
 from depth_anything_ros.errors import BadFrameError
 from depth_anything_ros.metric_depth.anchors import SensorPoints
-from depth_anything_ros.metric_depth.sources import takes
+from depth_anything_ros.metric_depth.depth_image import DepthImage
+from depth_anything_ros.metric_depth.rangefinder import RangeReading
+from depth_anything_ros.metric_depth.sources import Sweep, takes
+from depth_anything_ros.ros.depth_messages import decode_depth, DepthReading
 from depth_anything_ros.ros.messages import (
     decode_camera,
     decode_points,
@@ -35,6 +38,7 @@ from depth_anything_ros.ros.messages import (
     serialized_stamp_ns,
 )
 from depth_anything_ros.ros.parameters import qos_overridden, QOS_OVERRIDES
+from depth_anything_ros.ros.ranges import decode_range, Echo
 from depth_anything_ros.ros.second_camera import SecondCamera
 from depth_anything_ros.ros.transforms import Transforms
 
@@ -44,19 +48,21 @@ CAMERA_BYTES = 1 << 16  # a hundred times what a camera_info needs
 LONGEST_SWEEP_S = 0.2  # of a lidar that turns five times a second; messages farther apart are shots
 
 
-class PointsOutOfTime(BadFrameError):
-    """Points have come, but none near enough in time to the image."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__('points_out_of_time', message)
+class OutOfTime(BadFrameError):
+    """A sensor has spoken, but not near enough in time to the image."""
 
 
 class CameraStore:
     """The camera of an image: the info of the same stamp, else the latest."""
 
-    def __init__(self, rectified: bool) -> None:
-        """Remember whether the images have been rectified already."""
-        self._rectified = rectified
+    def __init__(self, rectified: bool, topic: str = 'camera_info') -> None:
+        """Keep nothing yet.
+
+        Args:
+            rectified: whether the images have been rectified already.
+            topic: what the infos come on, for what is said of them.
+        """
+        self._rectified, self._topic = rectified, topic
         self._changed = threading.Condition()
         self._messages: dict[int, bytes] = {}  # by stamp, in the order of arrival
         self._asked_ns: int | None = None
@@ -83,14 +89,14 @@ class CameraStore:
             self._in_step |= stamp_ns == self._asked_ns
             self._changed.notify()
 
-    def for_image(self, image: NDArray[np.uint8], stamp_ns: int) -> Camera:
+    def for_image(self, image: NDArray[Any], stamp_ns: int) -> Camera:
         """Return the camera; the same object as long as nothing in the messages changes.
 
         Where infos come with exactly the stamps of the images, an info that the image has overtaken
         is waited for: the latest one may be of another zoom.
 
         Args:
-            image: HxWx3, the image that it is to describe.
+            image: HxW or HxWx3, the image that it is to describe.
             stamp_ns: time of the image in nanoseconds.
 
         Raises:
@@ -114,7 +120,7 @@ class CameraStore:
         if self._camera.size != image.shape[:2]:
             raise BadFrameError(
                 'camera_info_mismatch',
-                f'image is {image.shape[1]}x{image.shape[0]} but camera_info describes '
+                f'image is {image.shape[1]}x{image.shape[0]} but {self._topic} describes '
                 f'{self._camera.width}x{self._camera.height} (after ROI and binning): publish the '
                 'camera_info of this stream',
             )
@@ -130,26 +136,44 @@ class CameraStore:
             if not self._messages:
                 raise BadFrameError(
                     'no_camera_info',
-                    'images arrive but no camera_info: remap camera_info to the topic beside the '
-                    'image',
+                    f'images arrive but no {self._topic}: remap {self._topic} to the topic beside '
+                    'the image',
                 )
             return self._messages.get(stamp_ns, list(self._messages.values())[-1])
 
 
-class PointStore:
+class Reading(Protocol):
+    """What a sensor said, decoded."""
+
+    @property
+    def frame_id(self) -> str:
+        """Name of the sensor's frame."""
+
+    @property
+    def sweep_s(self) -> tuple[float, float] | None:
+        """When it begins and ends, in seconds after its stamp; None where it does not say."""
+
+
+Read = TypeVar('Read', bound=Reading)
+
+
+class ReadingStore(Generic[Read]):
     """The last few messages of one sensor, decoded when an image asks for them."""
 
-    def __init__(self, decode: Callable[[bytes], SensorPoints], memory_mib: int) -> None:
+    def __init__(
+        self, decode: Callable[[bytes], Read], memory_mib: int, what: str = 'points'
+    ) -> None:
         """Keep nothing yet.
 
         Args:
             decode: takes a serialised message apart.
             memory_mib: what the messages may take together.
+            what: they are called.
         """
-        self._decode, self._memory_mib = decode, memory_mib
+        self._decode, self._memory_mib, self._what = decode, memory_mib, what
         self._lock = threading.Lock()
         self._entries: deque[tuple[int, bytes]] = deque()
-        self._decoded: tuple[bytes, SensorPoints] | None = None
+        self._decoded: tuple[bytes, Read] | None = None
         self._sweep_s: tuple[float, float] | None = None
 
     def add(self, data: bytes) -> None:
@@ -161,24 +185,24 @@ class PointStore:
         stamp_ns, most = serialized_stamp_ns(data), self._memory_mib << 20
         if len(data) > most:
             raise BadFrameError(
-                'points_too_large',
-                f'points of {len(data) / (1 << 20):.0f} MiB exceed limits.sensor_memory '
-                f'({self._memory_mib} MiB): raise it, or thin the cloud',
+                f'{self._what}_too_large',
+                f'{self._what} of {len(data) / (1 << 20):.0f} MiB exceed limits.sensor_memory '
+                f'({self._memory_mib} MiB): raise it, or have the sensor send less',
             )
         with self._lock:
             self._entries.append((stamp_ns, data))
             while len(self._entries) > 20 or sum(len(d) for _, d in self._entries) > most:
                 self._entries.popleft()
 
-    def nearest(self, stamp_ns: int, max_offset_s: float) -> SensorPoints | None:
-        """Return the points closest in time to an image, or None where none have come.
+    def nearest(self, stamp_ns: int, max_offset_s: float) -> Read | None:
+        """Return the reading closest in time to an image, or None where none have come.
 
         The time between a sweep and an image is zero where the image was taken during the sweep.
         How long a sweep lasts is told by the times of its points. Without those it lasts about as
         long as the next one takes to come, before or after its stamp: drivers differ.
 
         Raises:
-            PointsOutOfTime: the closest are too far away.
+            OutOfTime: the closest is too far away.
             BadFrameError: the message cannot be decoded; it is forgotten.
         """
         with self._lock:
@@ -201,14 +225,17 @@ class PointStore:
                     if entry in self._entries:
                         self._entries.remove(entry)
                 raise
-        points = self._decoded[1]
-        self._sweep_s = _sweep_s(points)
+        reading = self._decoded[1]
+        self._sweep_s = reading.sweep_s
         offset_s = _outside(
             (stamp_ns - when_ns) / NANOSECONDS, self._sweep_s or (-period_s, period_s)
         )
         if abs(offset_s) > max_offset_s:
-            raise PointsOutOfTime(_out_of_time(points.frame_id, offset_s, max_offset_s))
-        return points
+            raise OutOfTime(
+                f'{self._what}_out_of_time',
+                _out_of_time(f'{self._what} ({reading.frame_id})', offset_s, max_offset_s),
+            )
+        return reading
 
 
 def _period_s(stamps_ns: list[int]) -> float:
@@ -218,22 +245,14 @@ def _period_s(stamps_ns: list[int]) -> float:
     return period_s if period_s <= LONGEST_SWEEP_S else 0.0
 
 
-def _sweep_s(points: SensorPoints) -> tuple[float, float] | None:
-    """Return when the first and the last point were taken, after the stamp; None where unknown."""
-    if points.time_s is None or len(points) == 0:
-        return None
-    first_s, last_s = float(points.time_s.min()), float(points.time_s.max())
-    return (first_s, last_s) if last_s > first_s else None
-
-
 def _outside(time_s: float, interval_s: tuple[float, float]) -> float:
     """Return how far a time lies behind (positive) or before (negative) an interval, 0 within."""
     return time_s - min(max(time_s, interval_s[0]), interval_s[1])
 
 
-def _out_of_time(frame_id: str, offset_s: float, max_offset_s: float) -> str:
+def _out_of_time(nearest: str, offset_s: float, max_offset_s: float) -> str:
     side = 'older' if offset_s > 0 else 'newer'
-    what = f'the nearest points ({frame_id}) are {abs(offset_s):.2f} s {side} than the image'
+    what = f'the nearest {nearest} are {abs(offset_s):.2f} s {side} than the image'
     if abs(offset_s) > 10.0:
         return f'{what}: their sensor has stopped, or has another clock than the camera'
     return (
@@ -275,23 +294,33 @@ class Inputs:
         self._node, self._refuse = node, refuse
         self._subscriptions: list[Subscription] = []
         self._named: dict[str, Subscription] = {}
-        self._points: list[PointStore] = []
+        self._points: list[ReadingStore[SensorPoints]] = []
+        self._depth: ReadingStore[DepthReading] | None = None
+        self._ranges: ReadingStore[Echo] | None = None
+        self._unlatched: dict[str, CameraStore] = {}  # by topic
         self._config, raw = config, config.image_transport == 'raw'
         self.image_kind = Image if raw else CompressedImage
-        self.cameras = self._camera_store('image')
         self.transforms = Transforms(node, config.scale, refuse)
         self.second: SecondCamera | None = None
-        self._unlatched = {'camera_info': self.cameras}
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._look = node.create_timer(LOOK_S, self._look_for_latched, clock=steady)
         with ExitStack() as undo:
             undo.callback(self.close)
             self._subscribe_to_images('image', 1, on_image)
-            self._subscribe_to_cameras('camera_info', self.cameras)
+            self.cameras = self._subscribe_to_cameras('image', config.camera.rectified)
             if takes(config.scale.method, 'lidar'):
                 self._subscribe_to_points(config.limits)
+            if takes(config.scale.method, 'depth'):
+                self._subscribe_to_depth(config)
             if takes(config.scale.method, 'stereo'):
                 self._subscribe_to_second_camera()
+            if takes(config.scale.method, 'range'):
+                self._ranges = ReadingStore(
+                    lambda data: decode_range(deserialize(data, Range)),
+                    config.limits.sensor_memory,
+                    'ranges',
+                )
+                self._subscribe('range', Range, 'range', 10, self._kept_by(self._ranges))
             undo.pop_all()
 
     def close(self) -> None:
@@ -314,6 +343,17 @@ class Inputs:
             for name, subscription in self._named.items()
         }
 
+    def sweep(self, camera_frame: str, stamp_ns: int, max_offset_s: float) -> Sweep | None:
+        """Return nearest_points() as they were at the time of the image, and where the sensor is.
+
+        Raises:
+            BadFrameError: as there, or where the sensor is, is not known.
+        """
+        points = self.nearest_points(stamp_ns, max_offset_s)
+        if points is None:
+            return None
+        return Sweep(*self.transforms.sensor(points, camera_frame, stamp_ns))
+
     def nearest_points(self, stamp_ns: int, max_offset_s: float) -> SensorPoints | None:
         """Return the points closest in time to an image; scan is asked where points has none.
 
@@ -321,26 +361,63 @@ class Inputs:
             None where no points have come at all.
 
         Raises:
-            PointsOutOfTime: none are near enough.
+            OutOfTime: none are near enough.
             BadFrameError: the message cannot be decoded; it is forgotten.
         """
-        out_of_time: list[str] = []  # not the errors: each would keep its frames alive, and image
+        # Not the errors: each would keep its frames alive, and image.
+        out_of_time: list[tuple[str, str]] = []
         for store in self._points:
             try:
                 points = store.nearest(stamp_ns, max_offset_s)
                 if points is not None:
                     return points
-            except PointsOutOfTime as error:
-                out_of_time.append(str(error))
+            except OutOfTime as error:
+                out_of_time.append((error.reason, str(error)))
         if out_of_time:
-            raise PointsOutOfTime(out_of_time[0])
+            raise OutOfTime(*out_of_time[0])
         return None
 
-    def _camera_store(self, image: str) -> CameraStore:
-        rectified = self._config.camera.rectified
-        topic = self._node.resolve_topic_name(image)
-        named_so = re.search(r'(^|[/_])rect([/_]|$)', topic) is not None
-        return CameraStore(rectified == 'true' or (rectified == 'auto' and named_so))
+    def depth_image(
+        self, camera_frame: str, stamp_ns: int, max_offset_s: float
+    ) -> DepthImage | None:
+        """Return what a depth camera saw closest in time to an image.
+
+        Returns:
+            None where no depth image has come.
+
+        Raises:
+            OutOfTime: none is near enough.
+            BadFrameError: it cannot be decoded, its camera_info is missing or of another size, or
+                TF does not say where the depth camera is.
+        """
+        if self._depth is None:
+            return None
+        reading = self._depth.nearest(stamp_ns, max_offset_s)
+        if reading is None:
+            return None
+        camera = self._depth_cameras.for_image(reading.depth_m, reading.stamp_ns)
+        T = self.transforms.depth_camera(reading.frame_id, camera_frame, stamp_ns)
+        return DepthImage(reading.depth_m, camera, T)
+
+    def ranging(
+        self, camera_frame: str, stamp_ns: int, max_offset_s: float
+    ) -> RangeReading | None:
+        """Return what a rangefinder said closest in time to an image.
+
+        Returns:
+            None where none has spoken, or it has seen nothing within its reach.
+
+        Raises:
+            OutOfTime: it has not spoken near enough in time.
+            BadFrameError: the message makes no sense, or TF does not say where the sensor is.
+        """
+        if self._ranges is None:
+            return None
+        echo = self._ranges.nearest(stamp_ns, max_offset_s)
+        if echo is None or echo.range_m is None:
+            return None
+        T = self.transforms.rangefinder(echo.frame_id, camera_frame, stamp_ns)
+        return RangeReading(echo.range_m, echo.field_of_view_rad, T)
 
     def _subscribe_to_images(
         self, name: str, depth: int, callback: Callable[[bytes], None]
@@ -349,17 +426,19 @@ class Inputs:
         topic = name if raw else f'{resolved}/compressed'
         self._subscribe(name, self.image_kind, topic, depth, callback)
 
-    def _subscribe_to_cameras(self, name: str, store: CameraStore) -> None:
-        self._subscribe(name, CameraInfo, name, 5, self._kept_by(store))
+    def _subscribe_to_cameras(self, image: str, setting: str) -> CameraStore:
+        """Subscribe to the camera_info beside an image."""
+        topic = f'{image[: -len("image")]}camera_info'
+        store = CameraStore(_is_rectified(setting, self._node.resolve_topic_name(image)), topic)
+        self._unlatched[topic] = store
+        self._subscribe(topic, CameraInfo, topic, 5, self._kept_by(store))
+        return store
 
     def _subscribe_to_second_camera(self) -> None:
-        cameras = self._camera_store('right/image')
-        self.second = SecondCamera(
-            self.image_kind, cameras.for_image, self.transforms.between, self._config.limits
-        )
+        cameras = self._subscribe_to_cameras('right/image', self._config.camera.rectified)
+        pose = self.transforms.second_camera
+        self.second = SecondCamera(self.image_kind, cameras.for_image, pose, self._config.limits)
         self._subscribe_to_images('right/image', 5, self._kept_by(self.second))
-        self._subscribe_to_cameras('right/camera_info', cameras)
-        self._unlatched['right/camera_info'] = cameras
 
     def _look_for_latched(self) -> None:
         """Subscribe once more where a camera_info was published before this node came.
@@ -367,14 +446,14 @@ class Inputs:
         Best effort gets nothing of that, and only a publisher that is transient local keeps it;
         any other would warn of a subscription that asks for it.
         """
-        for name, store in list(self._unlatched.items()):
-            publishers = self._node.get_publishers_info_by_topic(self._named[name].topic_name)
+        for topic, store in list(self._unlatched.items()):
+            publishers = self._node.get_publishers_info_by_topic(self._named[topic].topic_name)
             kinds = {publisher.qos_profile.durability for publisher in publishers}
             if DurabilityPolicy.TRANSIENT_LOCAL in kinds:
-                del self._unlatched[name]
+                del self._unlatched[topic]
                 self._create(
                     CameraInfo,
-                    name,
+                    topic,
                     QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL),
                     self._kept_by(store),
                     event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
@@ -384,11 +463,31 @@ class Inputs:
         for name, kind, decode in (
             ('points', PointCloud2, decode_points), ('scan', LaserScan, decode_scan)
         ):
-            store = PointStore(_decoder(kind, decode, limits), limits.sensor_memory)
+            store = ReadingStore(_decoder(kind, decode, limits), limits.sensor_memory)
             self._points.append(store)
             self._subscribe(name, kind, name, 10, self._kept_by(store))
 
-    def _kept_by(self, store: CameraStore | PointStore | SecondCamera) -> Callable[[bytes], None]:
+    def _subscribe_to_depth(self, config: Config) -> None:
+        topic = self._node.resolve_topic_name('sensor_depth/image')
+        raw = config.scale.depth_transport == 'raw'
+        kind = Image if raw else CompressedImage
+        self._depth = ReadingStore(
+            lambda data: decode_depth(deserialize(data, kind), config.limits),
+            config.limits.sensor_memory,
+            'depth images',
+        )
+        self._depth_cameras = self._subscribe_to_cameras('sensor_depth/image', 'auto')
+        self._subscribe(
+            'sensor_depth/image',
+            kind,
+            topic if raw else f'{topic}/compressedDepth',
+            5,
+            self._kept_by(self._depth),
+        )
+
+    def _kept_by(
+        self, store: CameraStore | ReadingStore[Any] | SecondCamera
+    ) -> Callable[[bytes], None]:
         def keep(data: bytes) -> None:
             try:
                 store.add(data)
@@ -419,6 +518,12 @@ class Inputs:
         )
         self._subscriptions.append(subscription)
         return subscription
+
+
+def _is_rectified(setting: str, topic: str) -> bool:
+    """Tell whether images have been rectified; auto goes by the resolved name of their topic."""
+    named = re.search(r'(^|[/_])rect([/_]|$)', topic) is not None
+    return setting == 'true' or (setting == 'auto' and named)
 
 
 def _decoder(

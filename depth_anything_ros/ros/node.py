@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 import gc
 import sys
 import traceback
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-import numpy as np
 import rclpy
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock, ClockType
@@ -27,13 +27,13 @@ import torch
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
 from depth_anything_ros.errors import BadFrameError, DepthAnythingError, one_line
-from depth_anything_ros.metric_depth.scale import GroundPlane, ScaleFit, State
+from depth_anything_ros.metric_depth.scale import ScaleFit, State
 from depth_anything_ros.metric_depth.sources import Source
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.pipeline import DepthFrame, DepthPipeline
 from depth_anything_ros.ros import parameters
 from depth_anything_ros.ros.diagnostics import Statistics
-from depth_anything_ros.ros.inputs import Inputs, PointsOutOfTime
+from depth_anything_ros.ros.inputs import Inputs, OutOfTime
 from depth_anything_ros.ros.lifecycle import reported, SUCCESS, Transitions
 from depth_anything_ros.ros.messages import (
     decode_image,
@@ -47,6 +47,7 @@ from depth_anything_ros.ros.shared_memory import remove_dead_segments
 from depth_anything_ros.ros.stopping import Stop
 from depth_anything_ros.ros.worker import NewestItemWorker, OneAhead, Worker
 
+T = TypeVar('T')
 LoadPredictor = Callable[[ModelConfig, RuntimeConfig], Predictor]
 
 
@@ -96,9 +97,7 @@ class DepthNode(LifecycleNode):
             # step waits for a thread that is not scheduled, which has cost seconds.
             torch.set_num_threads(1)
             pipeline = DepthPipeline(predictor, config)
-            size = config.model.input_size or predictor.spec.input_size
-            warm_up = Camera.from_calibration(size, size, np.diag([size, size, 1.0]))
-            pipeline.predict(np.zeros((size, size, 3), np.uint8), warm_up)
+            pipeline.warm_up()
         finally:
             self._loading = False
         self._transitions.on_executor(lambda: self._announce(predictor, pipeline))
@@ -271,15 +270,25 @@ class DepthNode(LifecycleNode):
             self._log.warning(error.reason, str(error))
             self._statistics.dropped(error.reason, str(error))
             return
-        points, T_camera_sensor = self._points_for(message.header.frame_id, stamp_ns, missing)
-        ground = self._ground_for(camera, message.header.frame_id, stamp_ns, missing)
+        at = (message.header.frame_id, stamp_ns)
+        asks: list[Callable[[], Source | None]] = [
+            partial(find, *at, config.scale.max_time_offset)
+            for find in (self._inputs.sweep, self._inputs.depth_image)
+        ]
+        if (second := self._inputs.second) is not None and camera.is_calibrated:
+            asks.append(partial(second.match, image, camera, message.header, config.scale))
+        found = [self._asked(ask, missing) for ask in asks]
+        sources = [source for source in found if source is not None]
+        ranging = self._asked(
+            partial(self._inputs.ranging, *at, config.scale.max_time_offset), missing
+        )
+        ground = self._asked(partial(self._inputs.transforms.ground, camera, *at), missing)
         frame = self._pipeline.measure(
             prediction,
-            points,
-            T_camera_sensor,
+            sources=sources,
+            ranging=ranging,
             stamp_ns=stamp_ns,
             ground=ground,
-            sources=self._stereo_for(image, camera, message.header, missing),
             outputs=wanted,
         )
         if missing:
@@ -307,40 +316,15 @@ class DepthNode(LifecycleNode):
                 self._uncalibrated = Camera.uncalibrated(width, height)
             return self._uncalibrated
 
-    def _points_for(self, camera_frame: str, stamp_ns: int, missing: list[str]) -> tuple[Any, Any]:
-        assert self._inputs is not None
+    def _asked(self, ask: Callable[[], T | None], missing: list[str]) -> T | None:
+        """Return what an input has for a frame; what is wrong with it is said, and others go on."""
         try:
-            points = self._inputs.nearest_points(stamp_ns, self._config.scale.max_time_offset)
-            if points is not None:
-                return self._inputs.transforms.sensor(points, camera_frame, stamp_ns)
-        except PointsOutOfTime as error:  # of a slow sensor this is true of most images
+            return ask()
+        except OutOfTime as error:  # of a slow sensor this is true of most images
             missing.append(str(error))
         except BadFrameError as error:
             missing.append(self._refuse(error))
-        return None, None
-
-    def _stereo_for(
-        self, image: Any, camera: Camera, header: Any, missing: list[str]
-    ) -> list[Source]:
-        assert self._inputs is not None
-        if self._inputs.second is None or not camera.is_calibrated:
-            return []
-        try:
-            seen = self._inputs.second.match(image, camera, header, self._config.scale)
-            return [] if seen is None else [seen]
-        except BadFrameError as error:
-            missing.append(self._refuse(error))
-            return []
-
-    def _ground_for(
-        self, camera: Camera, camera_frame: str, stamp_ns: int, missing: list[str]
-    ) -> GroundPlane | None:
-        assert self._inputs is not None
-        try:
-            return self._inputs.transforms.ground(camera, camera_frame, stamp_ns)
-        except BadFrameError as error:
-            missing.append(self._refuse(error))
-            return None
+        return None
 
     # Telling -----------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ class SecondCamera:
         self,
         kind: Any,
         camera_of: Callable[[NDArray[np.uint8], int], Camera],
-        between: Callable[[str, str, int], Matrix],
+        pose_of: Callable[[str, str, int], Matrix],
         limits: LimitsConfig,
     ) -> None:
         """Keep nothing yet.
@@ -46,10 +46,11 @@ class SecondCamera:
         Args:
             kind: message class of the images.
             camera_of: an image and its stamp -> its camera; raises BadFrameError.
-            between: target frame, source frame and stamp -> 4x4; raises BadFrameError.
+            pose_of: its frame, the image's and a stamp -> 4x4 pose of the former in the latter;
+                raises BadFrameError.
             limits: what images may cost, one by one and together.
         """
-        self._kind, self._camera_of, self._between = kind, camera_of, between
+        self._kind, self._camera_of, self._pose_of = kind, camera_of, pose_of
         self._limits = limits
         self._lock = threading.Lock()
         self._messages: dict[int, bytes] = {}  # by stamp, in the order of arrival
@@ -117,7 +118,7 @@ class SecondCamera:
             other_camera = self._camera_of(other, other_ns)
         except BadFrameError as error:
             raise BadFrameError(f'right_{error.reason}', f'right camera: {error}') from error
-        frames = header.frame_id, message.header.frame_id
+        frames = message.header.frame_id, header.frame_id
         return self._matcher_of(camera, other_camera, frames, stamp_ns).match(image, other, config)
 
     def _nearest_ns(self, stamp_ns: int) -> int:
@@ -130,7 +131,7 @@ class SecondCamera:
         pose = pose_from_calibration(first, second)
         if pose is None:
             try:
-                pose = self._between(*frames, stamp_ns)
+                pose = self._pose_of(*frames, stamp_ns)
             except BadFrameError as error:
                 raise BadFrameError(
                     error.reason,

@@ -159,7 +159,9 @@ class Transforms:
             not self._fixed_pose
             or config.fixed_frame
             or config.ground_frame
+            or takes(config.method, 'depth')
             or takes(config.method, 'stereo')
+            or takes(config.method, 'range')
         ):
             return
         # Not tf2_ros.Buffer, which leaves a service and a clock callback behind with every
@@ -214,22 +216,46 @@ class Transforms:
             points = self._carried(points, stamp_ns, self._config.fixed_frame)
         if self._fixed_pose:
             return points, pose_to_matrix(self._config.T_camera_sensor)
-        if self._buffer is None:
-            raise TransformUnavailable(
-                f'where {points.frame_id} is as seen from {camera_frame} is not known: tf2 is not '
-                'installed here, so set scale.T_camera_sensor (x y z qx qy qz qw)'
-            )
-        return points, self._buffer.between(camera_frame, points.frame_id, stamp_ns)
+        cure = 'set scale.T_camera_sensor (x y z qx qy qz qw)'
+        return points, self._between(camera_frame, points.frame_id, stamp_ns, cure)
 
-    def between(self, target: str, source: str, stamp_ns: int) -> Matrix:
-        """Return one frame as seen from another, 4x4, at the time of an image.
+    def depth_camera(self, frame: str, camera_frame: str, stamp_ns: int) -> Matrix:
+        """Return the 4x4 pose of a depth image's optical frame in the camera's.
+
+        Raises:
+            TransformUnavailable: they are not one frame, and TF does not say.
+        """
+        if frame == camera_frame:
+            return np.eye(4)
+        return self._between(
+            camera_frame, frame, stamp_ns, 'let the driver register depth to the image'
+        )
+
+    def second_camera(self, frame: str, camera_frame: str, stamp_ns: int) -> Matrix:
+        """Return the 4x4 pose of a stereo pair's second optical frame in the camera's.
 
         Raises:
             TransformUnavailable: TF does not say.
         """
+        return self._between(
+            camera_frame, frame, stamp_ns, 'calibrate the cameras as a pair, which gives P'
+        )
+
+    def rangefinder(self, frame: str, camera_frame: str, stamp_ns: int) -> Matrix:
+        """Return the 4x4 pose of a rangefinder's frame in the camera's optical frame.
+
+        Raises:
+            TransformUnavailable: TF does not say.
+        """
+        return self._between(
+            camera_frame, frame, stamp_ns, 'leave range out of scale.method, or install tf2'
+        )
+
+    def _between(self, target: str, source: str, stamp_ns: int, cure: str) -> Matrix:
         if self._buffer is None:
             raise TransformUnavailable(
-                f'where {source} is as seen from {target} is not known: tf2 is not installed here'
+                f'where {source} is as seen from {target} is not known: tf2 is not installed here, '
+                f'so {cure}'
             )
         return self._buffer.between(target, source, stamp_ns)
 

@@ -19,7 +19,7 @@ from depth_anything_ros.config import Config, with_values
 from depth_anything_ros.errors import BadFrameError, ConfigError
 from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.ros import inputs as module
-from depth_anything_ros.ros.inputs import CameraStore, Inputs, PointsOutOfTime, PointStore
+from depth_anything_ros.ros.inputs import CameraStore, Inputs, OutOfTime, ReadingStore
 from depth_anything_ros.ros.messages import (
     decode_points,
     deserialize,
@@ -199,7 +199,7 @@ def decode(data):
 
 def points_of(stamps_s, **fields):
     """Return a store of clouds with stamps in seconds after NOW."""
-    store = PointStore(decode, 256)
+    store = ReadingStore(decode, 256)
     for stamp_s in stamps_s:
         store.add(cloud(at(stamp_s), **fields))
     return store
@@ -212,7 +212,7 @@ def test_nearest_points_decoded_once():
         calls.append(data)
         return decode(data)
 
-    store = PointStore(counted, 256)
+    store = ReadingStore(counted, 256)
     assert store.nearest(at(0), 1.0) is None
     for stamp_s in (1, 2, 3):
         store.add(cloud(at(stamp_s)))
@@ -230,7 +230,7 @@ def test_nearest_points_decoded_once():
     ],
 )
 def test_points_too_far_in_time_say_how_far_and_what_to_do(image_s, says):
-    with pytest.raises(PointsOutOfTime) as raised:
+    with pytest.raises(OutOfTime) as raised:
         points_of([1, 2, 3]).nearest(at(image_s), 0.1)
     assert says in str(raised.value) and '(lidar)' in str(raised.value)
 
@@ -258,7 +258,7 @@ def test_time_is_counted_from_the_sweep(time_s, image_s, offset_s):
     assert len(store.nearest(at(image_s), abs(offset_s) + 1e-6)) == 2
     if offset_s:
         side = 'older' if offset_s > 0 else 'newer'
-        with pytest.raises(PointsOutOfTime, match=f'are {abs(offset_s):.2f} s {side}'):
+        with pytest.raises(OutOfTime, match=f'are {abs(offset_s):.2f} s {side}'):
             store.nearest(at(image_s), abs(offset_s) - 1e-3)
 
 
@@ -267,7 +267,7 @@ def test_time_is_counted_from_the_sweep(time_s, image_s, offset_s):
 def test_a_late_lidar_stamped_at_the_start_of_its_sweep(late_s, share, time_s):
     # 10 sweeps and 16 images a second, which ask for points 50 ms after they were taken.
     anchored_s, came = [], 0
-    store = PointStore(decode, 256)
+    store = ReadingStore(decode, 256)
     for image_s in np.arange(16, 64) / 16:
         while came * 0.1 + late_s <= image_s + 0.05:
             store.add(cloud(at(came * 0.1), time_s))
@@ -275,7 +275,7 @@ def test_a_late_lidar_stamped_at_the_start_of_its_sweep(late_s, share, time_s):
         try:
             store.nearest(at(image_s), 0.1)
             anchored_s.append(image_s)
-        except PointsOutOfTime:
+        except OutOfTime:
             pass
     assert len(anchored_s) >= share * 48 and max(np.diff(anchored_s)) < 0.2
 
@@ -291,7 +291,7 @@ def test_the_sweep_during_which_the_image_was_taken_is_the_nearest():
 
 def test_messages_far_apart_are_no_sweep_after_sweep():
     store = points_of([0, 1, 2, 3])
-    with pytest.raises(PointsOutOfTime, match='0.30 s'):
+    with pytest.raises(OutOfTime, match='0.30 s'):
         store.nearest(at(3.3), 0.2)
 
 
@@ -310,7 +310,7 @@ def held(store):
 
 
 def test_memory_is_bounded_by_bytes_and_by_count():
-    store = PointStore(decode, 2)
+    store = ReadingStore(decode, 2)
     for i in range(50):
         store.add(cloud(at(i)))
     assert len(held(store)) == 20
@@ -378,9 +378,12 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 def test_what_is_matched_is_told_by_name(listen, robot):
     inputs = listen()
-    nobody = dict.fromkeys(['image', 'camera_info', 'points', 'scan'], 0)
-    nobody |= {'right/image': 0, 'right/camera_info': 0}
-    assert inputs.matched() == nobody
+    silent = dict.fromkeys(
+        ['image', 'camera_info', 'points', 'scan', 'sensor_depth/image']
+        + ['sensor_depth/camera_info', 'right/image', 'right/camera_info', 'range'],
+        0,
+    )
+    assert inputs.matched() == silent
     for kind, topic, qos in (
         (Image, 'image', 1),
         (CameraInfo, 'camera_info', LATCHED),
@@ -388,7 +391,7 @@ def test_what_is_matched_is_told_by_name(listen, robot):
         (PointCloud2, 'points', QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)),
     ):
         robot.create_publisher(kind, topic, qos)
-    expected = nobody | {'image': 1, 'camera_info': 2, 'points': 1}
+    expected = {**silent, 'image': 1, 'camera_info': 2, 'points': 1}
     spin_until(inputs, lambda: inputs.matched() == expected)
     assert set(listen(with_values(Config(), {'scale.method': 'none'})).matched()) == {
         'image', 'camera_info'
@@ -486,7 +489,7 @@ def test_points_first_and_scan_where_they_are_too_far(listen, robot):
     spin_until(inputs, lambda: all(len(store._entries) > 2 for store in inputs._points), publish)
     assert len(inputs.nearest_points(at(1.01), 0.1)) == 2
     assert len(inputs.nearest_points(at(2.01), 0.1)) == 1
-    with pytest.raises(PointsOutOfTime, match=r'\(lidar\) are 9.00 s older'):
+    with pytest.raises(OutOfTime, match=r'\(lidar\) are 9.00 s older'):
         inputs.nearest_points(at(10), 0.1)
 
 
@@ -505,7 +508,7 @@ def test_points_out_of_time_keep_no_image_alive(listen):
     def frame():
         image = np.zeros(3)
         images.append(weakref.ref(image))
-        with pytest.raises(PointsOutOfTime):
+        with pytest.raises(OutOfTime):
             inputs.nearest_points(at(1), 0.1)
 
     gc.collect()

@@ -57,17 +57,17 @@ def info(Tx=-500.0 * BASELINE_M, **changes):
     return CameraInfo(**(encode_camera(SCENE_CAMERA) | {'p': P} | changes))
 
 
-def no_tf(target, source, stamp_ns):
+def no_tf(source, target, stamp_ns):
     """Know nothing."""
     raise TransformUnavailable(f'TF from {source} to {target}: nobody says')
 
 
-def second_camera(*images, camera_info=None, between=no_tf, kind=Image, limits=None):
+def second_camera(*images, camera_info=None, pose_of=no_tf, kind=Image, limits=None):
     """Return a store with a camera_info and images in it."""
     cameras = CameraStore(rectified=False)
     if camera_info is not False:
         cameras.add(serialize_message(stamped(camera_info or info(), NOW)))
-    made = SecondCamera(kind, cameras.for_image, between, limits or LimitsConfig())
+    made = SecondCamera(kind, cameras.for_image, pose_of, limits or LimitsConfig())
     for image in images:
         made.add(image)
     return made
@@ -136,7 +136,7 @@ def test_images_of_other_times_are_refused(late_ms):
         ({'camera_info': info(-500.0 * 11)}, 'stereo_baseline'),
         ({'camera_info': info(0.0)}, 'no_transform'),
         ({'camera_info': info(float('nan'))}, 'no_transform'),
-        ({'camera_info': info(0.0), 'between': lambda *_: np.eye(4)}, 'stereo_baseline'),
+        ({'camera_info': info(0.0), 'pose_of': lambda *_: np.eye(4)}, 'stereo_baseline'),
     ],
 )
 def test_calibration_that_makes_no_pair(options, reason):
@@ -170,12 +170,12 @@ def test_pose_from_tf_where_the_calibration_has_none():
     T[0, 3] = BASELINE_M
     asked = []
 
-    def between(*arguments):
+    def pose_of(*arguments):
         asked.append(arguments)
         return T
 
-    check_right(match(second_camera(right_image(), camera_info=info(0.0), between=between)))
-    assert asked == [('left', 'right', NOW)]
+    check_right(match(second_camera(right_image(), camera_info=info(0.0), pose_of=pose_of)))
+    assert asked == [('right', 'left', NOW)]
 
 
 def test_geometry_is_computed_once_and_again_where_it_changes():

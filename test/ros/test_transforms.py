@@ -266,7 +266,7 @@ def test_nothing_is_left_behind(node, tf2):
 def test_nothing_is_listened_to_where_nothing_is_to_come_from_tf(node, tf2):
     before = len(list(node.subscriptions))
     pose = (0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 1.0)
-    Transforms(node, ScaleConfig(method='lidar', T_camera_sensor=pose), None)
+    Transforms(node, ScaleConfig(T_camera_sensor=pose, method='lidar'), None)
     assert len(list(node.subscriptions)) == before
     # Where the second camera of a stereo pair is may come from there.
     Transforms(node, ScaleConfig(method='stereo', T_camera_sensor=pose), None).close()
