@@ -15,13 +15,16 @@ import torch
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.evaluation.frames import Frame
 from depth_anything_ros.metric_depth.anchors import SensorPoints
+from depth_anything_ros.world.primitives import Semantic
 from depth_anything_ros.world.raycast import cast
 from depth_anything_ros.world.render import render
 from depth_anything_ros.world.scene import random_scene, Scene
 from depth_anything_ros.world.trajectory import camera_path
 
 WIDTH, HEIGHT, FOCAL_PX = 640, 480, 520.0
-_CAMERA = Camera(
+BASELINE_M = 0.12  # of the second camera of a stereo pair
+_IMAGE_NOISE, _SECOND_GAIN = 2.0, 0.95  # gray levels; the second camera is exposed less
+CAMERA = Camera(
     WIDTH,
     HEIGHT,
     np.array([[FOCAL_PX, 0, (WIDTH - 1) / 2], [0, FOCAL_PX, (HEIGHT - 1) / 2], [0, 0, 1]]),
@@ -31,6 +34,7 @@ _RINGS, _AZIMUTH_STEP_DEG, _MAX_AZIMUTH_DEG = 64, 0.2, 50.0
 _RANGE_NOISE_M, _MAX_RANGE_M = 0.02, 80.0
 # Lidar 0.25 m above and 0.2 m behind the camera, looking along its heading without its pitch.
 _LIDAR_OFFSET_M = (-0.2, 0.0, 0.25)
+_VELOCITIES_M_S = {Semantic.PERSON: (0.0, 1.4, 0.0), Semantic.VEHICLE: (8.0, 0.0, 0.0)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +46,15 @@ class WorldFrame:
         depth_m: HxW float32 true depth, +inf for sky.
         T_world_camera: 4x4 pose of the optical frame.
         kind: of the scene.
+        pair_rgb: two HxWx3 uint8 images of a stereo pair, of this camera and of another BASELINE_M
+            to its right, with noise; None where not wanted.
     """
 
     frame: Frame
     depth_m: NDArray[np.float32]
     T_world_camera: NDArray[np.float64]
     kind: str
+    pair_rgb: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
 
 
 def world_frame(seed: int, kind: str | None = None) -> WorldFrame:
@@ -64,9 +71,16 @@ def world_frame(seed: int, kind: str | None = None) -> WorldFrame:
 
 
 def world_drive(
-    seed: int, kind: str, period_s: float, duration_s: float, turn: Callable[[float], float]
+    seed: int,
+    kind: str,
+    period_s: float,
+    duration_s: float,
+    turn: Callable[[float], float],
+    shrunk: int = 2,
+    traffic: bool = False,
+    stereo: bool = False,
 ) -> list[WorldFrame]:
-    """Render a drive at half size, at about the speed that the scene's robot has.
+    """Render a drive at about the speed that the scene's robot has.
 
     Args:
         seed: draws everything.
@@ -74,6 +88,9 @@ def world_drive(
         period_s: between frames.
         duration_s: of the drive.
         turn: time in seconds -> by how many radians the robot has turned to the left.
+        shrunk: by how much images are smaller than those of world_frame().
+        traffic: whether people cross the lane and vehicles drive along it.
+        stereo: whether there is a second camera.
     """
     rng = np.random.default_rng(seed)
     scene = random_scene(seed, kind)
@@ -85,8 +102,33 @@ def world_drive(
         turned = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
         pose[:3, :3] = turned @ pose[:3, :3]
         stamp_ns = round(1e9 * time_s)
-        frames.append(_frame(scene, pose, rng, stamp_ns, f'{kind}{seed}', shrunk=2))
+        seen = _moved(scene, float(time_s)) if traffic else scene
+        world = _frame(seen, pose, rng, stamp_ns, f'{kind}{seed}', shrunk)
+        frames.append(replace(world, pair_rgb=_pair(seen, world, rng)) if stereo else world)
     return frames
+
+
+def _pair(
+    scene: Scene, world: WorldFrame, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    pose, camera = world.T_world_camera.copy(), world.frame.camera
+    pose[:3, 3] += BASELINE_M * pose[:3, 0]
+    right = render(scene, pose, camera.K, camera.width, camera.height).image_rgb
+    return _noisy(world.frame.image_rgb, rng), _noisy(_SECOND_GAIN * right, rng)
+
+
+def _noisy(image: NDArray[np.generic], rng: np.random.Generator) -> NDArray[np.uint8]:
+    noisy = image + rng.normal(0.5, _IMAGE_NOISE, image.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+def _moved(scene: Scene, time_s: float) -> Scene:
+    """Return the scene after a while of traffic."""
+    centre_m = scene.primitives.centre_m.clone()
+    for what, velocity_m_s in _VELOCITIES_M_S.items():
+        which = scene.primitives.semantic == what
+        centre_m[which] += time_s * torch.tensor(velocity_m_s)
+    return replace(scene, primitives=replace(scene.primitives, centre_m=centre_m))
 
 
 def _frame(
@@ -97,7 +139,7 @@ def _frame(
     name: str,
     shrunk: int = 1,
 ) -> WorldFrame:
-    camera = _CAMERA.scaled(WIDTH // shrunk, HEIGHT // shrunk)
+    camera = CAMERA.scaled(WIDTH // shrunk, HEIGHT // shrunk)
     picture = render(scene, T_world_camera, camera.K, camera.width, camera.height)
     T_world_lidar = _lidar_pose(T_world_camera)
     points = replace(_scan(scene, T_world_lidar, rng), stamp_ns=stamp_ns)

@@ -46,6 +46,8 @@ class Camera:
         model: distortion model of D as CameraInfo names it.
         R: 3x3 rotation from the camera's optical frame to the axes of the rectified image.
         K_rect: 3x3 intrinsics that rectification leads to; K for a pinhole image.
+        T_stereo_optical: 4x4 pose of the optical frame in the rectified axes of its stereo pair,
+            from R and the fourth column of P; None where they say none.
     """
 
     width: int
@@ -55,6 +57,7 @@ class Camera:
     model: str = 'plumb_bob'
     R: Array = field(default_factory=lambda: np.eye(3))
     K_rect: Array | None = None
+    T_stereo_optical: Array | None = None
 
     @staticmethod
     def from_calibration(
@@ -79,7 +82,8 @@ class Camera:
             model: CameraInfo.distortion_model; empty is allowed when D is all zero.
             R: 3x3 (or 9) rectification rotation; all zeros means identity.
             P: 3x4 (or 12) projection of the rectified image; all zeros means K. Its fourth column
-                (stereo baseline) is not used: depth stands in the image's own optical frame.
+                (stereo baseline) only says where a stereo pair's other camera is: depth stands in
+                the image's own optical frame.
             binning: (x, y) pixels merged into one; 0 means 1.
             roi: (x_offset, y_offset, width, height) in full resolution; zero size means all.
             rectified: whether the image has been rectified already, so that P describes it.
@@ -101,15 +105,16 @@ class Camera:
         R_rect = R_rect if R_rect.any() else np.eye(3)
         coefficients = tuple(float(d) for d in np.asarray(D, dtype=np.float64).ravel())
 
+        T_stereo = _stereo_pose(R_rect, P_full)
         size, to_delivered = _delivered(width, height, binning, roi)
         if rectified:
             _check_intrinsics(K_rect, width, height)
             _check_rotation(R_rect)
-            return Camera(*size, to_delivered @ K_rect, R=R_rect)
+            return Camera(*size, to_delivered @ K_rect, R=R_rect, T_stereo_optical=T_stereo)
         _check_intrinsics(K_raw, width, height)
         # An ideal fisheye has coefficients of zero and is no pinhole.
         if not any(coefficients) and not (model == 'equidistant' and coefficients):
-            return Camera(*size, to_delivered @ K_raw)
+            return Camera(*size, to_delivered @ K_raw, T_stereo_optical=T_stereo)
         if len(coefficients) not in _COEFFICIENTS.get(model, ()):
             raise BadFrameError(
                 'unknown_distortion',
@@ -121,7 +126,13 @@ class Camera:
         _check_intrinsics(K_rect, width, height)
         _check_rotation(R_rect)
         return Camera(
-            *size, to_delivered @ K_raw, coefficients, model, R_rect, to_delivered @ K_rect
+            *size,
+            to_delivered @ K_raw,
+            coefficients,
+            model,
+            R_rect,
+            to_delivered @ K_rect,
+            T_stereo,
         )
 
     @staticmethod
@@ -303,6 +314,23 @@ def _check_rotation(R: Array) -> None:
         if not ((off <= _ROTATION_TOLERANCE).all() and np.linalg.det(R) > 0):
             numbers = ' '.join(f'{x:g}' for x in R.ravel())
             raise _uncalibrated(f'has an R that is no rotation ({numbers})')
+
+
+def _stereo_pose(R: Array, P: Array) -> Array | None:
+    """Return the pose that a pair's calibration gives this camera; None where it gives none.
+
+    P projects from the first camera's place: P (c, 1) = 0 at this camera's centre c, where z = 0.
+    """
+    pose = np.eye(4)
+    pose[:3, :3] = R
+    if P.any():
+        with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
+            pose[:2, 3] = -P[:2, 3] / P.diagonal()[:2]
+    try:
+        _check_rotation(R)
+    except BadFrameError:
+        return None
+    return pose if np.isfinite(pose).all() else None
 
 
 def _uncalibrated(what: str) -> BadFrameError:

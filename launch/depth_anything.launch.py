@@ -21,6 +21,7 @@ ARGUMENTS = {
     'points': ('points', 'topic of the PointCloud2 that anchors the scale', None),
     'scan': ('scan', 'topic of the LaserScan that anchors the scale', None),
     'sensor_depth': ('sensor_depth/image', 'topic of a depth camera; its info beside it', None),
+    'right': ('right/image', 'topic of a stereo pair\'s second camera; its info beside it', None),
     'range': ('range', 'topic of a rangefinder', None),
     'image_transport': ('', 'raw or compressed; empty: as in params_file', None),
     'checkpoint': (
@@ -80,6 +81,8 @@ def _start(context):
                 ('scan', given['scan']),
                 ('sensor_depth/image', given['sensor_depth']),
                 ('sensor_depth/camera_info', _sibling(given['sensor_depth'], 'camera_info')),
+                ('right/image', given['right']),
+                ('right/camera_info', _sibling(given['right'], 'camera_info')),
                 ('range', given['range']),
             ],
             ros_arguments=['--log-level', given['log_level']],

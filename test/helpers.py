@@ -22,6 +22,7 @@ import torch
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.network.spec import ModelSpec
 from depth_anything_ros.training.config import NetworkConfig, Phase, TrainConfig
+from depth_anything_ros.world.render import pixel_rays
 
 TEST = Path(__file__).resolve().parent
 REAL_DATA = TEST.parents[1] / 'shared' / 'data'
@@ -66,6 +67,50 @@ def scene_depth(x, y):
         hit = (x * z > left) & (x * z < right) & (y * z > top) & (y * z < 1.5)
         depth_m = np.where(hit & (depth_m > z), z, depth_m)
     return depth_m
+
+
+def textured_view(camera: Camera, T_scene_camera=None, plain=None):
+    """Return what another camera sees of the scene above, every surface with a random texture.
+
+    Args:
+        camera: pinhole or distorted.
+        T_scene_camera: 4x4 pose of its optical frame in that of the scene's camera; None, the same.
+        plain: (left, right, top, bottom) in m of a part of the far wall without texture.
+
+    Returns:
+        HxW uint8 gray image and HxW depth in metres of that camera.
+    """
+    rays = pixel_rays(camera.K, camera.width, camera.height, camera.D, camera.model)
+    rays = rays if camera.is_distorted else rays @ camera.R
+    T = np.eye(4) if T_scene_camera is None else T_scene_camera
+    R, centre = T[:3, :3], T[:3, 3]
+    towards = rays @ R.T
+    depth_m = np.full(camera.size, np.inf)
+    surfaces = [(2, 18.0, None), (1, 1.5, None)]
+    surfaces += [(2, 9.0, (-4.0, -1.0, -0.5, 1.5)), (2, 6.0, (0.5, 2.0, 0.3, 1.5))]
+    for axis, where, face in surfaces:
+        with np.errstate(divide='ignore', invalid='ignore'):
+            along = (where - centre[axis]) / towards[..., axis]
+            point = centre + along[..., None] * towards
+        hit = along > 0
+        if face is not None:
+            left, right, top, bottom = face
+            hit &= (point[..., 0] > left) & (point[..., 0] < right)
+            hit &= (point[..., 1] > top) & (point[..., 1] < bottom)
+        depth_m = np.where(hit & (along < depth_m), along, depth_m)
+    point = centre + depth_m[..., None] * towards
+    # Along its own axes each surface is a map; the third coordinate tells one from another.
+    x, y = point[..., 0] + 3.1 * point[..., 2], point[..., 1] + 0.7 * point[..., 2]
+    patterns = np.random.default_rng(0).integers(0, 255, (2, 512, 512)).astype(np.float32)
+    gray = np.zeros(camera.size, np.float32)
+    for pattern, step_m in zip(patterns, (0.15, 0.5)):
+        u, v = (np.float32(c / step_m % 511) for c in (x, y))
+        gray += 0.5 * cv2.remap(pattern, u, v, cv2.INTER_LINEAR)
+    if plain is not None:
+        left, right, top, bottom = plain
+        inside = (point[..., 0] > left) & (point[..., 0] < right) & (point[..., 2] > 17.9)
+        gray[inside & (point[..., 1] > top) & (point[..., 1] < bottom)] = 128
+    return gray.astype(np.uint8), depth_m
 
 
 def scene_depth_image(camera: Camera = SCENE_CAMERA):

@@ -97,6 +97,15 @@ def test_the_info_of_a_depth_camera_is_taken_beside_its_image(launched):
     }
 
 
+def test_the_info_of_a_second_camera_is_taken_beside_its_image(launched):
+    _, started = launched('depth_anything.launch.py', 'right:=/stereo/right/image_rect')
+    remaps = re.findall(r'-r (right/\w+):=(\S+)', started['depth_node'])
+    assert dict(remaps) == {
+        'right/image': '/stereo/right/image_rect',
+        'right/camera_info': '/stereo/right/camera_info',
+    }
+
+
 def test_rviz_and_shared_memory_come_on_request(launched):
     done, started = launched(
         'depth_anything.launch.py', 'rviz:=true', 'shm:=true', packages=OURS | RVIZ

@@ -39,6 +39,7 @@ from depth_anything_ros.ros.messages import (
 )
 from depth_anything_ros.ros.parameters import qos_overridden, QOS_OVERRIDES
 from depth_anything_ros.ros.ranges import decode_range, Echo
+from depth_anything_ros.ros.second_camera import SecondCamera
 from depth_anything_ros.ros.transforms import Transforms
 
 LOOK_S = 0.5  # between two looks for a camera_info that is latched
@@ -267,6 +268,7 @@ class Inputs:
         image_kind: message class of the images.
         cameras: the camera models.
         transforms: where sensor and ground are.
+        second: the other camera of a stereo pair; None where nobody asks for it.
     """
 
     def __init__(
@@ -295,19 +297,23 @@ class Inputs:
         self._points: list[ReadingStore[SensorPoints]] = []
         self._depth: ReadingStore[DepthReading] | None = None
         self._ranges: ReadingStore[Echo] | None = None
-        raw, image_topic = config.image_transport == 'raw', node.resolve_topic_name('image')
+        self._unlatched: dict[str, CameraStore] = {}  # by topic
+        self._config, raw = config, config.image_transport == 'raw'
         self.image_kind = Image if raw else CompressedImage
-        self.cameras = CameraStore(_is_rectified(config.camera.rectified, image_topic))
         self.transforms = Transforms(node, config.scale, refuse)
+        self.second: SecondCamera | None = None
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._look = node.create_timer(LOOK_S, self._look_for_latched, clock=steady)
         with ExitStack() as undo:
             undo.callback(self.close)
-            self._subscribe_to_images(on_image, 'image' if raw else f'{image_topic}/compressed')
+            self._subscribe_to_images('image', 1, on_image)
+            self.cameras = self._subscribe_to_cameras('image', config.camera.rectified)
             if takes(config.scale.method, 'lidar'):
                 self._subscribe_to_points(config.limits)
             if takes(config.scale.method, 'depth'):
                 self._subscribe_to_depth(config)
+            if takes(config.scale.method, 'stereo'):
+                self._subscribe_to_second_camera()
             if takes(config.scale.method, 'range'):
                 self._ranges = ReadingStore(
                     lambda data: decode_range(deserialize(data, Range)),
@@ -413,9 +419,26 @@ class Inputs:
         T = self.transforms.rangefinder(echo.frame_id, camera_frame, stamp_ns)
         return RangeReading(echo.range_m, echo.field_of_view_rad, T)
 
-    def _subscribe_to_images(self, on_image: Callable[[bytes], None], topic: str) -> None:
-        self._subscribe('image', self.image_kind, topic, 1, on_image)
-        self._subscribe('camera_info', CameraInfo, 'camera_info', 5, self._kept_by(self.cameras))
+    def _subscribe_to_images(
+        self, name: str, depth: int, callback: Callable[[bytes], None]
+    ) -> None:
+        raw, resolved = self.image_kind is Image, self._node.resolve_topic_name(name)
+        topic = name if raw else f'{resolved}/compressed'
+        self._subscribe(name, self.image_kind, topic, depth, callback)
+
+    def _subscribe_to_cameras(self, image: str, setting: str) -> CameraStore:
+        """Subscribe to the camera_info beside an image."""
+        topic = f'{image[: -len("image")]}camera_info'
+        store = CameraStore(_is_rectified(setting, self._node.resolve_topic_name(image)), topic)
+        self._unlatched[topic] = store
+        self._subscribe(topic, CameraInfo, topic, 5, self._kept_by(store))
+        return store
+
+    def _subscribe_to_second_camera(self) -> None:
+        cameras = self._subscribe_to_cameras('right/image', self._config.camera.rectified)
+        pose = self.transforms.second_camera
+        self.second = SecondCamera(self.image_kind, cameras.for_image, pose, self._config.limits)
+        self._subscribe_to_images('right/image', 5, self._kept_by(self.second))
 
     def _look_for_latched(self) -> None:
         """Subscribe once more where a camera_info was published before this node came.
@@ -423,17 +446,18 @@ class Inputs:
         Best effort gets nothing of that, and only a publisher that is transient local keeps it;
         any other would warn of a subscription that asks for it.
         """
-        topic = self._named['camera_info'].topic_name
-        publishers = self._node.get_publishers_info_by_topic(topic)
-        if any(p.qos_profile.durability is DurabilityPolicy.TRANSIENT_LOCAL for p in publishers):
-            self._look.cancel()
-            self._create(
-                CameraInfo,
-                'camera_info',
-                QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL),
-                self._kept_by(self.cameras),
-                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
-            )
+        for topic, store in list(self._unlatched.items()):
+            publishers = self._node.get_publishers_info_by_topic(self._named[topic].topic_name)
+            kinds = {publisher.qos_profile.durability for publisher in publishers}
+            if DurabilityPolicy.TRANSIENT_LOCAL in kinds:
+                del self._unlatched[topic]
+                self._create(
+                    CameraInfo,
+                    topic,
+                    QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+                    self._kept_by(store),
+                    event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+                )
 
     def _subscribe_to_points(self, limits: LimitsConfig) -> None:
         for name, kind, decode in (
@@ -452,7 +476,7 @@ class Inputs:
             config.limits.sensor_memory,
             'depth images',
         )
-        self._depth_cameras = CameraStore(_is_rectified('auto', topic), 'sensor_depth/camera_info')
+        self._depth_cameras = self._subscribe_to_cameras('sensor_depth/image', 'auto')
         self._subscribe(
             'sensor_depth/image',
             kind,
@@ -460,15 +484,10 @@ class Inputs:
             5,
             self._kept_by(self._depth),
         )
-        self._subscribe(
-            'sensor_depth/camera_info',
-            CameraInfo,
-            'sensor_depth/camera_info',
-            5,
-            self._kept_by(self._depth_cameras),
-        )
 
-    def _kept_by(self, store: CameraStore | ReadingStore[Any]) -> Callable[[bytes], None]:
+    def _kept_by(
+        self, store: CameraStore | ReadingStore[Any] | SecondCamera
+    ) -> Callable[[bytes], None]:
         def keep(data: bytes) -> None:
             try:
                 store.add(data)

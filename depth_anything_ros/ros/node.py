@@ -263,19 +263,22 @@ class DepthNode(LifecycleNode):
             message = deserialize(data, self._inputs.image_kind)
             image = decode_image(message, config.limits)
             camera = self._camera_of(image, stamp_ns, missing)
+            if self._inputs.second is not None:
+                self._inputs.second.hold(stamp_ns)
             prediction = self._pipeline.predict(image, camera)
         except BadFrameError as error:
             self._log.warning(error.reason, str(error))
             self._statistics.dropped(error.reason, str(error))
             return
         at = (message.header.frame_id, stamp_ns)
-        finders: list[Callable[[str, int, float], Source | None]]
-        finders = [self._inputs.sweep, self._inputs.depth_image]
-        sources = []
-        for find in finders:
-            found = self._asked(partial(find, *at, config.scale.max_time_offset), missing)
-            if found is not None:
-                sources.append(found)
+        asks: list[Callable[[], Source | None]] = [
+            partial(find, *at, config.scale.max_time_offset)
+            for find in (self._inputs.sweep, self._inputs.depth_image)
+        ]
+        if (second := self._inputs.second) is not None and camera.is_calibrated:
+            asks.append(partial(second.match, image, camera, message.header, config.scale))
+        found = [self._asked(ask, missing) for ask in asks]
+        sources = [source for source in found if source is not None]
         ranging = self._asked(
             partial(self._inputs.ranging, *at, config.scale.max_time_offset), missing
         )

@@ -160,6 +160,7 @@ class Transforms:
             or config.fixed_frame
             or config.ground_frame
             or takes(config.method, 'depth')
+            or takes(config.method, 'stereo')
             or takes(config.method, 'range')
         ):
             return
@@ -228,6 +229,16 @@ class Transforms:
             return np.eye(4)
         return self._between(
             camera_frame, frame, stamp_ns, 'let the driver register depth to the image'
+        )
+
+    def second_camera(self, frame: str, camera_frame: str, stamp_ns: int) -> Matrix:
+        """Return the 4x4 pose of a stereo pair's second optical frame in the camera's.
+
+        Raises:
+            TransformUnavailable: TF does not say.
+        """
+        return self._between(
+            camera_frame, frame, stamp_ns, 'calibrate the cameras as a pair, which gives P'
         )
 
     def rangefinder(self, frame: str, camera_frame: str, stamp_ns: int) -> Matrix:

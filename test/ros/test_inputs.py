@@ -380,7 +380,7 @@ def test_what_is_matched_is_told_by_name(listen, robot):
     inputs = listen()
     silent = dict.fromkeys(
         ['image', 'camera_info', 'points', 'scan', 'sensor_depth/image']
-        + ['sensor_depth/camera_info', 'range'],
+        + ['sensor_depth/camera_info', 'right/image', 'right/camera_info', 'range'],
         0,
     )
     assert inputs.matched() == silent
@@ -409,6 +409,23 @@ def known_focal_px(inputs, stamp_ns):
 def test_latched_camera_info_from_before_the_node(listen, robot):
     robot.create_publisher(CameraInfo, 'camera_info', LATCHED).publish(camera_info(0, 700.0))
     inputs = listen()
+    spin_until(inputs, lambda: known_focal_px(inputs, at(1)) == 700)
+
+
+def test_latched_camera_info_of_the_second_camera(listen, robot):
+    info = camera_info(0, 700.0)
+    info.p = [700.0, 0.0, 320.0, -84.0, 0.0, 700.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    robot.create_publisher(CameraInfo, 'right/camera_info', LATCHED).publish(info)
+    robot.create_publisher(CameraInfo, 'camera_info', LATCHED).publish(camera_info(0, 700.0))
+    inputs = listen()
+
+    def baseline_m():
+        try:
+            return -inputs.second._camera_of(PICTURE, at(1)).T_stereo_optical[0, 3]
+        except BadFrameError:
+            return 0.0
+
+    spin_until(inputs, lambda: baseline_m() == pytest.approx(-0.12))
     spin_until(inputs, lambda: known_focal_px(inputs, at(1)) == 700)
 
 
@@ -526,7 +543,7 @@ def test_close_leaves_nothing_behind(listen):
     inputs = listen()
     before = threading.active_count()
     listening = {name for name, _ in inputs.node.get_topic_names_and_types()}
-    assert {'/image', '/camera_info', '/points', '/scan'} <= listening
+    assert {'/image', '/camera_info', '/points', '/scan', '/right/image'} <= listening
     inputs.close()
     inputs.close()
     assert [s.topic_name for s in inputs.node.subscriptions] == []

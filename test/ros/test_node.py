@@ -33,6 +33,7 @@ from helpers import (
 )
 
 NODE = TEST / 'programs' / 'fake_network_node.py'
+STEREO = TEST / 'programs' / 'stereo_robot.py'
 COLLECT = TEST / 'programs' / 'collect.py'
 PLAYER = ('-m', 'depth_anything_ros.tools.play_frames')
 IMAGES = {
@@ -256,6 +257,20 @@ def test_without_metres_only_relative_and_picture(tmp_path):
     assert ('TF' if find_spec('tf2_ros') else 'scale.T_camera_sensor') in values['reason']
     for topic in ('depth/image', 'depth/points', 'depth/stddev'):
         assert not any(messages.get(topic, {}).values()), topic
+
+
+@pytest.mark.parametrize('side', ['right', 'left'])
+def test_stereo_pair_alone_gives_metres(tmp_path, side):
+    with program(NODE, 'exact', ready=READY), program(STEREO, side, ready='playing'):
+        messages = collect(tmp_path / 'messages', ['image', 'depth/image', 'depth/scale'])
+    truth_m = scene_depth_image()
+    where = ~edges(truth_m, 3)
+    depth_m = plane(messages['depth/image']['RELIABLE'][-1])
+    off = np.abs(np.log(depth_m / truth_m))[where]
+    assert np.median(off) < 0.01 and np.percentile(off, 90) < 0.03
+    status = messages['depth/scale']['RELIABLE'][-1]
+    values = {pair.key: pair.value for pair in status.values}
+    assert (status.message, values['method']) == ('FITTED', 'stereo')
 
 
 def depth_arrives(path):

@@ -268,6 +268,11 @@ def test_nothing_is_listened_to_where_nothing_is_to_come_from_tf(node, tf2):
     pose = (0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 1.0)
     Transforms(node, ScaleConfig(T_camera_sensor=pose, method='lidar'), None)
     assert len(list(node.subscriptions)) == before
+    # Where the second camera of a stereo pair is may come from there.
+    Transforms(node, ScaleConfig(method='stereo', T_camera_sensor=pose), None).close()
+    one = Transforms(node, ScaleConfig(method='stereo', T_camera_sensor=pose), None)
+    assert len(list(node.subscriptions)) == before + 2
+    one.close()
 
 
 @pytest.mark.parametrize(
