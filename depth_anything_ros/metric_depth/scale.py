@@ -154,7 +154,9 @@ class ScaleEstimator:
         turned, doubt = '', 0.0
         if sweep is not None and seen.edges is not None:
             self._judge = self._judges.setdefault(sweep.frame_id, ExtrinsicJudge())
-            turned = self._judge.judge(seen.edges, sweep, camera, stamp_ns)
+            turned = self._judge.judge(
+                seen.edges, sweep, camera, stamp_ns, self._cuts.change
+            )
             doubt = self._judge.doubt
         rejection = fit.failure or turned
         if not rejection:
