@@ -48,6 +48,7 @@ _CLEAR = (0.14, 3.0)
 # Of the mean correlation: a sweep under it is not of the established mount. Right ones stay above
 # .74, those turned by 10 degrees and more under .52.
 _FALLEN = 0.6
+_ANOTHER_PLACE = 0.3  # change of the image
 _CONVINCED_S = 7.0  # sweeps that have fallen for so long are judged anew
 _DOUBT = 0.12  # log depth, while nothing says that the extrinsic is right
 
@@ -104,7 +105,12 @@ class ExtrinsicJudge:
         return 0.0 if self.established else _DOUBT
 
     def judge(
-        self, edges: NDArray[np.float32], anchors: Anchors, camera: Camera, stamp_ns: int
+        self,
+        edges: NDArray[np.float32],
+        anchors: Anchors,
+        camera: Camera,
+        stamp_ns: int,
+        change: float = 0.0,
     ) -> str:
         """Take one sweep.
 
@@ -113,14 +119,18 @@ class ExtrinsicJudge:
             anchors: of the sweep, in pixels of the camera.
             camera: pinhole camera of the depth image.
             stamp_ns: time of the image in nanoseconds.
+            change: how much the image changed since the last one, see SceneCutDetector.
 
         Returns:
             Empty, or one line saying why the sweep must not be used.
         """
         found = agreement(edges, anchors, camera)
         fallen = self._has_fallen(found, stamp_ns)
-        # One that still fits better than turned ones is right, under sudden stripes of light, say.
-        if found is None or (fallen and _evidence(found)[1] >= _BY_CHANCE):
+        # One that still fits better than turned ones is right, under sudden stripes of light, say;
+        # after a sharp turn at a low rate it is the place that is another.
+        if found is None or (
+            fallen and (_evidence(found)[1] >= _BY_CHANCE or change > _ANOTHER_PLACE)
+        ):
             return ''
         if fallen:
             return (

@@ -172,7 +172,9 @@ class ScaleEstimator:
         if from_anchors and anchors and 'lidar' in anchors.names and seen.edges is not None:
             sweep = anchors.of('lidar')
             self._judge = self._judge_of(sweep.frame_id)
-            turned = self._judge.judge(seen.edges, sweep, camera, stamp_ns)
+            turned = self._judge.judge(
+                seen.edges, sweep, camera, stamp_ns, self._cuts.change
+            )
             doubt = self._judge.doubt
         rejection = fit.failure or turned
         if not rejection:

@@ -236,6 +236,15 @@ def test_an_established_sensor_that_sees_no_edge_any_more_is_doubted_but_not_ref
     assert judge.doubt == 0.0
 
 
+def test_after_a_sharp_turn_an_established_sensor_is_doubted_but_not_refused():
+    judge, _ = judged((0, 0, 0), 10)
+    depth_m, image = boards(0)[0], boards(100)[1]
+    edges, anchors = outline(image).numpy(), sweep(depth_m, (10, 0, 0))
+    assert judge.judge(edges, anchors, CAMERA, 10 * PERIOD_NS, change=0.5) == ''
+    assert judge.doubt > 0.1
+    assert judge.judge(edges, anchors, CAMERA, 11 * PERIOD_NS, change=0.01)
+
+
 def test_each_sensor_has_a_judge_of_its_own():
     # The scan is turned, the points are right: what is said of one is not said of the other.
     estimator = ScaleEstimator(ScaleConfig(max_hold=0.0), RELATIVE)
