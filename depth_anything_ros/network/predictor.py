@@ -77,8 +77,6 @@ def load_predictor(model: ModelConfig, runtime: RuntimeConfig) -> LoadedPredicto
     else:
         checkpoint = open_checkpoint(path, model)
     _require_precision(path, runtime.precision, device, int8=file is not None and file.int8)
-    if file is not None and file.int8:
-        names = names[::-1]  # ONNX Runtime is the faster one, see docs/performance.md
     for name, following in zip(names, [*names[1:], None]):
         try:
             backends.require(name)

@@ -72,7 +72,7 @@ def test_the_cost_is_what_both_networks_say_of_the_images_held_out(
 ) -> None:
     path, cost = int8
     assert cost.images == 8  # every fourth of 32
-    p, q = load(exact.path, 'float32', 'onnxruntime'), load(path, 'int8')
+    p, q = load(exact.path, 'float32', 'onnxruntime'), load(path, 'int8', 'onnxruntime')
     errors = []
     for image in INPUTS[::4]:
         wanted, given = p(image).double().flatten(), q(image).double().flatten()
@@ -135,7 +135,11 @@ def test_what_is_quantised_are_the_layers_with_weights(int8: tuple[Path, Cost]) 
 def test_a_file_in_8_bits_runs_as_what_it_is(exact: OnnxFile, int8: tuple[Path, Cost]) -> None:
     path, _ = int8
     predictor = load(path)
-    assert predictor.backend.startswith('ONNX Runtime') and 'int8' in predictor.backend
+    assert '(int8, 1 threads)' in predictor.backend
+    other = load(path, backend='onnxruntime')
+    assert '(CPU, int8, 1 threads)' in other.backend
+    difference = (other(INPUTS[1]) - predictor(INPUTS[1])).abs().max()
+    assert difference < 0.05 * predictor(INPUTS[1]).max()
     assert predictor.spec == load(exact.path).spec
     assert torch.equal(load(path, 'int8')(INPUTS[1]), predictor(INPUTS[1]))
     for image in INPUTS[:2]:  # of every size
