@@ -15,6 +15,7 @@ import torch
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.evaluation.frames import Frame
 from depth_anything_ros.metric_depth.anchors import SensorPoints
+from depth_anything_ros.world.primitives import Semantic
 from depth_anything_ros.world.raycast import cast
 from depth_anything_ros.world.render import render
 from depth_anything_ros.world.scene import random_scene, Scene
@@ -31,6 +32,7 @@ _RINGS, _AZIMUTH_STEP_DEG, _MAX_AZIMUTH_DEG = 64, 0.2, 50.0
 _RANGE_NOISE_M, _MAX_RANGE_M = 0.02, 80.0
 # Lidar 0.25 m above and 0.2 m behind the camera, looking along its heading without its pitch.
 _LIDAR_OFFSET_M = (-0.2, 0.0, 0.25)
+_VELOCITIES_M_S = {Semantic.PERSON: (0.0, 1.4, 0.0), Semantic.VEHICLE: (8.0, 0.0, 0.0)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +66,15 @@ def world_frame(seed: int, kind: str | None = None) -> WorldFrame:
 
 
 def world_drive(
-    seed: int, kind: str, period_s: float, duration_s: float, turn: Callable[[float], float]
+    seed: int,
+    kind: str,
+    period_s: float,
+    duration_s: float,
+    turn: Callable[[float], float],
+    shrunk: int = 2,
+    traffic: bool = False,
 ) -> list[WorldFrame]:
-    """Render a drive at half size, at about the speed that the scene's robot has.
+    """Render a drive at about the speed that the scene's robot has.
 
     Args:
         seed: draws everything.
@@ -74,6 +82,8 @@ def world_drive(
         period_s: between frames.
         duration_s: of the drive.
         turn: time in seconds -> by how many radians the robot has turned to the left.
+        shrunk: by how much images are smaller than those of world_frame().
+        traffic: whether people cross the lane and vehicles drive along it.
     """
     rng = np.random.default_rng(seed)
     scene = random_scene(seed, kind)
@@ -85,8 +95,18 @@ def world_drive(
         turned = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
         pose[:3, :3] = turned @ pose[:3, :3]
         stamp_ns = round(1e9 * time_s)
-        frames.append(_frame(scene, pose, rng, stamp_ns, f'{kind}{seed}', shrunk=2))
+        seen = _moved(scene, float(time_s)) if traffic else scene
+        frames.append(_frame(seen, pose, rng, stamp_ns, f'{kind}{seed}', shrunk))
     return frames
+
+
+def _moved(scene: Scene, time_s: float) -> Scene:
+    """Return the scene after a while of traffic."""
+    centre_m = scene.primitives.centre_m.clone()
+    for what, velocity_m_s in _VELOCITIES_M_S.items():
+        which = scene.primitives.semantic == what
+        centre_m[which] += time_s * torch.tensor(velocity_m_s)
+    return replace(scene, primitives=replace(scene.primitives, centre_m=centre_m))
 
 
 def _frame(

@@ -23,6 +23,7 @@ from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, with_values
 from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.metric_depth.extrinsics import outline
+from depth_anything_ros.metric_depth.motion import Motion, MotionTracker
 from depth_anything_ros.metric_depth.refinement import metric_depth
 from depth_anything_ros.metric_depth.scale import (
     GroundPlane,
@@ -31,7 +32,7 @@ from depth_anything_ros.metric_depth.scale import (
     State,
     unanchored,
 )
-from depth_anything_ros.metric_depth.sources import gather, Source, Sweep, Verdict
+from depth_anything_ros.metric_depth.sources import gather, Source, Sweep, takes, Verdict
 from depth_anything_ros.network.devices import current
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.network.preprocessing import Preprocessor
@@ -72,6 +73,7 @@ class Prediction:
             in metres (focal correction applied) for a metric model; NaN in the sky, and where
             rectification left nothing to see, whatever the network made of that.
         image: HxWx3 uint8 RGB as uploaded.
+        host_image: the same on the host, where corners are followed.
         thumbnail: small float32 gray image on the host, by which scene cuts are told.
         edges: outline of the image, by which the extrinsic is judged.
         preprocessor: the geometry it was made with.
@@ -80,6 +82,7 @@ class Prediction:
 
     values: Tensor
     image: Tensor
+    host_image: NDArray[np.uint8]
     thumbnail: NDArray[np.float32]
     edges: Tensor
     preprocessor: Preprocessor
@@ -148,6 +151,7 @@ class DepthPipeline:
         self.predictor = predictor
         self.config = config
         self._scale = ScaleEstimator(config.scale, predictor.spec)
+        self._motion = MotionTracker()
         self._camera: Camera | None = None
         self._preprocessor: Preprocessor | None = None
         self._rays: Tensor | None = None
@@ -162,6 +166,7 @@ class DepthPipeline:
         stamp_ns: int = 0,
         ground: GroundPlane | None = None,
         sources: Sequence[Source] = (),
+        T_fixed_camera: NDArray[np.float64] | None = None,
         outputs: Outputs = Outputs(),
     ) -> DepthFrame:
         """Turn one image into metric depth: predict(), then measure().
@@ -174,6 +179,8 @@ class DepthPipeline:
             stamp_ns: time of the image in nanoseconds; holding and filtering go by it.
             ground: the ground plane in the rectified optical frame where it is known.
             sources: what else anchors the scale.
+            T_fixed_camera: 4x4 pose of the camera's optical frame in a frame that does not move,
+                by odometry; with it the camera's motion is a source too.
             outputs: what to compute.
 
         Returns:
@@ -190,6 +197,7 @@ class DepthPipeline:
             stamp_ns=stamp_ns,
             ground=ground,
             sources=sources,
+            T_fixed_camera=T_fixed_camera,
             outputs=outputs,
         )
 
@@ -210,7 +218,9 @@ class DepthPipeline:
         values = preprocessor.at_image_size(raw, sky)
         watch.lap('upsample')
         edges = outline(prepared.network_input[0].mean(dim=0))
-        return Prediction(values, prepared.image, _thumbnail(image), edges, preprocessor, watch)
+        return Prediction(
+            values, prepared.image, image, _thumbnail(image), edges, preprocessor, watch
+        )
 
     @_on_its_device
     def measure(
@@ -222,6 +232,7 @@ class DepthPipeline:
         stamp_ns: int = 0,
         ground: GroundPlane | None = None,
         sources: Sequence[Source] = (),
+        T_fixed_camera: NDArray[np.float64] | None = None,
         outputs: Outputs = Outputs(),
     ) -> DepthFrame:
         """Make metres of a prediction; points may arrive while the network runs, hence apart."""
@@ -231,6 +242,9 @@ class DepthPipeline:
 
         if points is not None and T_camera_sensor is not None:
             sources = [Sweep(points, T_camera_sensor), *sources]
+        motion = self._motion_of(prediction, T_fixed_camera, stamp_ns)
+        if motion is not None and not motion.note:
+            sources = [*sources, motion]
         verdict = Verdict(None, {})
         if camera.is_calibrated:
             verdict = gather(sources, camera, config.scale)
@@ -246,8 +260,9 @@ class DepthPipeline:
                 ground,
                 prediction.edges,
             )
-            if verdict.complaint:
-                fit = replace(fit, reason=f'{fit.reason}; {verdict.complaint}')
+            for remark in (verdict.complaint, '' if motion is None else motion.note):
+                if remark:
+                    fit = replace(fit, reason=f'{fit.reason}; {remark}')
         else:
             reason = 'the camera is not calibrated'
             if self.predictor.spec.canonical_focal_px is not None:
@@ -300,6 +315,19 @@ class DepthPipeline:
             points_dense=cloud.is_dense if cloud else False,
             timings_ms=watch.milliseconds(),
             **arrays,
+        )
+
+    def _motion_of(
+        self,
+        prediction: Prediction,
+        T_fixed_camera: NDArray[np.float64] | None,
+        stamp_ns: int,
+    ) -> Motion | None:
+        config, camera = self.config.scale, prediction.preprocessor.camera
+        if T_fixed_camera is None or not camera.is_calibrated or not takes(config.method, 'motion'):
+            return None
+        return self._motion.update(
+            prediction.host_image, camera, T_fixed_camera, stamp_ns, config
         )
 
     def _preprocessor_for(self, camera: Camera) -> Preprocessor:

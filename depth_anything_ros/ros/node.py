@@ -30,6 +30,7 @@ from depth_anything_ros.errors import BadFrameError, DepthAnythingError, one_lin
 from depth_anything_ros.metric_depth.scale import GroundPlane, ScaleFit, State
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.pipeline import DepthFrame, DepthPipeline
+from depth_anything_ros.poses import Matrix
 from depth_anything_ros.ros import parameters
 from depth_anything_ros.ros.diagnostics import Statistics
 from depth_anything_ros.ros.inputs import Inputs, PointsOutOfTime
@@ -271,7 +272,13 @@ class DepthNode(LifecycleNode):
         points, T_camera_sensor = self._points_for(message.header.frame_id, stamp_ns, missing)
         ground = self._ground_for(camera, message.header.frame_id, stamp_ns, missing)
         frame = self._pipeline.measure(
-            prediction, points, T_camera_sensor, stamp_ns=stamp_ns, ground=ground, outputs=wanted
+            prediction,
+            points,
+            T_camera_sensor,
+            stamp_ns=stamp_ns,
+            ground=ground,
+            T_fixed_camera=self._pose_for(message.header.frame_id, stamp_ns, missing),
+            outputs=wanted,
         )
         if missing:
             reason = '; '.join([frame.fit.reason, *missing])
@@ -316,6 +323,14 @@ class DepthNode(LifecycleNode):
         assert self._inputs is not None
         try:
             return self._inputs.transforms.ground(camera, camera_frame, stamp_ns)
+        except BadFrameError as error:
+            missing.append(self._refuse(error))
+            return None
+
+    def _pose_for(self, camera_frame: str, stamp_ns: int, missing: list[str]) -> Matrix | None:
+        assert self._inputs is not None
+        try:
+            return self._inputs.transforms.camera(camera_frame, stamp_ns)
         except BadFrameError as error:
             missing.append(self._refuse(error))
             return None
