@@ -190,6 +190,8 @@ class Camera:
             Nx2 pixel coordinates (u, v) in this image.
         """
         flat = np.asarray(xy, dtype=np.float64).reshape(-1, 2)
+        if not len(flat):
+            return flat
         points = np.concatenate([flat, np.ones((len(flat), 1))], axis=1)[None]
         zero = np.zeros(3)
         if self.model == 'equidistant' and self.is_distorted:

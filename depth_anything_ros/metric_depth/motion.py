@@ -15,6 +15,7 @@ import math
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import ScaleConfig
@@ -25,11 +26,11 @@ from depth_anything_ros.metric_depth.triangulation import Points, triangulate
 Array = NDArray[np.float64]
 
 _LONGEST_SIDE_PX = 640  # of the image that corners are followed in
-_CORNERS = 220
+_CORNERS = 240
 _FEWEST = 20
-_VIEWS = 6  # before the newest
+_VIEWS = 5  # before the newest
 _TESTING_VIEWS = 2  # before the newest, that must see a point: the second tests the first
-_STEP_PX = 6.0  # what corners move, without the turn, from one view that is kept to the next
+_STEP_PX = 4.0  # what corners move, without the turn, from one view that is kept to the next
 _QUANTILE = 0.6
 _LEFT = 0.6  # share of the corners of a view that are left when the next is kept
 _OLDEST_S = 10.0
@@ -193,6 +194,10 @@ class MotionTracker:
 
     def _follow(self, step: Array, gray: Gray, small: Camera) -> Pixels:
         """Return where the corners are now, and forget those that are not found."""
+        known = self._point[:, 2] > 0
+        if known.any():  # a new corner is about as far as the one beside it
+            beside = cKDTree(self._point[known, :2]).query(self._point[~known, :2])[1]
+            self._point[~known, 2] = self._point[known, 2][beside]
         expected = self._point @ np.stack([step[:3, 0], step[:3, 1], step[:3, 3]]) + step[:3, 2]
         pixels, found = follow(self._gray, gray, self._start, _pixels(small, expected))
         newest = _directions(small, pixels)
@@ -225,7 +230,7 @@ class MotionTracker:
         if (~fits).sum() > _CONTRADICTED * compared or noise_px > _WORST_TRACKING_PX:
             raise _StartAnew('images and odometry contradict each other')
         # By how much the whole way is off, no image can tell.
-        common = (shift_m / way_m)[way_m.argmax()]
+        common = shift_m.max() / way_m.max()
         with np.errstate(divide='ignore', invalid='ignore'):
             sigma = np.hypot(points.sigma / points.inverse_depth, common)
         sigma[~tested | (points.inverse_depth <= 0)] = np.inf
@@ -257,7 +262,7 @@ class MotionTracker:
             small: its camera.
             pixels: the corners that are followed.
         """
-        found = detect(gray, pixels, _CORNERS - len(pixels))
+        found = detect(gray, pixels, _CORNERS)
         new = _directions(small, found)
         known = np.isfinite(new[:, 0])
         found, new = found[known], new[known]
