@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,6 +32,8 @@ _LONGEST_SIDE_PX = 65535
 _FOCAL_TO_SIDE = (0.01, 1e4)
 _CENTRE_TO_SIDE = 100.0
 _LARGEST_COEFFICIENT = 1e6
+_FINISHING_STEPS = 3  # of undistortion, after OpenCV's own
+_UNDISTORTED_PX = 0.05  # what may be left of a pixel's error
 _ROTATION_TOLERANCE = 0.01  # of R R^T; some files hold three digits
 
 
@@ -198,6 +201,8 @@ class Camera:
             Nx2 pixel coordinates (u, v) in this image.
         """
         flat = np.asarray(xy, dtype=np.float64).reshape(-1, 2)
+        if not len(flat):
+            return flat
         points = np.concatenate([flat, np.ones((len(flat), 1))], axis=1)[None]
         zero = np.zeros(3)
         if self.model == 'equidistant' and self.is_distorted:
@@ -205,6 +210,33 @@ class Camera:
         else:
             pixels, _ = cv2.projectPoints(points, zero, zero, self.K, np.array(self.D))
         return np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
+
+    def undistort(self, pixels: ArrayLike) -> Array:
+        """Return where the rays of pixels cross the plane z = 1, the inverse of distort().
+
+        Args:
+            pixels: Nx2 coordinates (u, v) in this image.
+
+        Returns:
+            Nx2 coordinates x/z, y/z in the camera's optical frame, NaN where no ray is known.
+        """
+        uv = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
+        focal_px = np.array([self.K[0, 0], self.K[1, 1]])
+        if not self.is_distorted:
+            y = (uv[:, 1] - self.K[1, 2]) / self.K[1, 1]
+            x = (uv[:, 0] - self.K[0, 2] - self.K[0, 1] * y) / self.K[0, 0]
+            return np.stack([x, y], axis=1)
+        if not len(uv):
+            return uv
+        fisheye = self.model == 'equidistant'
+        undistort: Any = cv2.fisheye.undistortPoints if fisheye else cv2.undistortPoints
+        xy: Array = np.asarray(undistort(uv[:, None], self.K, np.array(self.D))).reshape(-1, 2)
+        # OpenCV stops after five steps, too early by up to half a pixel: finish it.
+        for _ in range(_FINISHING_STEPS):
+            xy = xy + (uv - self.distort(xy)) / focal_px
+        with np.errstate(invalid='ignore'):
+            xy[~(np.abs(self.distort(xy) - uv).max(axis=1) < _UNDISTORTED_PX)] = np.nan
+        return xy
 
     def rectification_map(self, target: Camera) -> Array:
         """Say where each pixel of a rectified image comes from in this distorted image.

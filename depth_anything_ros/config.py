@@ -148,11 +148,11 @@ class ScaleConfig:
     method: str = param(
         'auto',
         'Where metres come from: lidar (points or scan), depth (a depth camera), stereo (a second '
-        'camera), camera_height (known height above the ground), range (a rangefinder: the scale '
-        'alone, of a metric checkpoint or a held fit), several of these with commas between, none, '
-        'or auto: all that are there share one fit, the ground and a range where there is nothing '
-        'else.',
-        choices=('auto', 'lidar', 'depth', 'stereo', 'camera_height', 'range', 'none'),
+        'camera), motion (of the camera in fixed_frame), camera_height (known height above the '
+        'ground), range (a rangefinder: the scale alone, of a metric checkpoint or a held fit), '
+        'several of these with commas between, none, or auto: all that are there share one fit, '
+        'the ground and a range where there is nothing else.',
+        choices=('auto', 'lidar', 'depth', 'stereo', 'motion', 'camera_height', 'range', 'none'),
         several=True,
     )
     unanchored: str = param(
@@ -304,8 +304,24 @@ class ScaleConfig:
     )
     fixed_frame: str = param(
         '',
-        'TF frame that does not move (odom), to carry points from their stamp to the image\'s; '
-        'empty is off.',
+        'TF frame that does not move (odom), to carry points from their stamp to the image\'s, and '
+        'to triangulate what a moving camera sees; empty is off.',
+    )
+    odometry_sigma: float = param(
+        0.02,
+        'Standard deviation of the way in fixed_frame, as a share of it: wheel radius, slip, scale '
+        'of a visual odometry.',
+        minimum=0.0,
+        maximum=1.0,
+        runtime=True,
+    )
+    odometry_turn_sigma: float = param(
+        0.0035,
+        'Standard deviation of the rate of turn in fixed_frame (0.0035 is 0.2 degrees per second).',
+        unit='rad/s',
+        minimum=0.0,
+        maximum=1.0,
+        runtime=True,
     )
 
 

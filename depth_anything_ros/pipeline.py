@@ -26,6 +26,7 @@ from depth_anything_ros.errors import ConfigError
 from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.metric_depth.depth_image import DepthImage, keep_measured
 from depth_anything_ros.metric_depth.extrinsics import outline
+from depth_anything_ros.metric_depth.motion import Motion, MotionTracker
 from depth_anything_ros.metric_depth.rangefinder import RangeReading
 from depth_anything_ros.metric_depth.refinement import metric_depth
 from depth_anything_ros.metric_depth.scale import (
@@ -76,6 +77,7 @@ class Prediction:
             or 1/m (focal correction applied); NaN in the sky, and where
             rectification left nothing to see, whatever the network made of that.
         image: HxWx3 uint8 RGB as uploaded.
+        host_image: the same on the host, where corners are followed.
         thumbnail: small float32 gray image on the host, by which scene cuts are told.
         edges: outline of the image, by which the extrinsic is judged.
         preprocessor: the geometry it was made with.
@@ -84,6 +86,7 @@ class Prediction:
 
     values: Tensor
     image: Tensor
+    host_image: NDArray[np.uint8]
     thumbnail: NDArray[np.float32]
     edges: Tensor
     preprocessor: Preprocessor
@@ -157,6 +160,7 @@ class DepthPipeline:
         self.config = config
         self._body = _body(config.camera.mask) if config.camera.mask else None
         self._scale = ScaleEstimator(config.scale, predictor.spec)
+        self._motion = MotionTracker()
         self._camera: Camera | None = None
         self._preprocessor: Preprocessor | None = None
         self._rays: Tensor | None = None
@@ -172,6 +176,7 @@ class DepthPipeline:
         ground: GroundPlane | None = None,
         sources: Sequence[Source] = (),
         ranging: RangeReading | None = None,
+        T_fixed_camera: NDArray[np.float64] | None = None,
         outputs: Outputs = Outputs(),
     ) -> DepthFrame:
         """Turn one image into metric depth: predict(), then measure().
@@ -185,6 +190,8 @@ class DepthPipeline:
             ground: the ground plane in the rectified optical frame where it is known.
             sources: what else anchors the scale.
             ranging: what a rangefinder says.
+            T_fixed_camera: 4x4 pose of the camera's optical frame in a frame that does not move,
+                by odometry; with it the camera's motion is a source too.
             outputs: what to compute.
 
         Returns:
@@ -203,6 +210,7 @@ class DepthPipeline:
             ground=ground,
             sources=sources,
             ranging=ranging,
+            T_fixed_camera=T_fixed_camera,
             outputs=outputs,
         )
 
@@ -231,7 +239,9 @@ class DepthPipeline:
         values = preprocessor.at_image_size(raw, sky)
         watch.lap('upsample')
         edges = outline(prepared.network_input[0].mean(dim=0))
-        return Prediction(values, prepared.image, _thumbnail(image), edges, preprocessor, watch)
+        return Prediction(
+            values, prepared.image, image, _thumbnail(image), edges, preprocessor, watch
+        )
 
     @_on_its_device
     def measure(
@@ -244,6 +254,7 @@ class DepthPipeline:
         ground: GroundPlane | None = None,
         sources: Sequence[Source] = (),
         ranging: RangeReading | None = None,
+        T_fixed_camera: NDArray[np.float64] | None = None,
         outputs: Outputs = Outputs(),
     ) -> DepthFrame:
         """Make metres of a prediction; points may arrive while the network runs, hence apart."""
@@ -253,6 +264,9 @@ class DepthPipeline:
 
         if points is not None and T_camera_sensor is not None:
             sources = [Sweep(points, T_camera_sensor), *sources]
+        motion = self._motion_of(prediction, T_fixed_camera, stamp_ns)
+        if motion is not None and not motion.note:
+            sources = [*sources, motion]
         verdict = Verdict(None, {})
         if camera.is_calibrated:
             verdict = gather(sources, camera, config.scale)
@@ -269,8 +283,9 @@ class DepthPipeline:
                 prediction.edges,
                 ranging,
             )
-            if verdict.complaint:
-                fit = replace(fit, reason=f'{fit.reason}; {verdict.complaint}')
+            for remark in (verdict.complaint, '' if motion is None else motion.note):
+                if remark:
+                    fit = replace(fit, reason=f'{fit.reason}; {remark}')
         else:
             reason = 'the camera is not calibrated'
             if self.predictor.spec.canonical_focal_px is not None:
@@ -328,6 +343,19 @@ class DepthPipeline:
             points_dense=cloud.is_dense if cloud else False,
             timings_ms=watch.milliseconds(),
             **arrays,
+        )
+
+    def _motion_of(
+        self,
+        prediction: Prediction,
+        T_fixed_camera: NDArray[np.float64] | None,
+        stamp_ns: int,
+    ) -> Motion | None:
+        config, camera = self.config.scale, prediction.preprocessor.camera
+        if T_fixed_camera is None or not camera.is_calibrated or not takes(config.method, 'motion'):
+            return None
+        return self._motion.update(
+            prediction.host_image, camera, T_fixed_camera, stamp_ns, config
         )
 
     def _preprocessor_for(self, camera: Camera) -> Preprocessor:

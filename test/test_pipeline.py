@@ -26,7 +26,9 @@ from helpers import (
     scene_lidar,
     SCENE_T_CAMERA_LIDAR,
 )
+from moving_camera import CAMERA, look, NearnessPredictor, pose, SECOND
 
+MOVING_M = 0.08  # from one image to the next, a tenth of a second later
 EVERYTHING = Outputs(True, True, True, True, True, True)
 TRUTH_M = scene_depth_image()
 AWAY_FROM_EDGES = ~edges(TRUTH_M, 3)
@@ -454,3 +456,67 @@ def test_the_limit_of_the_network_input_is_a_parameter():
         else:
             with pytest.raises(BadFrameError, match='input of 182x140'):
                 pipeline.predict(image, camera)
+
+
+def drive(values=None, images=9, step_m=MOVING_M, known=True, **given):
+    """Run images of a camera that moves to the right; return the last frame and its true depth."""
+    pipeline = DepthPipeline(NearnessPredictor(), with_values(Config(), values or {}))
+    for i in range(images):
+        T_world_camera = pose(x=step_m * i)
+        image, depth_m = look(T_world_camera)
+        frame = pipeline.process(
+            image,
+            given.get('camera', CAMERA),
+            stamp_ns=i * SECOND // 10,
+            T_fixed_camera=T_world_camera if known else None,
+            outputs=EVERYTHING,
+        )
+    return frame, depth_m
+
+
+@pytest.mark.parametrize('method', ['auto', 'motion', 'lidar,motion'])
+def test_the_motion_of_the_camera_alone_gives_metres(method):
+    frame, depth_m = drive({'scale.method': method})
+    assert (frame.fit.state, frame.fit.method) == (State.FITTED, 'motion')
+    assert 'inliers from motion' in frame.fit.reason
+    assert frame.fit.scale == pytest.approx(1 / 1.6, rel=0.05)
+    assert frame.fit.shift == pytest.approx(-0.1 / 1.6, abs=0.005)
+    error = np.abs(frame.depth / depth_m - 1)[~edges(depth_m, 3)]
+    assert np.median(error) < 0.02 and np.quantile(error, 0.9) < 0.05
+    # What all anchors have in common, the length of odometry's way, is in no residual.
+    assert frame.sigma > 0.02
+    unsure = drive({'scale.method': method, 'scale.odometry_sigma': 0.1})[0]
+    assert unsure.sigma > 0.1
+
+
+def test_motion_and_lidar_share_one_fit():
+    pipeline = DepthPipeline(ExactPredictor())
+    for i in range(9):
+        frame = pipeline.process(
+            cv2.resize(look(pose(x=MOVING_M * i))[0], (640, 480)),
+            SCENE_CAMERA,
+            sensor_points(i * SECOND // 10),
+            SCENE_T_CAMERA_LIDAR,
+            stamp_ns=i * SECOND // 10,
+            T_fixed_camera=pose(x=MOVING_M * i),
+        )
+    # The images are not those of the scene that the lidar sees: the lidar is believed.
+    assert frame.fit.state is State.FITTED and frame.fit.method == 'lidar'
+    assert 'motion says' in frame.fit.reason
+    assert_true_depth(frame.depth)
+
+
+@pytest.mark.parametrize(
+    ('values', 'given', 'reason'),
+    [
+        ({}, {'step_m': 0.0}, 'no anchors; no anchors from motion: the camera stands still'),
+        ({}, {'images': 1}, 'no anchors; no anchors from motion: this is the first image'),
+        ({}, {'known': False}, 'no anchors'),
+        ({'scale.method': 'lidar'}, {}, 'no anchors'),
+        ({}, {'camera': Camera.uncalibrated(320, 240)}, 'the camera is not calibrated'),
+    ],
+)
+def test_without_motion_the_reason_says_why(values, given, reason):
+    frame, _ = drive(values, **given)
+    assert (frame.fit.state, frame.fit.reason) == (State.UNANCHORED, reason)
+    assert frame.depth is None and frame.relative is not None

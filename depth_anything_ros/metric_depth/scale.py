@@ -64,7 +64,8 @@ class ScaleFit:
         reason: one line saying why the state is what it is.
         assumed: whether scale and shift are parameters, not measurements.
         at_anchors: N float64 predictions at the anchors of this frame, None where it had none.
-        doubt: standard deviation of log depth from what is not known of the extrinsic.
+        doubt: standard deviation of log depth from what is not known of the extrinsic, or of the
+            odometry where there is nothing else.
         extrinsic_score: 0 to 1, how well edges of sweeps and images agree; NaN where unknown.
     """
 
@@ -169,6 +170,8 @@ class ScaleEstimator:
         )
         vouched = None if moved is None else moved == 0.0
         turned, doubt = '', 0.0
+        if from_anchors and anchors and anchors.names == ('motion',):
+            doubt = self.config.odometry_sigma  # of all anchors alike, so that no residual tells
         if from_anchors and anchors and 'lidar' in anchors.names and seen.edges is not None:
             sweep = anchors.of('lidar')
             self._judge = self._judge_of(sweep.frame_id)

@@ -289,6 +289,7 @@ class DepthNode(LifecycleNode):
             ranging=ranging,
             stamp_ns=stamp_ns,
             ground=ground,
+            T_fixed_camera=self._asked(partial(self._inputs.transforms.camera, *at), missing),
             outputs=wanted,
         )
         if missing:

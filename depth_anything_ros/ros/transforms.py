@@ -1,6 +1,6 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the sensor and the ground are as seen from the camera, from a parameter or from TF."""
+"""Where sensor, ground and camera are, from a parameter or from TF."""
 
 from __future__ import annotations
 
@@ -258,6 +258,26 @@ class Transforms:
                 f'so {cure}'
             )
         return self._buffer.between(target, source, stamp_ns)
+
+    def camera(self, camera_frame: str, stamp_ns: int) -> Matrix | None:
+        """Return the camera's optical frame in scale.fixed_frame, 4x4; None where nobody asks.
+
+        Args:
+            camera_frame: frame of the image.
+            stamp_ns: time of the image.
+
+        Raises:
+            TransformUnavailable: TF does not say.
+        """
+        fixed_frame = self._config.fixed_frame
+        if not fixed_frame or not takes(self._config.method, 'motion'):
+            return None
+        if self._buffer is None:
+            raise TransformUnavailable(
+                f'how {camera_frame} moves in {fixed_frame} (scale.fixed_frame) is not known: '
+                'tf2 is not installed here, so leave scale.fixed_frame empty'
+            )
+        return self._buffer.between(fixed_frame, camera_frame, stamp_ns)
 
     def ground(self, camera: Camera, camera_frame: str, stamp_ns: int) -> GroundPlane | None:
         """Return the plane z = 0 of scale.ground_frame, or None where that is not set.

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import math
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 import torch
@@ -54,19 +53,10 @@ def pixel_rays(K: ArrayLike, width: int, height: int, D: Sequence[float] = (),
         HxWx3 float64, camera optical frame.
     """
     K = np.asarray(K, dtype=np.float64)
-    u, v = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
+    pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).reshape(-1, 2)
+    camera = Camera(width, height, K, tuple(D) if any(D) else (), model)
     rays = np.ones((height, width, 3))
-    rays[..., 0] = (u - K[0, 2]) / K[0, 0]
-    rays[..., 1] = ((v - K[1, 2]) / K[1, 1])[:, None]
-    if any(D):
-        pixels = np.stack(np.meshgrid(u, v), axis=-1).reshape(-1, 1, 2)
-        undistort = cv2.fisheye.undistortPoints if model == 'equidistant' else cv2.undistortPoints
-        xy = np.asarray(undistort(pixels, K, np.array(D))).reshape(-1, 2)
-        # OpenCV stops after five steps, too early by up to half a pixel: finish it.
-        camera = Camera(width, height, K, tuple(D), model)
-        for _ in range(3):
-            xy = xy + (pixels[:, 0] - camera.distort(xy)) / np.array([K[0, 0], K[1, 1]])
-        rays[..., :2] = xy.reshape(height, width, 2)
+    rays[..., :2] = camera.undistort(pixels).reshape(height, width, 2)
     return rays
 
 

@@ -18,6 +18,7 @@ from rclpy.time import Time
 
 from depth_anything_ros.config import ScaleConfig
 from depth_anything_ros.metric_depth.anchors import SensorPoints
+from depth_anything_ros.poses import pose_to_matrix
 from depth_anything_ros.ros import transforms
 from depth_anything_ros.ros.transforms import Transforms, TransformUnavailable
 from helpers import SCENE_CAMERA
@@ -130,6 +131,15 @@ def test_ground(robot, no_wait):
     assert ground.height_m == pytest.approx(2.0)
     np.testing.assert_allclose(ground.normal_down, [0, 0, -1])
     assert robot().ground(SCENE_CAMERA, 'camera', at(1)) is None
+
+
+def test_the_camera_s_way_is_told_where_it_is_a_source(robot, no_wait):
+    T_fixed_camera = robot(fixed_frame='odom').camera('camera', at(0.55))
+    np.testing.assert_allclose(T_fixed_camera, pose_to_matrix([5.5, 0, 2, 0, 0, 0, 1]), atol=1e-6)
+    assert robot().camera('camera', at(1)) is None
+    assert robot(fixed_frame='odom', method='lidar').camera('camera', at(1)) is None
+    with pytest.raises(TransformUnavailable, match='TF from camera to odom'):
+        robot(fixed_frame='odom', method='lidar,motion').camera('camera', at(30))
 
 
 @pytest.mark.parametrize(
