@@ -32,7 +32,8 @@ _LONGEST_SIDE_PX = 65535
 _FOCAL_TO_SIDE = (0.01, 1e4)
 _CENTRE_TO_SIDE = 100.0
 _LARGEST_COEFFICIENT = 1e6
-_FINISHING_STEPS = 3  # of undistortion, after OpenCV's own
+_NEWTON_STEPS = 3  # of undistortion, after OpenCV's own
+_STEP = 1e-6  # on z = 1, for the derivative of distortion
 _UNDISTORTED_PX = 0.05  # what may be left of a pixel's error
 _ROTATION_TOLERANCE = 0.01  # of R R^T; some files hold three digits
 
@@ -221,7 +222,6 @@ class Camera:
             Nx2 coordinates x/z, y/z in the camera's optical frame, NaN where no ray is known.
         """
         uv = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
-        focal_px = np.array([self.K[0, 0], self.K[1, 1]])
         if not self.is_distorted:
             y = (uv[:, 1] - self.K[1, 2]) / self.K[1, 1]
             x = (uv[:, 0] - self.K[0, 2] - self.K[0, 1] * y) / self.K[0, 0]
@@ -231,9 +231,18 @@ class Camera:
         fisheye = self.model == 'equidistant'
         undistort: Any = cv2.fisheye.undistortPoints if fisheye else cv2.undistortPoints
         xy: Array = np.asarray(undistort(uv[:, None], self.K, np.array(self.D))).reshape(-1, 2)
-        # OpenCV stops after five steps, too early by up to half a pixel: finish it.
-        for _ in range(_FINISHING_STEPS):
-            xy = xy + (uv - self.distort(xy)) / focal_px
+        # OpenCV stops after five steps of a slow method: finish it by Newton's.
+        for _ in range(_NEWTON_STEPS):
+            here = self.distort(xy)
+            by_x, by_y = (
+                (self.distort(xy + step) - here) / _STEP for step in _STEP * np.eye(2)
+            )
+            off, turn = uv - here, by_x[:, 0] * by_y[:, 1] - by_x[:, 1] * by_y[:, 0]
+            with np.errstate(divide='ignore', invalid='ignore'):
+                x = (off[:, 0] * by_y[:, 1] - off[:, 1] * by_y[:, 0]) / turn
+                y = (off[:, 1] * by_x[:, 0] - off[:, 0] * by_x[:, 1]) / turn
+            # Where the distortion folds back there is no way on.
+            xy = np.where((turn > 0)[:, None], xy + np.stack([x, y], axis=1), np.nan)
         with np.errstate(invalid='ignore'):
             xy[~(np.abs(self.distort(xy) - uv).max(axis=1) < _UNDISTORTED_PX)] = np.nan
         return xy

@@ -263,3 +263,35 @@ def test_what_is_accepted_has_a_rectification_map(model, D, turn):
     assert source.shape == (48, 64, 2)
     seen = source[np.isfinite(source).all(axis=-1)]
     assert ((seen >= -0.5) & (seen <= (63.5, 47.5))).all()
+
+
+@pytest.mark.parametrize(
+    ('D', 'model'),
+    [
+        ([], 'plumb_bob'),
+        ([-0.3, 0.1, 1e-3, -2e-3, 0.01], 'plumb_bob'),
+        ([0.5, -0.2, 1e-3, 0.0, 0.05, 0.9, -0.1, 0.02], 'rational_polynomial'),
+        ([0.05, -0.01, 0.003, -0.001], 'equidistant'),
+    ],
+)
+def test_undistort_is_the_inverse_of_distort(D, model):
+    camera = Camera.from_calibration(640, 480, K, D, model)
+    xy = np.stack(np.meshgrid(np.linspace(-0.6, 0.6, 13), np.linspace(-0.5, 0.5, 11)), axis=-1)
+    xy = xy.reshape(-1, 2)
+    np.testing.assert_allclose(camera.undistort(camera.distort(xy)), xy, atol=2e-5)
+    assert camera.undistort(np.zeros((0, 2))).shape == camera.distort([]).shape == (0, 2)
+
+
+def test_undistort_by_hand():
+    # x = (420 - 320) / 500, y = (200 - 240) / 400; equidistant: x = tan(100 / 500) along a row.
+    pinhole = Camera.from_calibration(640, 480, K)
+    np.testing.assert_allclose(pinhole.undistort([[420, 200]]), [[0.2, -0.1]])
+    fisheye = Camera.from_calibration(640, 480, K, np.zeros(4), 'equidistant')
+    np.testing.assert_allclose(fisheye.undistort([[420, 240]]), [[np.tan(0.2), 0]], atol=1e-6)
+
+
+def test_pixels_that_no_ray_leads_to_have_none():
+    # Barrel distortion r (1 - .3 r^2) is largest, .70, at r = 1.05: beyond it there is no ray.
+    camera = Camera.from_calibration(640, 480, K, [-0.3, 0, 0, 0, 0])
+    known = np.isfinite(camera.undistort([[320 + 500 * 0.65, 240], [320 + 500 * 0.75, 240]]))
+    np.testing.assert_array_equal(known, [[True, True], [False, False]])

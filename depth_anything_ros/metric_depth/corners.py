@@ -15,17 +15,17 @@ _SHRUNK = 2  # corners are looked for at half size, where that takes a quarter o
 _TILES = (6, 8)  # rows, columns: where little is to be seen the best of that is taken
 _BLOCK_PX = 5  # at half size
 _APART_PX = 7  # at half size
-# Response of a gradient of 1.3 gray levels a pixel at half size: less is lost in a camera's noise.
-_LEAST = 1e-4
-_EDGE = 0.083  # Harris' k: no response where one eigenvalue is under a tenth of the other
+_EDGE = 0.083  # k: no response where one eigenvalue is under a tenth of the other
+# Response of a gradient of .7 gray levels a pixel at half size: less is lost in a camera's noise.
+_LEAST = 6e-10
 _WINDOW = (11, 11)
 _LEVELS = 3
-_STEPS = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 12, 0.01)
+_STEPS = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 6, 0.03)
 _THERE_AND_BACK_PX = 0.5
 
 
 def detect(gray: Gray, known: Pixels, most: int) -> Pixels:
-    """Find corners where none are known yet (Shi and Tomasi 1994), all over the image.
+    """Find corners where none are known yet (Harris and Stephens 1988), all over the image.
 
     Edges are none: what is followed along an edge slides, and where the edge leads the way that
     the camera goes no other view can tell.
@@ -42,9 +42,9 @@ def detect(gray: Gray, known: Pixels, most: int) -> Pixels:
     if min(rows, columns) < _BLOCK_PX:
         return np.zeros((0, 2), np.float32)
     small = cv2.resize(gray, (columns, rows), interpolation=cv2.INTER_AREA)
-    response = cv2.cornerMinEigenVal(small, _BLOCK_PX)
+    response = cv2.cornerHarris(small, _BLOCK_PX, 3, _EDGE)
     peak = response >= cv2.dilate(response, np.ones((_APART_PX, _APART_PX), np.uint8))
-    peak &= (response > _LEAST) & (cv2.cornerHarris(small, _BLOCK_PX, 3, _EDGE) > 0)
+    peak &= response > _LEAST
     scale = np.array([columns / gray.shape[1], rows / gray.shape[0]], np.float32)
     taken = np.zeros((rows, columns), np.uint8)
     u, v = np.rint((known + 0.5) * scale - 0.5).astype(int).T

@@ -4,7 +4,7 @@
 
 What moves by itself contradicts the known motion in some view and drops out, except where it moves
 as the camera does: a vehicle on the same course looks like a point farther away, one that comes
-towards the camera like one nearer by. Of these the fit has to think its part.
+towards the camera like one nearer by. These are left to the robust fit.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from depth_anything_ros.metric_depth.triangulation import Points, triangulate
 Array = NDArray[np.float64]
 
 _LONGEST_SIDE_PX = 640  # of the image that corners are followed in
-_CORNERS = 240
+_CORNERS = 192
 _FEWEST = 20
 _VIEWS = 5  # before the newest
 _TESTING_VIEWS = 2  # before the newest, that must see a point: the second tests the first
@@ -143,8 +143,10 @@ class MotionTracker:
         if camera is not self._camera:
             raise _StartAnew('the camera is another one')
         elapsed_s = (view.stamp_ns - last.stamp_ns) * 1e-9
-        if not 0 < elapsed_s <= _LONGEST_GAP_S:
-            raise _StartAnew(f'the image before is {elapsed_s:.1f} s older')
+        if elapsed_s <= 0:
+            raise _StartAnew('time stands still' if elapsed_s == 0 else 'time ran backwards')
+        if elapsed_s > _LONGEST_GAP_S:
+            raise _StartAnew(f'there was no image with a pose for {elapsed_s:.1f} s')
         step_m = view.T_fixed_camera[:3, 3] - last.T_fixed_camera[:3, 3]
         expected_m = np.zeros(3) if before_m_s is None else elapsed_s * before_m_s
         allowed_m = _FASTEST_M_S * elapsed_s

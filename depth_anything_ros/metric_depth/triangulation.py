@@ -15,10 +15,11 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 Array = NDArray[np.float64]
 
-_ITERATIONS = 2
+_COARSE = 64  # points that correct the poses before all are adjusted
 _TAIL = 3.0  # sigmas at which an observation counts a quarter (Geman and McClure)
 _LEAST_Z = 1e-3  # of a direction, so that there is a quotient
 _WEAKEST = 1e-6  # of inverse depth's information, so that points without parallax have a solution
@@ -66,45 +67,74 @@ def triangulate(
     views = np.ascontiguousarray(views.swapaxes(0, 1))  # N x K x 2
     seen = np.isfinite(views[..., 0])
     views = np.where(seen[..., None], views, 0.0)
-    point = np.concatenate([newest, _linear(newest, views, seen, R, t)[:, None]], axis=1)
-    pose = np.zeros((len(R), 6))
-    # The derivative of h by the point is the same for all that a view sees.
-    by_point = np.concatenate([R[:, :, :2], t[:, :, None]], axis=2)
-    for _ in range(_ITERATIONS):
-        there, residual = _look(point, pose, views, R, t)
-        noise = _noise(residual, seen, least_noise)
-        # The root of each observation's weight.
-        root = seen / (noise * (1 + np.square(residual).sum(axis=2) / (_TAIL * noise) ** 2))
-        residual *= root[..., None]
-        J, J_pose = _derivatives(there, point[:, 2], by_point, root)
-        # Normal equations: of each point, of each view, and between the two.
-        flat = J.reshape(len(point), -1, 3)
-        of_point = flat.swapaxes(1, 2) @ flat
-        of_point[:, [0, 1], [0, 1]] += 1 / noise**2
-        of_point[:, 2, 2] += _WEAKEST / noise**2
-        right = (flat.swapaxes(1, 2) @ residual.reshape(len(point), -1, 1))[..., 0]
-        right[:, :2] += (newest - point[:, :2]) / noise**2
-        of_view = J_pose.transpose(1, 3, 0, 2).reshape(len(R), 6, -1)  # K x 6 x 2N
-        pose_right = (of_view @ residual.swapaxes(0, 1).reshape(len(R), -1, 1))[..., 0]
-        pose_right -= pose / pose_sigma**2
-        of_pose = of_view @ of_view.swapaxes(1, 2)
-        of_pose[:, range(6), range(6)] += 1 / pose_sigma**2
-        between = (J_pose.swapaxes(2, 3) @ J).reshape(len(point), -1, 3)  # N x 6K x 3
-        inverse = np.linalg.inv(of_point)
-        carried = between @ inverse
-        reduced = _block_diagonal(of_pose) - _summed(carried, between)
-        change = np.linalg.solve(
-            reduced, pose_right.ravel() - _summed(carried, right[:, None])[:, 0]
+    moved = np.zeros((len(R), 6))
+    # Some of the points first, which correct the poses, then all.
+    for some in (slice(None, None, max(1, len(newest) // _COARSE)), slice(None)):
+        point, variance, change = _adjusted(
+            newest[some], views[some], seen[some], R, t, moved, pose_sigma, least_noise
         )
-        left = right - change @ between
-        point = point + (inverse @ left[..., None])[..., 0]
-        pose = pose + change.reshape(pose.shape)
-    residual = _look(point, pose, views, R, t)[1]
-    noise = _noise(residual, seen, least_noise)
-    to_depth = carried[:, :, 2]
-    variance = inverse[:, 2, 2] + ((to_depth @ np.linalg.inv(reduced)) * to_depth).sum(axis=1)
+        turn = Rotation.from_rotvec(change[:, :3]).as_matrix()
+        R, t = turn @ R, (turn @ t[..., None])[..., 0] + change[:, 3:]
+        moved = moved + change
+    residual = _look(point, views, R, t)[1]
+    noise = max(least_noise, _noise(residual, seen, free=3, measured=2))
     error = (np.linalg.norm(residual, axis=2) * seen).max(axis=1) / noise
     return Points(point[:, :2], point[:, 2], np.sqrt(variance), error, noise)
+
+
+def _adjusted(
+    newest: Array,
+    views: Array,
+    seen: NDArray[np.bool_],
+    R: Array,
+    t: Array,
+    moved: Array,
+    pose_sigma: Array,
+    least_noise: float,
+) -> tuple[Array, Array, Array]:
+    """Solve for points, and then do one step of Gauss and Newton for points and poses together.
+
+    Args:
+        newest: Nx2 as seen by the newest view.
+        views: NxKx2 as seen by the others.
+        seen: NxK, whether they did.
+        R: Kx3x3 turns from the newest view to the others.
+        t: Kx3 shifts.
+        moved: Kx6, by how much these are off odometry.
+        pose_sigma: Kx6, by how much they may be.
+        least_noise: as for triangulate().
+
+    Returns:
+        Nx3 points, N variances of their inverse depths, and Kx6 changes of the poses.
+    """
+    point = np.concatenate([newest, _linear(newest, views, seen, R, t)[:, None]], axis=1)
+    there, residual = _look(point, views, R, t)
+    # The newest view is taken at its word here, so that its noise is in all residuals too.
+    noise = max(least_noise, math.sqrt(0.5) * _noise(residual, seen, free=1, measured=0))
+    # The root of each observation's weight.
+    root = seen / (noise * (1 + np.square(residual).sum(axis=2) / (_TAIL * noise) ** 2))
+    residual *= root[..., None]
+    J, J_pose = _derivatives(there, point[:, 2], R, t, root)
+    # Normal equations: of each point, of each view, and between the two.
+    flat = J.reshape(len(point), -1, 3)
+    of_point = flat.swapaxes(1, 2) @ flat
+    of_point[:, [0, 1], [0, 1]] += 1 / noise**2
+    of_point[:, 2, 2] += _WEAKEST / noise**2
+    right = (flat.swapaxes(1, 2) @ residual.reshape(len(point), -1, 1))[..., 0]
+    of_view = J_pose.transpose(1, 3, 0, 2).reshape(len(R), 6, -1)  # K x 6 x 2N
+    pose_right = (of_view @ residual.swapaxes(0, 1).reshape(len(R), -1, 1))[..., 0]
+    pose_right -= moved / pose_sigma**2
+    of_pose = of_view @ of_view.swapaxes(1, 2)
+    of_pose[:, range(6), range(6)] += 1 / pose_sigma**2
+    between = (J_pose.swapaxes(2, 3) @ J).reshape(len(point), -1, 3)  # N x 6K x 3
+    inverse = np.linalg.inv(of_point)
+    carried = between @ inverse
+    reduced = np.linalg.inv(_block_diagonal(of_pose) - _summed(carried, between))
+    change = reduced @ (pose_right.ravel() - _summed(carried, right[:, None])[:, 0])
+    point += (inverse @ (right - change @ between)[..., None])[..., 0]
+    to_depth = carried[:, :, 2]
+    variance = inverse[:, 2, 2] + ((to_depth @ reduced) * to_depth).sum(axis=1)
+    return point, variance, change.reshape(moved.shape)
 
 
 def _linear(newest: Array, views: Array, seen: NDArray[np.bool_], R: Array, t: Array) -> Array:
@@ -124,35 +154,29 @@ def _through(R: Array, xy: Array) -> Array:
     return turned
 
 
-def _look(point: Array, pose: Array, views: Array, R: Array, t: Array) -> tuple[Array, Array]:
+def _look(point: Array, views: Array, R: Array, t: Array) -> tuple[Array, Array]:
     """Return NxKx3 directions of points in the views, and NxKx2 what is seen minus that."""
-    q = point[:, 2, None, None]
-    there = _through(R, point[:, :2]) + q * t
-    there = there + _times(pose[:, :3], there) + q * pose[:, 3:]
+    there = _through(R, point[:, :2]) + point[:, 2, None, None] * t
     there[..., 2] = np.where(np.abs(there[..., 2]) > _LEAST_Z, there[..., 2], _LEAST_Z)
     return there, views - there[..., :2] / there[..., 2:]
 
 
-def _times(a: Array, b: Array) -> Array:
-    """Return the cross product, as np.cross() does in five times as long."""
-    (ax, ay, az), (bx, by, bz) = np.moveaxis(a, -1, 0), np.moveaxis(b, -1, 0)
-    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)
-
-
 def _derivatives(
-    there: Array, q: Array, by_point: Array, weight: Array
+    there: Array, q: Array, R: Array, t: Array, weight: Array
 ) -> tuple[Array, Array]:
     """Return derivatives of (x/z, y/z) by the point and by the view's pose, times a weight.
 
     Args:
         there: NxKx3 directions of the points in the views.
         q: N inverse depths.
-        by_point: Kx3x3 derivatives of the directions by (x, y, q).
+        R: Kx3x3 turns from the newest view to the others.
+        t: Kx3 shifts.
         weight: NxK.
 
     Returns:
         NxKx2x3 by (x, y, q) and NxKx2x6 by turn and shift.
     """
+    by_point = np.concatenate([R[:, :, :2], t[:, :, None]], axis=2)
     scale = (weight / there[..., 2])[..., None]
     x, y = there[..., :1] / there[..., 2:], there[..., 1:2] / there[..., 2:]
     J = np.stack([by_point[:, 0] - x * by_point[:, 2], by_point[:, 1] - y * by_point[:, 2]], axis=2)
@@ -168,11 +192,20 @@ def _derivatives(
     return J, J_pose
 
 
-def _noise(residual: Array, seen: NDArray[np.bool_], least: float) -> float:
-    """Return the standard deviation of residuals, by the MAD, of what was free to begin with."""
-    measured, free = 2 * (np.count_nonzero(seen) + len(residual)), 3 * len(residual)
-    spread = 1.4826 * float(np.median(np.abs(residual[seen]))) if seen.any() else 0.0
-    return max(least, spread * math.sqrt(measured / max(measured - free, 1)))
+def _noise(residual: Array, seen: NDArray[np.bool_], free: int, measured: int) -> float:
+    """Return the standard deviation of residuals, by the MAD, of what was free to begin with.
+
+    Args:
+        residual: NxKx2.
+        seen: NxK, which of them are any.
+        free: unknowns of each point.
+        measured: numbers of each point that are measured beside these.
+    """
+    if not seen.any():
+        return 0.0
+    known = 2 * np.count_nonzero(seen) + measured * len(seen)
+    spread = 1.4826 * float(np.median(np.abs(residual[seen])))
+    return spread * math.sqrt(known / max(known - free * len(seen), 1))
 
 
 def _summed(a: Array, b: Array) -> Array:

@@ -146,7 +146,7 @@ def test_what_moves_is_left_out():
     for i, T in enumerate(SIDEWAYS):
         motion, depth_m = drive.see(T, box_m=(0.0, -0.04 * i))
         standing = still.see(T)[0]
-    assert len(of_the_box(standing.known)) > 15 > 3 > len(of_the_box(motion.known))
+    assert len(of_the_box(standing.known)) > 12 > 3 > len(of_the_box(motion.known))
     u, v = motion.known.u, motion.known.v
     elsewhere = motion.known[~on_box(u, v)]
     assert len(elsewhere) > 40 and np.median(np.abs(off(elsewhere, depth_m))) < 0.03
@@ -201,13 +201,13 @@ def test_wheels_that_spin_on_the_spot_measure_nothing():
 
 DISTURBED = {
     'the camera is another one': lambda drive: setattr(drive, 'camera', replace(CAMERA)),
-    'the image before is -0.5 s older': lambda drive: setattr(
+    'time ran backwards': lambda drive: setattr(
         drive, 'stamp_ns', drive.stamp_ns - 6 * PERIOD_NS
     ),
-    'the image before is 0.0 s older': lambda drive: setattr(
+    'time stands still': lambda drive: setattr(
         drive, 'stamp_ns', drive.stamp_ns - PERIOD_NS
     ),
-    'the image before is 5.1 s older': lambda drive: setattr(
+    'there was no image with a pose for 5.1 s': lambda drive: setattr(
         drive, 'stamp_ns', drive.stamp_ns + 5 * SECOND
     ),
 }
