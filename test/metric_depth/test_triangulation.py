@@ -4,6 +4,7 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
 from depth_anything_ros.metric_depth.triangulation import triangulate
@@ -165,3 +166,28 @@ def test_nine_tenths_are_within_the_intervals_of_nine_tenths(sideways, pose_sigm
         off = np.abs(points.inverse_depth - 1 / points_m[:, 2])
         within.append(np.mean(off < 1.645 * points.sigma))
     assert 0.85 < np.mean(within) < 0.95
+
+
+def test_what_is_found_is_the_most_probable_by_an_independent_search():
+    # Few points and a turn that odometry has wrong: neither images nor odometry have all the say.
+    points_m, T = cloud(12, seed=4), [moved(x=0.3), moved(x=0.5, z=0.2)]
+    believed = [one @ moved(y=0.004, turn=(1e-3, 2e-3, 0)) for one in T]
+    sigma = np.repeat([2e-3, 5e-3], 3)
+    newest, views = seen(points_m, np.eye(4)), np.array([seen(points_m, one) for one in T])
+
+    def residuals(unknown):
+        xy, q, poses = np.split(unknown, [24, 36])
+        xy, poses = xy.reshape(12, 2), poses.reshape(2, 6)
+        there_m = np.c_[xy, np.ones(12)] / q[:, None]
+        off = [(newest - xy) / NOISE, poses / sigma]
+        for view, one, pose in zip(views, believed, poses):
+            turn = Rotation.from_rotvec(pose[:3]).as_matrix()
+            there = (there_m @ one[:3, :3].T + one[:3, 3]) @ turn.T + pose[3:]
+            off.append((view - there[:, :2] / there[:, 2:]) / NOISE)
+        return np.concatenate([part.ravel() for part in off])
+
+    start = np.concatenate([newest.ravel(), 1 / points_m[:, 2], np.zeros(12)])
+    best = least_squares(residuals, start, x_scale='jac').x[24:36]
+    found = triangulated(points_m, T, sigma, believed=believed).inverse_depth
+    np.testing.assert_allclose(found, best, rtol=5e-3)
+    assert np.abs(best * points_m[:, 2] - 1).max() > 0.01  # odometry does have a say
