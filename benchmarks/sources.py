@@ -6,13 +6,13 @@
     python benchmarks/sources.py --sources stereo --drives 3
 
 Streets, corridors and rooms on seeds that nothing was tuned on, people and vehicles moving in half
-of them; 2 s each, at 10 Hz without --period. Errors are medians over the frames in which both the source and the
-lidar are FITTED, over all pixels nearer than 80 m: of the line alone, and of the published depth.
-Silently wrong is a FITTED frame that is over 20 % off in the median and claims 10 % or less.
-Covered is the share of pixels, and of anchors, that are off by less than 1.645 of their own
-standard deviations. Outvoted is the share of frames in which sources disagree and one is left out.
-First is the median time from the start of a drive to its first metres; ms what a source takes of
-one core for an image of 640x480, on average.
+of them; 2 s each, at 10 Hz without --period. Errors are medians over the frames in which both the
+source and the lidar are FITTED, over all pixels nearer than 80 m: of the line alone, and of
+the published depth. Silently wrong is a FITTED frame that is over 20 % off in the median and claims
+10 % or less. Covered is the share of pixels, and of anchors, that are off by less than 1.645 of
+their own standard deviations. Outvoted is the share of frames in which sources disagree and one
+is left out. First is the median time from the start of a drive to its first metres; ms what a
+source takes of one core for an image of 640x480, on average.
 """
 
 from __future__ import annotations
