@@ -6,7 +6,7 @@
     python benchmarks/sources.py --sources stereo --drives 3
 
 Streets, corridors and rooms on seeds that nothing was tuned on, people and vehicles moving in half
-of them, noise of 2 gray levels in the images; 2 s each at 10 Hz. Errors are medians over the frames
+of them, noise of 2 gray levels in the images; 2 s each, at 10 Hz without --period. Errors are medians over the frames
 in which both the source and the lidar are FITTED (90 %: what nine tenths of them are below), over
 all pixels nearer than 80 m: of the line alone, and of the published depth.
 Silently wrong is a FITTED frame that is over 20 % off in the median and claims 10 % or less.

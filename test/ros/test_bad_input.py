@@ -275,5 +275,40 @@ def test_stamps_going_backwards(robot):
     assert state(robot.play())[0] == 'FITTED'
 
 
+@pytest.mark.parametrize(
+    'cause, late_ns, fields, level',
+    [
+        ('right/image is 5.0 ms older than the image', -5_000_000, {}, 128),
+        ('right/camera_info describes 320x240', 0, {'width': 320, 'height': 240}, 128),
+        ('fourth column of P', 0, {'Tx': 0.0}, 128),
+        ('cameras of the stereo pair are 20 m apart', 0, {'Tx': -500.0 * 20}, 128),
+        ('match hardly anywhere', 0, {}, 0),
+    ],
+)
+def test_bad_second_camera_sits_out_and_the_lidar_goes_on(robot, cause, late_ns, fields, level):
+    infos = robot.node.create_publisher(CameraInfo, 'right/camera_info', 5)
+    images = robot.node.create_publisher(Image, 'right/image', 5)
+    robot.spin_until(lambda: robot.inputs.matched(['right/camera_info', 'right/image']))
+    P = np.hstack([SCENE_CAMERA.K, [[fields.get('Tx', -60.0)], [0.0], [0.0]]])
+    size = {name: fields[name] for name in fields if name != 'Tx'}
+    picture = np.full((480, 640), level, np.uint8)
+
+    def told():
+        robot.stamp_ns += 50_000_000 + late_ns  # of the frame that is played next
+        for publisher, message in (
+            (infos, robot.camera_info(p=P.ravel(), **size)),
+            (images, robot.header(Image(**encode_image(picture, 'mono8')))),
+        ):
+            publisher.publish(message)
+        robot.stamp_ns -= 50_000_000 + late_ns
+        name, reason = state(robot.play())
+        assert name == 'FITTED' and 'inliers from lidar' in reason
+        return reason
+
+    robot.spin_until(lambda: cause in told())
+    robot.node.destroy_publisher(infos)
+    robot.node.destroy_publisher(images)
+
+
 def test_the_node_never_died(robot):
     assert robot.process.poll() is None
