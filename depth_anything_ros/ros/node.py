@@ -33,7 +33,7 @@ from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.pipeline import DepthFrame, DepthPipeline
 from depth_anything_ros.ros import parameters
 from depth_anything_ros.ros.diagnostics import Statistics
-from depth_anything_ros.ros.inputs import Inputs, OutOfTime
+from depth_anything_ros.ros.inputs import Inputs
 from depth_anything_ros.ros.lifecycle import reported, SUCCESS, Transitions
 from depth_anything_ros.ros.messages import (
     decode_image,
@@ -45,6 +45,7 @@ from depth_anything_ros.ros.outputs import OutputPublishers
 from depth_anything_ros.ros.quiet_log import QuietLog
 from depth_anything_ros.ros.shared_memory import remove_dead_segments
 from depth_anything_ros.ros.stopping import Stop
+from depth_anything_ros.ros.stores import OutOfTime
 from depth_anything_ros.ros.worker import NewestItemWorker, OneAhead, Worker
 
 T = TypeVar('T')

@@ -18,14 +18,15 @@ from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2, PointFiel
 from depth_anything_ros.config import Config, with_values
 from depth_anything_ros.errors import BadFrameError, ConfigError
 from depth_anything_ros.metric_depth.anchors import SensorPoints
-from depth_anything_ros.ros import inputs as module
-from depth_anything_ros.ros.inputs import CameraStore, Inputs, OutOfTime, ReadingStore
+from depth_anything_ros.ros import stores as module
+from depth_anything_ros.ros.inputs import Inputs
 from depth_anything_ros.ros.messages import (
     decode_points,
     deserialize,
     encode_points,
     ns_to_stamp,
 )
+from depth_anything_ros.ros.stores import CameraStore, OutOfTime, ReadingStore
 
 SECOND = 1_000_000_000
 NOW = 1_000_000_000 * SECOND

@@ -11,7 +11,6 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depth_anything_ros.config import LimitsConfig, ScaleConfig
 from depth_anything_ros.errors import BadFrameError
-from depth_anything_ros.ros.inputs import CameraStore
 from depth_anything_ros.ros.messages import (
     decode_camera,
     encode_camera,
@@ -20,6 +19,7 @@ from depth_anything_ros.ros.messages import (
     ns_to_stamp,
 )
 from depth_anything_ros.ros.second_camera import SecondCamera
+from depth_anything_ros.ros.stores import CameraStore
 from depth_anything_ros.ros.transforms import TransformUnavailable
 from helpers import header, SCENE_CAMERA, scene_depth, textured_view
 
