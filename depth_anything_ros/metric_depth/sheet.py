@@ -175,7 +175,8 @@ def write_sheet(
         'above': above,
         'inside': [within - support, support],
         'growth': growth(within * to_anchor_px, fine),
-        'near': to_anchor_px <= max(0.5 * gap_px, 3 * fine.cell_px),
+        # Half a gap above and below all anchors, a whole one between them, three cells at least.
+        'near': to_anchor_px <= np.maximum((0.5 + 0.5 * within) * gap_px, 3 * fine.cell_px),
     }
     arrays = [np.asarray(told[field.name]) for field in fields(Sheet)]
     cells, *rest = upload_together(arrays, device)
