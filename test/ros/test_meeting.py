@@ -55,11 +55,13 @@ def test_the_node_tells_which_publishers_it_has_met(node):
     inputs = NodeInputs(node)
     with program(TEST / 'programs' / 'fake_network_node.py', 'exact', ready='predicts'):
         spin_until(node, lambda: inputs.publishers)
-        assert inputs.publishers == {'image': 0, 'camera_info': 0, 'points': 0, 'scan': 0}
+        assert inputs.publishers.keys() >= {'image', 'camera_info', 'points', 'scan'}
+        assert set(inputs.publishers.values()) == {0}
         node.create_publisher(Image, 'image', 10)
         node.create_publisher(CameraInfo, 'camera_info', 10)
         spin_until(node, lambda: inputs.matched(['image', 'camera_info']))
-        assert inputs.publishers == {'image': 1, 'camera_info': 1, 'points': 0, 'scan': 0}
+        met = {name for name, count in inputs.publishers.items() if count}
+        assert met == {'image', 'camera_info'}
 
 
 def test_a_player_that_waits_loses_nothing(node, tmp_path):
