@@ -119,6 +119,12 @@ class Inputs:
             for name, subscription in self._named.items()
         }
 
+    def hold(self, stamp_ns: int) -> None:
+        """Keep what belongs to an image while the network is at it."""
+        for store in (*self._points, self._depth, self._ranges, self.second):
+            if store is not None:
+                store.hold(stamp_ns)
+
     def sweep(self, camera_frame: str, stamp_ns: int, max_offset_s: float) -> Sweep | None:
         """Return nearest_points() as they were at the time of the image, and where the sensor is.
 

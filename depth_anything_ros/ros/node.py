@@ -264,8 +264,7 @@ class DepthNode(LifecycleNode):
             message = deserialize(data, self._inputs.image_kind)
             image = decode_image(message, config.limits)
             camera = self._camera_of(image, stamp_ns, missing)
-            if self._inputs.second is not None:
-                self._inputs.second.hold(stamp_ns)
+            self._inputs.hold(stamp_ns)
             prediction = self._pipeline.predict(image, camera)
         except BadFrameError as error:
             self._log.warning(error.reason, str(error))

@@ -155,6 +155,7 @@ class ReadingStore(Generic[Read]):
         self._entries: deque[tuple[int, bytes]] = deque()
         self._decoded: tuple[bytes, Read] | None = None
         self._sweep_s: tuple[float, float] | None = None
+        self._held_ns: int | None = None
 
     def add(self, data: bytes) -> None:
         """Keep a serialised message, and drop the oldest of what is too much with it.
@@ -172,7 +173,18 @@ class ReadingStore(Generic[Read]):
         with self._lock:
             self._entries.append((stamp_ns, data))
             while len(self._entries) > 20 or sum(len(d) for _, d in self._entries) > most:
-                self._entries.popleft()
+                del self._entries[1 if self._is_held(self._entries[0]) else 0]
+
+    def hold(self, stamp_ns: int) -> None:
+        """Keep what is nearest to an image until the next one, however long the network takes."""
+        with self._lock:
+            self._held_ns = stamp_ns
+
+    def _is_held(self, entry: tuple[int, bytes]) -> bool:
+        held_ns = self._held_ns
+        if held_ns is None or len(self._entries) < 3:
+            return False
+        return entry is min(self._entries, key=lambda other: abs(other[0] - held_ns))
 
     def nearest(self, stamp_ns: int, max_offset_s: float) -> Read | None:
         """Return the reading closest in time to an image, or None where none have come.

@@ -206,6 +206,20 @@ def points_of(stamps_s, **fields):
     return store
 
 
+def test_what_an_image_needs_is_kept_while_the_network_is_at_it():
+    store = points_of([0.0, 0.1])
+    store.hold(at(0.11))
+    for i in range(200):  # at 30 Hz, six seconds
+        store.add(cloud(at(0.2 + i / 30)))
+    assert store.nearest(at(0.11), 0.02).stamp_ns == at(0.1)
+    assert len(store._entries) == 20
+    store.hold(at(6.8))
+    store.add(cloud(at(6.9)))
+    store.add(cloud(at(7.0)))
+    with pytest.raises(OutOfTime):
+        store.nearest(at(0.11), 0.02)
+
+
 def test_nearest_points_decoded_once():
     calls = []
 
