@@ -10,6 +10,7 @@ from pathlib import Path
 import signal
 import struct
 import sys
+import time
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -39,15 +40,17 @@ def main():
         fields = encode_image(millimetres, encoding)
     else:
         fields = encode_image(depth_m.astype(np.float32), encoding)
-    # Told here, where it cannot fall into a callback.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # Any thread may get the signal, so that blocking it in this one would not do.
+    asked: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: asked.append(number))
     rclpy.init(args=sys.argv[2:], signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node('depth_camera')
     kind = CompressedImage if compressed else Image
     topic = node.resolve_topic_name('sensor_depth/image')
     images = node.create_publisher(kind, topic + '/compressedDepth' * compressed, 5)
     infos = node.create_publisher(CameraInfo, 'sensor_depth/camera_info', 5)
-    while signal.sigtimedwait({signal.SIGINT}, 0.1) is None:
+    while not asked:
+        time.sleep(0.1)
         stamp = node.get_clock().now().to_msg()
         header = Header(stamp=stamp, frame_id='camera_optical_frame')
         infos.publish(CameraInfo(header=header, **encode_camera(camera)))
