@@ -287,16 +287,12 @@ class Camera:
 
         NaN where the distortion has none.
         """
+        pixels = np.stack(np.meshgrid(np.arange(self.width), np.arange(self.height)), axis=-1)
+        rays = np.ones((*self.size, 3))
+        rays[..., :2] = self.undistort(pixels).reshape(*self.size, 2)
         if not self.is_distorted:
-            rays = self.rays() @ self.R
-            return rays / rays[..., 2:]
-        u, v = np.meshgrid(np.arange(self.width), np.arange(self.height))
-        pixels = np.stack([u, v], axis=-1).reshape(-1, 1, 2).astype(np.float64)
-        undistort = (
-            cv2.fisheye.undistortPoints if self.model == 'equidistant' else cv2.undistortPoints
-        )
-        xy = np.asarray(undistort(pixels, self.K, np.array(self.D))).reshape(*self.size, 2)
-        return np.concatenate([xy, np.ones((*self.size, 1))], axis=-1)
+            rays = rays @ self.R
+        return rays / rays[..., 2:]
 
     def _unfolded_radius(self, largest: float) -> float:
         """Return the radius on z = 1 at which the distortion polynomial starts to fold back.

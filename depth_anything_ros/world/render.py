@@ -53,11 +53,7 @@ def pixel_rays(K: ArrayLike, width: int, height: int, D: Sequence[float] = (),
         HxWx3 float64, camera optical frame.
     """
     K = np.asarray(K, dtype=np.float64)
-    pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).reshape(-1, 2)
-    camera = Camera(width, height, K, tuple(D) if any(D) else (), model)
-    rays = np.ones((height, width, 3))
-    rays[..., :2] = camera.undistort(pixels).reshape(height, width, 2)
-    return rays
+    return Camera(width, height, K, tuple(D) if any(D) else (), model).optical_rays()
 
 
 def render(
