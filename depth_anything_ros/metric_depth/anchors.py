@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import ScaleConfig
@@ -183,6 +184,27 @@ def project_points(
     ring = np.full(len(index), -1) if points.ring is None else points.ring[kept][index]
     sigma = _RANGE_SIGMA_M / np.linalg.norm(seen[index], axis=1)
     return Anchors(u, v, xyz[index, 2], ring.astype(np.int64), sigma, frame_id=points.frame_id)
+
+
+def neighbours(
+    some: Anchors, others: Anchors, most: tuple[int, int], within_px: float
+) -> tuple[Anchors, Anchors]:
+    """Return pairs of anchors that lie on about the same pixels.
+
+    Args:
+        some: N anchors.
+        others: M anchors, one or more.
+        most: how many of each are looked at, evenly spread.
+        within_px: farthest that two of a pair are apart.
+
+    Returns:
+        Those of some that have another one near, and for each the nearest of the others.
+    """
+    some, others = thinned(some, most[0]), thinned(others, most[1])
+    places, asked = (np.stack([anchors.u, anchors.v], axis=1) for anchors in (others, some))
+    distance_px, nearest = cKDTree(places).query(asked)
+    close = distance_px < within_px
+    return some[close], others[nearest[close]]
 
 
 def thinned(anchors: Anchors, most: int) -> Anchors:

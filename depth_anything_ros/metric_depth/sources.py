@@ -15,16 +15,15 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import ScaleConfig
 from depth_anything_ros.metric_depth.anchors import (
     Anchors,
     joined,
+    neighbours,
     project_points,
     SensorPoints,
-    thinned,
 )
 
 # Who is believed where as many speak against as for: what measures range before what infers it.
@@ -154,25 +153,17 @@ def _offset(here: Anchors, there: Anchors) -> float | None:
     """
     if not (len(here) and len(there)):
         return None
-    few, many = _COMPARED
     # Of the one with fewer, each is looked for among the other's.
     swapped = len(here) > len(there)
     some, others = (there, here) if swapped else (here, there)
-    some, others = thinned(some, few), thinned(others, many)
-    distance_px, nearest = cKDTree(_pixels(others)).query(_pixels(some))
-    close = distance_px < _NEIGHBOUR_PX
-    if np.count_nonzero(close) < _NEEDED:
+    some, others = neighbours(some, others, _COMPARED, _NEIGHBOUR_PX)
+    if len(some) < _NEEDED:
         return None
-    other = others[nearest[close]]
-    ratio = np.log(some[close].z_m / other.z_m)
+    ratio = np.log(some.z_m / others.z_m)
     offset = float(np.median(ratio))
-    sigma = float(np.median(np.hypot(some[close].sigma, other.sigma)))
+    sigma = float(np.median(np.hypot(some.sigma, others.sigma)))
     spread = max(sigma, 1.4826 * float(np.median(np.abs(ratio - offset))))
     allowed = _TOLERANCE + _SIGMAS * spread / math.sqrt(min(len(ratio), _INDEPENDENT))
     if abs(offset) <= allowed:
         return 0.0
     return -offset if swapped else offset
-
-
-def _pixels(anchors: Anchors) -> NDArray[np.float32]:
-    return np.stack([anchors.u, anchors.v], axis=1)

@@ -14,9 +14,8 @@ import math
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
-from depth_anything_ros.metric_depth.anchors import Anchors, thinned
+from depth_anything_ros.metric_depth.anchors import Anchors, neighbours
 from depth_anything_ros.metric_depth.fitting import inverse_2x2, LineFit
 
 _POOLED_NEEDED = 40
@@ -97,13 +96,10 @@ class _Sweep:
 
     def step_to(self, anchors: Anchors) -> float | None:
         """Return the median log ratio of depths on the same pixels, None where hardly any are."""
-        few, many = _ANCHORS_COMPARED
-        here, there = thinned(anchors, few), thinned(self.anchors, many)
-        distance_px, nearest = cKDTree(_pixels(there)).query(_pixels(here))
-        close = distance_px < _NEIGHBOUR_PX
-        if np.count_nonzero(close) < _ANCHORS_NEEDED:
+        here, there = neighbours(anchors, self.anchors, _ANCHORS_COMPARED, _NEIGHBOUR_PX)
+        if len(here) < _ANCHORS_NEEDED:
             return None
-        return float(np.median(np.log(here.z_m[close] / there.z_m[nearest[close]])))
+        return float(np.median(np.log(here.z_m / there.z_m)))
 
 
 class AnchorWatch:
@@ -163,10 +159,6 @@ class AnchorWatch:
             self._offset = 0.0
         self._last = _Sweep(anchors)
         return self._offset
-
-
-def _pixels(anchors: Anchors) -> NDArray[np.float32]:
-    return np.stack([anchors.u, anchors.v], axis=1)
 
 
 class LineTrack:
