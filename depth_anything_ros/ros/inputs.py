@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 import re
 from typing import Any
 
@@ -31,7 +32,7 @@ from depth_anything_ros.ros.messages import (
 from depth_anything_ros.ros.parameters import qos_overridden, QOS_OVERRIDES
 from depth_anything_ros.ros.ranges import decode_range, Echo
 from depth_anything_ros.ros.second_camera import SecondCamera
-from depth_anything_ros.ros.stores import CameraStore, OutOfTime, ReadingStore
+from depth_anything_ros.ros.stores import CameraStore, OutOfTime, Read, ReadingStore
 from depth_anything_ros.ros.transforms import Transforms
 
 LOOK_S = 0.5  # between two looks for a camera_info that is latched
@@ -92,7 +93,7 @@ class Inputs:
                 self._subscribe_to_second_camera()
             if takes(config.scale.method, 'range'):
                 self._ranges = ReadingStore(
-                    lambda data: decode_range(deserialize(data, Range)),
+                    _decoder(Range, decode_range),
                     config.limits.sensor_memory,
                     'ranges',
                 )
@@ -245,7 +246,9 @@ class Inputs:
         for name, kind, decode in (
             ('points', PointCloud2, decode_points), ('scan', LaserScan, decode_scan)
         ):
-            store = ReadingStore(_decoder(kind, decode, limits), limits.sensor_memory)
+            store = ReadingStore(
+                _decoder(kind, partial(decode, limits=limits)), limits.sensor_memory
+            )
             self._points.append(store)
             self._subscribe(name, kind, name, 10, self._kept_by(store))
 
@@ -254,7 +257,7 @@ class Inputs:
         raw = config.scale.depth_transport == 'raw'
         kind = Image if raw else CompressedImage
         self._depth = ReadingStore(
-            lambda data: decode_depth(deserialize(data, kind), config.limits),
+            _decoder(kind, partial(decode_depth, limits=config.limits)),
             config.limits.sensor_memory,
             'depth images',
         )
@@ -308,7 +311,5 @@ def _is_rectified(setting: str, topic: str) -> bool:
     return setting == 'true' or (setting == 'auto' and named)
 
 
-def _decoder(
-    kind: Any, decode: Callable[[Any, LimitsConfig], SensorPoints], limits: LimitsConfig
-) -> Callable[[bytes], SensorPoints]:
-    return lambda data: decode(deserialize(data, kind), limits)
+def _decoder(kind: Any, decode: Callable[[Any], Read]) -> Callable[[bytes], Read]:
+    return lambda data: decode(deserialize(data, kind))
