@@ -109,6 +109,10 @@ class Anchors:
             return self
         return self[self.source == (self.names.index(name) if name in self.names else -1)]
 
+    def without(self, name: str) -> Anchors | None:
+        """Return those from the other sources, None where there is no other."""
+        return joined({other: self.of(other) for other in self.names if other != name})
+
 
 def joined(parts: Mapping[str, Anchors]) -> Anchors | None:
     """Return the anchors of several sources as one set, None where there are no sources.

@@ -142,13 +142,21 @@ class ScaleEstimator:
         """
         note = self._restart_reason(stamp_ns, image)
         seen = glance(prediction, anchors, edges)
-        fit = self._follow(seen, anchors, camera, stamp_ns, ground, note)
+        at_anchors = None if anchors is None else seen.at_anchors
+        turned = self._judged(seen, anchors, camera, stamp_ns)
+        if turned and anchors is not None and (others := anchors.without('lidar')) is not None:
+            is_lidar = anchors.source == anchors.names.index('lidar')
+            # What samples a NaN is no anchor to refinement either.
+            at_anchors = np.where(is_lidar, np.nan, seen.at_anchors)
+            seen = replace(seen, at_anchors=seen.at_anchors[~is_lidar])
+            anchors, note, turned = others, f'{note}lidar: {turned}; ', ''
+        fit = self._follow(seen, anchors, camera, stamp_ns, ground, note, turned)
         if ranging is not None and takes(self.config.method, 'range'):
             fit = _ranged(fit, ranging, seen, camera)
         return replace(
             fit,
             extrinsic_score=self._judge.score,
-            at_anchors=None if anchors is None else seen.at_anchors,
+            at_anchors=at_anchors,
         )
 
     def _follow(
@@ -159,6 +167,7 @@ class ScaleEstimator:
         stamp_ns: int,
         ground: GroundPlane | None,
         note: str,
+        turned: str,
     ) -> ScaleFit:
         elapsed_s = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) * 1e-9
         self._stamp_ns = stamp_ns
@@ -169,16 +178,11 @@ class ScaleEstimator:
             anchors if from_anchors else None, elapsed_s, self._cuts.change
         )
         vouched = None if moved is None else moved == 0.0
-        turned, doubt = '', 0.0
-        if from_anchors and anchors and anchors.names == ('motion',):
+        doubt = 0.0
+        if from_anchors and anchors is not None and 'lidar' in anchors.names:
+            doubt = self._judge.doubt if seen.edges is not None else 0.0
+        elif from_anchors and anchors is not None and anchors.names == ('motion',):
             doubt = self.config.odometry_sigma  # of all anchors alike, so that no residual tells
-        if from_anchors and anchors and 'lidar' in anchors.names and seen.edges is not None:
-            sweep = anchors.of('lidar')
-            self._judge = self._judge_of(sweep.frame_id)
-            turned = self._judge.judge(
-                seen.edges, sweep, camera, stamp_ns, self._cuts.change
-            )
-            doubt = self._judge.doubt
         rejection = fit.failure or turned
         if not rejection:
             rejection = self._track.update(fit, _sampled(seen), vouched)
@@ -205,6 +209,16 @@ class ScaleEstimator:
             doubt=doubt,
         )
         return self._accepted
+
+    def _judged(
+        self, seen: Glance, anchors: Anchors | None, camera: Camera, stamp_ns: int
+    ) -> str:
+        """Return why the lidar's anchors must not be used, empty where they may."""
+        if anchors is None or 'lidar' not in anchors.names or seen.edges is None:
+            return ''
+        sweep = anchors.of('lidar')
+        self._judge = self._judge_of(sweep.frame_id)
+        return self._judge.judge(seen.edges, sweep, camera, stamp_ns, self._cuts.change)
 
     def _judge_of(self, frame_id: str) -> ExtrinsicJudge:
         """Return who judges the sweeps of a sensor, by the name of its frame."""

@@ -14,7 +14,7 @@ import torch
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ScaleConfig
-from depth_anything_ros.metric_depth.anchors import Anchors
+from depth_anything_ros.metric_depth.anchors import Anchors, joined
 from depth_anything_ros.metric_depth.extrinsics import agreement, ExtrinsicJudge, outline
 from depth_anything_ros.metric_depth.refinement import metric_depth
 from depth_anything_ros.metric_depth.scale import ScaleEstimator, State
@@ -268,3 +268,27 @@ def test_each_sensor_has_a_judge_of_its_own():
             doubts[source] = fit.doubt if fit.state is State.FITTED else None
     assert states['points'] == {State.FITTED} and doubts['points'] == 0.0
     assert states['scan'] == {State.UNANCHORED}
+
+
+def test_a_refused_sweep_leaves_the_word_to_the_other_sources():
+    estimator = ScaleEstimator(ScaleConfig(max_hold=0.0), RELATIVE)
+    fits = []
+    for i in range(16):
+        depth_m, image = boards(i)
+        turned = sweep(depth_m, (10, 0, 0) if i >= 8 else (0, 0, 0))
+        others = sweep(depth_m)[::14]  # right, all over the image
+        anchors = joined({'lidar': turned, 'depth': replace(others, ring=others.ring * 0 - 1)})
+        fit = estimator.update(
+            torch.from_numpy(1 / depth_m), anchors, CAMERA, i * PERIOD_NS, None, None,
+            outline(image),
+        )
+        assert fit.state is State.FITTED
+        fits.append(fit)
+    assert fits[7].method == 'lidar+depth' and np.isfinite(fits[7].at_anchors).all()
+    refused = fits[8:14]
+    assert {fit.method for fit in refused} == {'depth'}
+    for fit in refused:
+        assert 'lidar: edges of the sweep' in fit.reason
+        assert abs(fit.scale - 1) < 1e-3 and abs(fit.shift) < 1e-3
+        assert np.isfinite(fit.at_anchors).sum() == len(others)  # the lidar's are no anchors for refinement
+        assert fit.doubt == 0.0
