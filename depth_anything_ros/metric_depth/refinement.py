@@ -53,6 +53,9 @@ _UNSURE = 0.05  # log depth: an anchor with such a sigma pulls half
 _ROBUST = 2.5  # left-out error, in typical ones around it, at which an anchor counts half
 _ROUGHEST = 4.0  # typical error of the roughest places, in that of the whole image
 _NOISE_CELLS = 3.0  # radius that errors are averaged over
+# Of anchors without a ring, bands of rows are left out. Dense ones have no gaps but holes, and what
+# is left out must be as wide as these.
+_BANDS = 10
 _ENOUGH = 1024  # anchors of which quantiles are taken
 _OVERSTATED = 0.9  # the error between rings, in what gaps twice as large make of it
 _MIN_ERROR = 0.003
@@ -253,7 +256,7 @@ def _rings(anchors: Anchors, height: int) -> tuple[NDArray[np.int64], NDArray[np
     """Return the rings (or bands of rows) that there are, and which of them each anchor is of."""
     ring = anchors.ring
     if (ring < 0).any():
-        ring = (anchors.v * (32 / height)).astype(np.int64)
+        ring = (anchors.v * (_BANDS / height)).astype(np.int64)
     return np.unique(ring, return_inverse=True)
 
 
