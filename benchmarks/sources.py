@@ -20,7 +20,7 @@ its first metres; ms is what a source takes of one core for an image of 640x480,
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 import json
@@ -30,6 +30,7 @@ import time
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 from world_frames import BASELINE_M, CAMERA, world_drive, WorldFrame
 
@@ -159,6 +160,11 @@ def depth(drive: Drive, farthest_m: float = math.inf) -> Told:
     return told
 
 
+def together(drive: Drive, makes: Sequence[Callable[[Drive], Told]]) -> Told:
+    """Return what several sources tell of the same images."""
+    return [sum(told, []) for told in zip(*(make(drive) for make in makes))]
+
+
 SOURCES: dict[str, Callable[[Drive], Told]] = {
     _BASELINE: lidar,
     'depth, holes': depth,
@@ -172,6 +178,11 @@ SOURCES: dict[str, Callable[[Drive], Told]] = {
     'motion, odometry off by 20 %': partial(motion, stretched=0.2),
     'lidar and motion': partial(motion, rings=True),
     'lidar and motion, odometry off by 20 %': partial(motion, stretched=0.2, rings=True),
+    'lidar and depth': partial(together, makes=(lidar, depth)),
+    'depth and stereo': partial(together, makes=(depth, stereo)),
+    'depth and motion': partial(together, makes=(depth, motion)),
+    'stereo and motion': partial(together, makes=(stereo, motion)),
+    'all four': partial(together, makes=(lidar, depth, stereo, motion)),
 }
 
 
@@ -300,7 +311,11 @@ def _score(
     with np.errstate(divide='ignore'):
         line_m = 1 / line if frame.fit.space == 'inverse_depth' else line
     line_m = np.where((line_m > CONFIG.depth.min) & (line_m < CONFIG.depth.max), line_m, np.nan)
-    at = truth_m[np.rint(anchors.v).astype(int), np.rint(anchors.u).astype(int)]
+    # Between pixel centres inverse depth of a plane is linear: a rounded pixel is another place.
+    with np.errstate(divide='ignore'):
+        at = 1 / map_coordinates(
+            np.nan_to_num(1 / truth_m), [anchors.v, anchors.u], order=1, mode='nearest'
+        )
     truth_m = np.where(counts, truth_m, np.nan)
     off = np.abs(frame.depth / truth_m - 1)
     known = np.isfinite(off)
