@@ -48,6 +48,9 @@ _CLEAR = (0.14, 3.0)
 # Of the mean correlation: a sweep under it is not of the established mount. Right ones stay above
 # .74, those turned by 10 degrees and more under .52.
 _FALLEN = 0.6
+# Correlation by which a single sweep that lies better turned is doubted: so do 9 of 10 and more that
+# are turned by 10 to 30 degrees, and 1 of 10 that are right.
+_ODD = 0.03
 _ANOTHER_PLACE = 0.3  # change of the image
 _CONVINCED_S = 7.0  # sweeps that have fallen for so long are judged anew
 _DOUBT = 0.12  # log depth, while nothing says that the extrinsic is right
@@ -78,6 +81,7 @@ class ExtrinsicJudge:
     def __init__(self) -> None:
         """Start without an opinion."""
         self.established = False
+        self._odd = False  # the newest sweep, by itself
         self._mean = np.zeros(len(_ROTATIONS))
         self._sweeps = 0
         self._refused = False
@@ -101,8 +105,11 @@ class ExtrinsicJudge:
 
     @property
     def doubt(self) -> float:
-        """Return the standard deviation of log depth to add while nothing is established."""
-        return 0.0 if self.established else _DOUBT
+        """Return the standard deviation of log depth to add while nothing is established.
+
+        A sweep that lies better turned is doubted by itself, before the mean has followed.
+        """
+        return 0.0 if self.established and not self._odd else _DOUBT
 
     def judge(
         self,
@@ -125,6 +132,7 @@ class ExtrinsicJudge:
             Empty, or one line saying why the sweep must not be used.
         """
         found = agreement(edges, anchors, camera)
+        self._odd = found is not None and float(np.nanmax(found[1:])) - found[0] > _ODD
         fallen = self._has_fallen(found, stamp_ns)
         # One that still fits better than turned ones is right, under sudden stripes of light, say;
         # after a sharp turn at a low rate it is the place that is another.

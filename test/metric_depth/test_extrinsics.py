@@ -14,6 +14,7 @@ import torch
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ScaleConfig
+from depth_anything_ros.metric_depth import extrinsics
 from depth_anything_ros.metric_depth.anchors import Anchors, joined
 from depth_anything_ros.metric_depth.extrinsics import agreement, ExtrinsicJudge, outline
 from depth_anything_ros.metric_depth.refinement import metric_depth
@@ -130,6 +131,18 @@ def test_a_sensor_that_is_moved_is_doubted_with_its_first_sweep():
     depth_m, image = boards(10)
     judge.judge(outline(image).numpy(), sweep(depth_m, (10, 0, 0)), CAMERA, 10 * PERIOD_NS)
     assert judge.doubt > 0.1
+
+
+@pytest.mark.parametrize(('turned', 'doubted'), [(0.64, True), (0.61, False), (0.5, False)])
+def test_a_sweep_that_lies_better_turned_is_doubted_though_it_lies_well_as_it_is(
+    monkeypatch, turned, doubted
+):
+    judge, _ = judged((0, 0, 0), 10)
+    found = np.full(21, 0.05)
+    found[0], found[3] = 0.6, turned
+    monkeypatch.setattr(extrinsics, 'agreement', lambda *_: found)
+    assert judge.judge(np.zeros((1, 1), np.float32), sweep(boards(0)[0]), CAMERA, 0) == ''
+    assert judge.established and (judge.doubt > 0.1) == doubted
 
 
 def test_doubt_enters_the_standard_deviation_until_the_extrinsic_is_established():
