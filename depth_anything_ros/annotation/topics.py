@@ -117,10 +117,6 @@ def find_cameras(
                 f'{camera.topic} is not the only camera in {camera.namespace or "/"}, where the '
                 'depth of one has room: name one with --camera'
             )
-        if 'camera_info' not in camera.inputs:
-            notes.append(
-                f'{camera.topic} has no camera_info beside it: --camera-info FILE gives it one'
-            )
     return cameras, notes
 
 

@@ -25,6 +25,7 @@ from depth_anything_ros.pipeline import DepthFrame, DepthPipeline
 from depth_anything_ros.ros.bags import open_bag
 from depth_anything_ros.ros.frame_step import FrameStep
 from depth_anything_ros.ros.output_messages import outputs_for
+from depth_anything_ros.ros.surroundings import Surroundings
 
 LoadPredictor = Callable[[ModelConfig, RuntimeConfig], Predictor]
 MOST_NAMED = 1000  # failures, one by one; beyond, they are counted
@@ -39,12 +40,14 @@ class Request:
         keep: whether the original topics are kept.
         cameras: topics of images; empty is all.
         remapped: pairs of an input of the node and its topic.
+        camera_info: serialised CameraInfo for cameras that have none in the bag; None is none.
     """
 
     topics: frozenset[str] = frozenset({'depth/image', 'depth/camera_info', 'depth/stddev'})
     keep: bool = True
     cameras: tuple[str, ...] = ()
     remapped: tuple[tuple[str, str], ...] = ()
+    camera_info: bytes | None = None
 
 
 def annotate_unit(
@@ -79,6 +82,9 @@ def annotate_unit(
         work = _Work(cameras, report)
         before_ns = None if unit.start_ns is None else unit.start_ns - round(1e9 * unit.before_s)
         recording = Recording(bag, cameras, config, work.refuse, before_ns, unit.stop_ns)
+        for camera, around in zip(cameras, recording.surroundings):
+            if 'camera_info' not in camera.inputs:
+                report.notes.append(_uncalibrated(camera, around, request.camera_info))
         connections = list(bag.connections) if request.keep else recording.connections
         topics, outputs = request.topics | {'depth/scale'}, outputs_for(request.topics)
         total = sum(c.msgcount for c in bag.connections if c.topic in report.cameras)
@@ -105,6 +111,14 @@ def annotate_unit(
                 on_frame(done, total)
             report.finished = True
     return report
+
+
+def _uncalibrated(camera: CameraTopics, around: Surroundings, camera_info: bytes | None) -> str:
+    """Calibrate a camera that has no camera_info beside it; return what is to be said of that."""
+    if camera_info is None:
+        return f'{camera.topic} has no camera_info beside it: --camera-info FILE gives it one'
+    around.add('camera_info', camera_info)
+    return f'{camera.topic} is calibrated by --camera-info'
 
 
 def _steps(

@@ -21,6 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from depth_anything_ros.annotation.calibration import read_camera_info
 from depth_anything_ros.annotation.unit import annotate_unit, LoadPredictor, Request
 from depth_anything_ros.annotation.units import find_units
 from depth_anything_ros.errors import ConfigError, DatasetError, DepthAnythingError
@@ -58,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         help='images of this topic alone; may be repeated; default all colour and gray ones')
     add('-r', '--remap', action='append', default=[], metavar='NAME:=TOPIC',
         help='input of the node (points, scan, right/image ...) and the topic that it is')
+    add('--camera-info', metavar='FILE',
+        help='calibration (YAML of camera_calibration) of cameras that have none in the bag')
     add('--params-file', metavar='FILE', help="the node's parameters, as for ros2 run")
     add('-p', '--param', action='append', default=[], metavar='NAME:=VALUE',
         help='one parameter of the node')
@@ -82,7 +85,8 @@ def _request(args: argparse.Namespace) -> Request:
             raise ConfigError(f'-r {rule} is no remapping: write NAME:=TOPIC')
         remapped.append((name, topic))
     topics = frozenset({'depth/camera_info', *(f'depth/{name}' for name in wanted)})
-    return Request(topics, not args.only_new, tuple(args.camera), tuple(remapped))
+    info = None if args.camera_info is None else read_camera_info(args.camera_info)
+    return Request(topics, not args.only_new, tuple(args.camera), tuple(remapped), info)
 
 
 def _run(args: argparse.Namespace, load: LoadPredictor) -> int:
