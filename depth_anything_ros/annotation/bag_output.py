@@ -17,7 +17,6 @@ from depth_anything_ros.annotation.topics import CameraTopics
 from depth_anything_ros.errors import DatasetError
 from depth_anything_ros.pipeline import DepthFrame
 from depth_anything_ros.ros.bags import BagWriter, TYPES
-from depth_anything_ros.ros.frame_step import Seen
 from depth_anything_ros.ros.output_messages import output_messages
 
 _NO_DIGEST = 'RIHS01_' + 64 * '0'  # of a type whose definition is not in the bag
@@ -63,14 +62,13 @@ class BagOutput:
         self._writer.__exit__(*error)
 
     def keep(self, connection: Connection, time_ns: int, data: bytes) -> None:
-        """Write an original message where the original topics are kept."""
-        if self._kept:
-            self._writer.write_copy(connection, time_ns, data)
+        """Write an original message."""
+        self._writer.write_copy(connection, time_ns, data)
 
-    def write_frame(self, image: RecordedImage, seen: Seen, frame: DepthFrame) -> None:
+    def write_frame(self, image: RecordedImage, header: Any, frame: DepthFrame) -> None:
         """Write what is known of an image, at the time at which that was recorded."""
         space = self._cameras[image.camera].namespace
-        messages = output_messages(frame, seen.header, f'{space}/depth_anything')
+        messages = output_messages(frame, header, f'{space}/depth_anything')
         for topic, message in messages.items():
             if topic in self._topics:
                 self._write(f'{space}/{topic}', image.time_ns, message)

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 import math
 from pathlib import Path
+from typing import Any
 
 from rosbags.interfaces import Connection
 import torch
 
 from depth_anything_ros.annotation.bag_output import BagOutput
 from depth_anything_ros.annotation.recording import RecordedImage, Recording
+from depth_anything_ros.annotation.stages import Stages
 from depth_anything_ros.annotation.topics import CameraTopics, find_cameras
 from depth_anything_ros.annotation.unfinished import made_whole, StopMaking
 from depth_anything_ros.annotation.unit_report import CameraReport, Failure, Unit, UnitReport
@@ -89,28 +91,40 @@ def annotate_unit(
         topics, outputs = request.topics | {'depth/scale'}, outputs_for(request.topics)
         total = sum(c.msgcount for c in bag.connections if c.topic in report.cameras)
         steps = _steps(recording, config, load, work)
-        with made_whole(out) as room, BagOutput(room, bag, cameras, topics, request.keep) as output:
+        with made_whole(out) as room, BagOutput(
+            room, bag, cameras, topics, request.keep
+        ) as output:
+            with Stages() as stages:
 
-            def keep(connection: Connection, time_ns: int, data: bytes) -> None:
-                if unit.start_ns is None or time_ns >= unit.start_ns:
-                    output.keep(connection, time_ns, data)
+                def keep(connection: Connection, time_ns: int, data: bytes) -> None:
+                    if request.keep and (unit.start_ns is None or time_ns >= unit.start_ns):
+                        stages.write(partial(output.keep, connection, time_ns, data))
 
-            for done, image in enumerate(recording.images(connections, keep), 1):
-                if stopped():
-                    raise StopMaking
-                step, is_wanted = steps[image.camera], image.time_ns >= (unit.start_ns or 0)
-                try:
-                    seen = step.predict(image.data)
-                except BadFrameError as error:
-                    work.refuse(cameras[image.camera].topic, image.time_ns, error, image.stamp_ns)
+                for done, image in enumerate(recording.images(connections, keep), 1):
+                    if stopped():
+                        break
+                    step, topic = steps[image.camera], cameras[image.camera].topic
+                    is_wanted = unit.start_ns is None or image.time_ns >= unit.start_ns
+                    try:
+                        gathered = step.gather(step.predict(image.data))
+                    except BadFrameError as error:
+                        work.refuse(topic, image.time_ns, error, image.stamp_ns)
+                    else:
+                        header = gathered.seen.header
+                        stages.measure(
+                            partial(step.measure, gathered, outputs),
+                            partial(work.write, output, image, header) if is_wanted else _drop,
+                        )
+                    on_frame(done, total)
                 else:
-                    frame = step.measure(seen, outputs)
-                    if is_wanted:
-                        output.write_frame(image, seen, frame)
-                        work.count(image, frame)
-                on_frame(done, total)
-            report.finished = True
+                    report.finished = True
+            if not report.finished:
+                raise StopMaking
     return report
+
+
+def _drop(frame: DepthFrame) -> None:
+    """Write nothing: it was only to bring what is estimated over time to where it would be."""
 
 
 def _uncalibrated(camera: CameraTopics, around: Surroundings, camera_info: bytes | None) -> str:
@@ -158,8 +172,11 @@ class _Work:
         """Count what a frame has to do without."""
         self._report.cameras[topic].incomplete[error.reason] += 1
 
-    def count(self, image: RecordedImage, frame: DepthFrame) -> None:
-        """Count an image that was answered."""
+    def write(
+        self, output: BagOutput, image: RecordedImage, header: Any, frame: DepthFrame
+    ) -> None:
+        """Write what is known of an image, and count it."""
+        output.write_frame(image, header, frame)
         camera = self._reports[image.camera]
         camera.frames += 1
         camera.states[frame.fit.state.value] += 1
