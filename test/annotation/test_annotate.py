@@ -176,3 +176,19 @@ def test_tf_of_the_bag_says_where_the_lidar_is(recorded, annotated, tmp_path):
         for path in (out, tmp_path / 'out')
     )
     np.testing.assert_allclose(by_tf, by_parameter, rtol=1e-4)
+
+
+def test_mcap_s_own_reader_finds_it_whole(annotated):
+    reader = pytest.importorskip('mcap.reader')
+    out, _ = annotated
+    with (out / f'{out.name}.mcap').open('rb') as file:
+        opened = reader.make_reader(file, validate_crcs=True)
+        summary = opened.get_summary()
+        assert {chunk.compression for chunk in summary.chunk_indexes} == {'zstd'}
+        found = {}
+        for schema, channel, message in opened.iter_messages():
+            assert schema.encoding == 'ros2msg' and channel.message_encoding == 'cdr'
+            found.setdefault(channel.topic, []).append((message.log_time, message.data))
+    assert found == messages_of(out)
+    counts = summary.statistics.channel_message_counts
+    assert sum(counts.values()) == sum(map(len, found.values()))
