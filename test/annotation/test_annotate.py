@@ -13,6 +13,7 @@ from rclpy.serialization import deserialize_message
 from recorded_drive import (
     CAMERA,
     drive,
+    load,
     PERIOD_NS,
     START_NS,
     T_CAMERA_LIDAR,
@@ -25,7 +26,7 @@ from depth_anything_ros.annotation.unit_report import Unit
 from depth_anything_ros.config import Config, with_values
 from depth_anything_ros.poses import matrix_to_pose
 from depth_anything_ros.ros.bags import open_bag, read_recorded
-from helpers import program, RowPredictor, TEST
+from helpers import program, TEST
 
 KINDS = {
     'depth/image': Image,
@@ -36,11 +37,6 @@ KINDS = {
 }
 ALL = Request(frozenset(KINDS))
 PATIENCE_S = 90
-
-
-def load(model, runtime):
-    """Return the network of the tests."""
-    return RowPredictor()
 
 
 def annotate(bag, out, request=ALL, unit=None, **parameters):

@@ -7,9 +7,10 @@ import sys
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from recorded_drive import load  # noqa: E402
+
 from depth_anything_ros.tools import annotate  # noqa: E402
-from helpers import RowPredictor  # noqa: E402
 
 if __name__ == '__main__':
-    annotate.load_predictor = lambda model, runtime: RowPredictor()
+    annotate.load_predictor = load
     sys.exit(annotate.main())

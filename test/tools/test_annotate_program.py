@@ -9,13 +9,13 @@ import sys
 import time
 
 import pytest
-from recorded_drive import drive, write_bag
+from recorded_drive import drive, load, write_bag
 
 from depth_anything_ros.errors import ConfigError
 from depth_anything_ros.ros.bags import open_bag
 from depth_anything_ros.ros.parameter_files import load_config
 from depth_anything_ros.tools import annotate
-from helpers import RowPredictor, TEST
+from helpers import TEST
 
 PROGRAM = TEST / 'programs' / 'fake_network_annotate.py'
 PATIENCE_S = 90
@@ -25,7 +25,7 @@ PATIENCE_S = 90
 def run(monkeypatch, capsys, tmp_path):
     """Return what runs the program in a folder; gives its exit code and what it said."""
     handlers = [(n, signal.getsignal(n)) for n in (signal.SIGINT, signal.SIGTERM)]
-    monkeypatch.setattr(annotate, 'load_predictor', lambda model, runtime: RowPredictor())
+    monkeypatch.setattr(annotate, 'load_predictor', load)
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments):
