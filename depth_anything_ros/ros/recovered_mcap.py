@@ -132,8 +132,11 @@ class RecoveredMcap:
     def _walk(self) -> int:
         """Take in what is whole; return how many bytes of the file that is."""
         at = read = len(_MAGIC)
+        if self._size < at:
+            self._reasons.append('it is empty' if not self._size else 'it is cut short')
+            return 0
         if self._data[:at] != _MAGIC:
-            self._reasons.append('it does not begin as mcap does' if self._size else 'it is empty')
+            self._reasons.append('it does not begin as mcap does')
             read = 0
         while at < self._size:
             opcode, end = self._framed(at)

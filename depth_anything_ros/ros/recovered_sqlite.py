@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 import shutil
 import sqlite3
+import sys
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -29,7 +30,7 @@ from rosbags.interfaces import (
 from depth_anything_ros.errors import reason
 from depth_anything_ros.ros.loss import FileLoss, Found
 from depth_anything_ros.ros.qos_of_bag import qos_profiles
-from depth_anything_ros.ros.unpacking import Unreadable
+from depth_anything_ros.ros.unpacking import MOST_BYTES, Unreadable
 
 _ROW = 'SELECT id, topic_id, timestamp, data FROM messages NOT INDEXED WHERE id >= ? ORDER BY id'
 _MOST_TRIES = 10_000  # to find a row that can be read again
@@ -96,6 +97,8 @@ class RecoveredSqlite:
             uri = f'{path.resolve().as_uri()}?mode=ro&immutable=1'
         database = sqlite3.connect(uri, uri=True, check_same_thread=False)
         database.text_factory = lambda data: data.decode(errors='replace')
+        if sys.version_info >= (3, 11):  # before, a computed column may make 1 GB
+            database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
         database.set_progress_handler(self._step, _STEPS)
         return database
 
@@ -178,7 +181,8 @@ class RecoveredSqlite:
             while tries and start + step < _LAST_ID and self._first(start + step) is None:
                 step, tries = 2 * step, tries - 1
             if not tries or start + step >= _LAST_ID:
-                self._reasons.append(f'no message after id {before - 1} can be read ({why})')
+                where = f' after id {before - 1}' if before > 0 else ''
+                self._reasons.append(f'no message{where} can be read ({why})')
                 return
             low, high = start, start + step  # the first id that can be read lies between
             while high - low > 1:
