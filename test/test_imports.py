@@ -64,8 +64,9 @@ MAY_IMPORT = {
     'ros': {*CAMERA, 'pointcloud', 'network', 'metric_depth', 'pipeline'},
     'evaluation': {*CAMERA, 'network', 'metric_depth', 'pipeline', 'ros'},
     'training': {*CAMERA, 'network', 'metric_depth', 'pipeline', 'ros', 'evaluation', 'world'},
+    'annotation': {*CAMERA, 'network', 'metric_depth', 'pipeline', 'ros'},
     'tools': {*CAMERA, 'network', 'metric_depth', 'pipeline', 'ros', 'evaluation', 'training',
-              'world'},
+              'world', 'annotation'},
 }
 
 

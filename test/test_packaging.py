@@ -29,7 +29,8 @@ PACKAGED = (
     *('requirements', 'resource', 'launch', 'config', 'checkpoints', NAME),
 )
 EXECUTABLES = {
-    'depth_node', 'play_frames', 'evaluate', 'train', 'demo', 'world_robot', 'export_onnx',
+    'depth_node', 'play_frames', 'evaluate', 'annotate', 'train', 'demo', 'world_robot',
+    'export_onnx',
 }
 
 

@@ -340,3 +340,35 @@ class BagWriter:
         self.add_topic('/tf_static', msgtype, latched=True)
         data = TYPES.serialize_cdr(kinds[msgtype](transforms=[stamped]), msgtype)
         self.write('/tf_static', time_ns, bytes(data))
+
+
+def read_recorded(
+    bag: Reader,
+    connections: list[Connection],
+    start_ns: int | None = None,
+    stop_ns: int | None = None,
+) -> Iterator[tuple[Connection, int, bytes]]:
+    """Read messages byte for byte as they were recorded, whatever they hold.
+
+    Args:
+        bag: an open one.
+        connections: whose messages.
+        start_ns: those recorded from then on; None is from the beginning.
+        stop_ns: those recorded before; None is up to the end.
+
+    Yields:
+        Connection, time of recording in nanoseconds, and the message in CDR.
+
+    Raises:
+        DatasetError: the bag itself is corrupt.
+    """
+    if not connections:
+        return  # of none, rosbags reads all
+    try:
+        yield from bag.messages(connections, start_ns, stop_ns)
+    except DatasetError:
+        raise
+    except Exception as error:  # see open_bag()
+        raise DatasetError(
+            f'{bag.path} is corrupt ({reason(error)}): cut that part out, or record it again'
+        ) from error

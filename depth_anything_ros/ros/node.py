@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 import gc
 import sys
 import traceback
@@ -24,20 +22,17 @@ from rclpy.timer import Timer
 from std_msgs.msg import Header
 import torch
 
-from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
 from depth_anything_ros.errors import BadFrameError, DepthAnythingError, one_line
 from depth_anything_ros.metric_depth.scale import ScaleFit, State
-from depth_anything_ros.metric_depth.sources import Source
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.pipeline import DepthFrame, DepthPipeline
 from depth_anything_ros.ros import parameters
 from depth_anything_ros.ros.diagnostics import Statistics
+from depth_anything_ros.ros.frame_step import FrameStep
 from depth_anything_ros.ros.inputs import Inputs
 from depth_anything_ros.ros.lifecycle import reported, SUCCESS, Transitions
 from depth_anything_ros.ros.messages import (
-    decode_image,
-    deserialize,
     serialized_stamp_ns,
     stamp_to_ns,
 )
@@ -45,7 +40,6 @@ from depth_anything_ros.ros.outputs import OutputPublishers
 from depth_anything_ros.ros.quiet_log import QuietLog
 from depth_anything_ros.ros.shared_memory import remove_dead_segments
 from depth_anything_ros.ros.stopping import Stop
-from depth_anything_ros.ros.stores import OutOfTime
 from depth_anything_ros.ros.worker import NewestItemWorker, OneAhead, Worker
 
 T = TypeVar('T')
@@ -77,9 +71,9 @@ class DepthNode(LifecycleNode):
         self._workers: list[Worker[Any]] = []
         self._crash: BaseException | None = None
         self._inputs: Inputs | None = None
+        self._step: FrameStep | None = None
         self._timers: list[Timer] = []
         self._fit_state: State | None = None
-        self._uncalibrated: Camera | None = None
         self._autostart: Future | None = None
         if self._config.autostart:
             self._autostart = self._transitions.begin(self._start_by_itself)
@@ -198,7 +192,9 @@ class DepthNode(LifecycleNode):
 
     def _listen(self) -> None:
         self._fit_state = None
+        assert self._pipeline is not None
         self._inputs = Inputs(self, self._config, self._on_image, self._refuse)
+        self._step = FrameStep(self._pipeline, self._inputs.surroundings, self._refuse)
         self._publication = OneAhead(self._publish)
         self._worker = NewestItemWorker(
             self._process, lambda: self._statistics.dropped('superseded')
@@ -224,7 +220,7 @@ class DepthNode(LifecycleNode):
 
     def _release(self) -> None:
         self._transitions.on_executor(self._stop_publishing)
-        self._pipeline = None
+        self._pipeline = self._step = None
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -249,53 +245,19 @@ class DepthNode(LifecycleNode):
     # One frame, on the worker's thread ---------------------------------------------------------
 
     def _process(self, data: bytes) -> None:
-        assert self._pipeline is not None and self._outputs is not None
-        assert self._inputs is not None
+        assert self._step is not None and self._outputs is not None
         wanted = self._outputs.wanted()
         if wanted is None:
             self._statistics.unwanted()
             return
-        config = self._config
-        # Whatever else is missing or broken, the picture and relative depth go on without metres.
-        missing: list[str] = []
         try:
-            stamp_ns = serialized_stamp_ns(data)
-            check_age((self._now_ns() - stamp_ns) / 1e9, config.max_age)
-            message = deserialize(data, self._inputs.image_kind)
-            image = decode_image(message, config.limits)
-            camera = self._camera_of(image, stamp_ns, missing)
-            self._inputs.hold(stamp_ns)
-            prediction = self._pipeline.predict(image, camera)
+            check_age((self._now_ns() - serialized_stamp_ns(data)) / 1e9, self._config.max_age)
+            seen = self._step.predict(data)
         except BadFrameError as error:
             self._log.warning(error.reason, str(error))
             self._statistics.dropped(error.reason, str(error))
             return
-        at = (message.header.frame_id, stamp_ns)
-        asks: list[Callable[[], Source | None]] = [
-            partial(find, *at, config.scale.max_time_offset)
-            for find in (self._inputs.sweep, self._inputs.depth_image)
-        ]
-        if (second := self._inputs.second) is not None and camera.is_calibrated:
-            asks.append(partial(second.match, image, camera, message.header, config.scale))
-        found = [self._asked(ask, missing) for ask in asks]
-        sources = [source for source in found if source is not None]
-        ranging = self._asked(
-            partial(self._inputs.ranging, *at, config.scale.max_time_offset), missing
-        )
-        ground = self._asked(partial(self._inputs.transforms.ground, camera, *at), missing)
-        frame = self._pipeline.measure(
-            prediction,
-            sources=sources,
-            ranging=ranging,
-            stamp_ns=stamp_ns,
-            ground=ground,
-            T_fixed_camera=self._asked(partial(self._inputs.transforms.camera, *at), missing),
-            outputs=wanted,
-        )
-        if missing:
-            reason = '; '.join([frame.fit.reason, *missing])
-            frame = replace(frame, fit=replace(frame.fit, reason=reason))
-        self._publication.submit((frame, message.header))
+        self._publication.submit((self._step.measure(seen, wanted), seen.header))
 
     # Publication, on a thread of its own while the network is at the next frame ----------------
 
@@ -305,27 +267,6 @@ class DepthNode(LifecycleNode):
         self._outputs.publish(frame, header)
         self._statistics.published(frame, stamp_to_ns(header.stamp), self._now_ns())
         self._tell_state(frame.fit)
-
-    def _camera_of(self, image: Any, stamp_ns: int, missing: list[str]) -> Camera:
-        assert self._inputs is not None
-        try:
-            return self._inputs.cameras.for_image(image, stamp_ns)
-        except BadFrameError as error:
-            missing.append(self._refuse(error))
-            height, width = image.shape[:2]
-            if self._uncalibrated is None or self._uncalibrated.size != (height, width):
-                self._uncalibrated = Camera.uncalibrated(width, height)
-            return self._uncalibrated
-
-    def _asked(self, ask: Callable[[], T | None], missing: list[str]) -> T | None:
-        """Return what an input has for a frame; what is wrong with it is said, and others go on."""
-        try:
-            return ask()
-        except OutOfTime as error:  # of a slow sensor this is true of most images
-            missing.append(str(error))
-        except BadFrameError as error:
-            missing.append(self._refuse(error))
-        return None
 
     # Telling -----------------------------------------------------------------------------------
 
@@ -344,11 +285,10 @@ class DepthNode(LifecycleNode):
             self._log.warning('error', report.status[0].message)
         self._diagnostics.publish(report)
 
-    def _refuse(self, error: BadFrameError) -> str:
-        """Count what a frame has to do without, say why now and then, and return the reason."""
+    def _refuse(self, error: BadFrameError) -> None:
+        """Count what a frame has to do without, and say why now and then."""
         self._statistics.incomplete(error.reason)
         self._log.warning(error.reason, str(error))
-        return str(error)
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)

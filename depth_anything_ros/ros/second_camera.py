@@ -27,8 +27,7 @@ from depth_anything_ros.ros.messages import (
     serialized_stamp_ns,
     stamp_to_ns,
 )
-
-_MOST_IMAGES = 20
+from depth_anything_ros.ros.stores import MOST_READINGS
 
 
 class SecondCamera:
@@ -40,6 +39,7 @@ class SecondCamera:
         camera_of: Callable[[NDArray[np.uint8], int], Camera],
         pose_of: Callable[[str, str, int], Matrix],
         limits: LimitsConfig,
+        most: int = MOST_READINGS,
     ) -> None:
         """Keep nothing yet.
 
@@ -49,9 +49,10 @@ class SecondCamera:
             pose_of: its frame, the image's and a stamp -> 4x4 pose of the former in the latter;
                 raises BadFrameError.
             limits: what images may cost, one by one and together.
+            most: how many images are kept.
         """
         self._kind, self._camera_of, self._pose_of = kind, camera_of, pose_of
-        self._limits = limits
+        self._limits, self._most = limits, most
         self._lock = threading.Lock()
         self._messages: dict[int, bytes] = {}  # by stamp, in the order of arrival
         self._held_ns: int | None = None
@@ -76,7 +77,7 @@ class SecondCamera:
             self._messages[stamp_ns] = data
             held_ns = None if self._held_ns is None else self._nearest_ns(self._held_ns)
             while (
-                len(self._messages) > _MOST_IMAGES or sum(map(len, self._messages.values())) > most
+                len(self._messages) > self._most or sum(map(len, self._messages.values())) > most
             ):
                 del self._messages[next(ns for ns in self._messages if ns != held_ns)]
 
@@ -84,6 +85,12 @@ class SecondCamera:
         """Keep what belongs to an image until the next one, however long the network takes."""
         with self._lock:
             self._held_ns = stamp_ns
+
+    def clear(self) -> None:
+        """Forget all images: time has jumped back."""
+        with self._lock:
+            self._messages.clear()
+            self._held_ns = None
 
     def match(
         self, image: NDArray[np.uint8], camera: Camera, header: Any, config: ScaleConfig

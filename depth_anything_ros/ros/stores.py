@@ -25,6 +25,7 @@ from depth_anything_ros.ros.messages import (
 
 CAMERA_WAIT_S = 0.02  # for the camera_info of an image that has overtaken it
 CAMERA_BYTES = 1 << 16  # a hundred times what a camera_info needs
+MOST_READINGS = 20  # that are kept of a sensor; a recording, which is read ahead, keeps more
 LONGEST_SWEEP_S = 0.2  # of a lidar that turns five times a second; messages farther apart are shots
 
 
@@ -141,7 +142,11 @@ class ReadingStore(Generic[Read]):
     """The last few messages of one sensor, decoded when an image asks for them."""
 
     def __init__(
-        self, decode: Callable[[bytes], Read], memory_mib: int, what: str = 'points'
+        self,
+        decode: Callable[[bytes], Read],
+        memory_mib: int,
+        what: str = 'points',
+        most: int = MOST_READINGS,
     ) -> None:
         """Keep nothing yet.
 
@@ -149,8 +154,10 @@ class ReadingStore(Generic[Read]):
             decode: takes a serialised message apart.
             memory_mib: what the messages may take together.
             what: they are called.
+            most: how many are kept.
         """
         self._decode, self._memory_mib, self._what = decode, memory_mib, what
+        self._most = most
         self._lock = threading.Lock()
         self._entries: deque[tuple[int, bytes]] = deque()
         self._decoded: tuple[bytes, Read] | None = None
@@ -172,13 +179,19 @@ class ReadingStore(Generic[Read]):
             )
         with self._lock:
             self._entries.append((stamp_ns, data))
-            while len(self._entries) > 20 or sum(len(d) for _, d in self._entries) > most:
+            while len(self._entries) > self._most or sum(len(d) for _, d in self._entries) > most:
                 del self._entries[1 if self._is_held(self._entries[0]) else 0]
 
     def hold(self, stamp_ns: int) -> None:
         """Keep what is nearest to an image until the next one, however long the network takes."""
         with self._lock:
             self._held_ns = stamp_ns
+
+    def clear(self) -> None:
+        """Forget all: time has jumped back."""
+        with self._lock:
+            self._entries.clear()
+            self._held_ns = None
 
     def _is_held(self, entry: tuple[int, bytes]) -> bool:
         held_ns = self._held_ns

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from geometry_msgs.msg import TransformStamped  # noqa: E402
 from rclpy.time import Time  # noqa: E402
 
-from depth_anything_ros.ros import transforms  # noqa: E402
+from depth_anything_ros.ros import live_transforms  # noqa: E402
 from depth_anything_ros.ros.node import main  # noqa: E402
 import fake_tf2  # noqa: E402
 from moving_camera import NearnessPredictor, SECOND  # noqa: E402
@@ -19,7 +19,7 @@ START_NS = 1_000 * SECOND
 SPEED_M_S = 0.8
 
 
-class Way(transforms.TransformBuffer):
+class Way(live_transforms.TransformBuffer):
     """The way as TF would tell it, two seconds of it."""
 
     def __init__(self):
@@ -35,7 +35,7 @@ class Way(transforms.TransformBuffer):
 
 
 if __name__ == '__main__':
-    if transforms.tf2_py is None:
-        transforms.tf2_py, transforms.TFMessage = fake_tf2, TransformStamped
-    transforms.TransformBuffer = Way
+    if live_transforms.tf2_py is None:
+        live_transforms.tf2_py, live_transforms.TFMessage = fake_tf2, TransformStamped
+    live_transforms.TransformBuffer = Way
     main(sys.argv, load=lambda model, runtime: NearnessPredictor())

@@ -416,7 +416,7 @@ def test_what_is_matched_is_told_by_name(listen, robot):
 def known_focal_px(inputs, stamp_ns):
     """Return the focal length for an image, 0 where none is known."""
     try:
-        return focal_px(inputs.cameras, stamp_ns)
+        return focal_px(inputs.surroundings.cameras, stamp_ns)
     except BadFrameError:
         return 0.0
 
@@ -436,7 +436,7 @@ def test_latched_camera_info_of_the_second_camera(listen, robot):
 
     def baseline_m():
         try:
-            return -inputs.second._camera_of(PICTURE, at(1)).T_stereo_optical[0, 3]
+            return -inputs.surroundings.second._camera_of(PICTURE, at(1)).T_stereo_optical[0, 3]
         except BadFrameError:
             return 0.0
 
@@ -477,7 +477,7 @@ def test_durability_can_be_overridden(listen, robot):
         'qos_overrides./scan.subscription.reliability': 'reliable',
     }
     inputs = listen(**overrides)
-    spin_until(inputs, lambda: inputs.nearest_points(at(1), 0.1) is not None)
+    spin_until(inputs, lambda: inputs.surroundings.nearest_points(at(1), 0.1) is not None)
 
 
 @pytest.mark.parametrize(
@@ -494,24 +494,25 @@ def test_points_first_and_scan_where_they_are_too_far(listen, robot):
     clouds = robot.create_publisher(PointCloud2, 'points', 10)
     scans = robot.create_publisher(LaserScan, 'scan', 10)
     inputs = listen()
-    assert inputs.nearest_points(at(1), 0.1) is None
+    around = inputs.surroundings
+    assert around.nearest_points(at(1), 0.1) is None
 
     def publish():
         clouds.publish(cloud(at(1)))
         for stamp_s in (1, 2):
             scans.publish(stamped(LaserScan(range_max=9.0, ranges=[5.0]), at(stamp_s)))
 
-    spin_until(inputs, lambda: all(len(store._entries) > 2 for store in inputs._points), publish)
-    assert len(inputs.nearest_points(at(1.01), 0.1)) == 2
-    assert len(inputs.nearest_points(at(2.01), 0.1)) == 1
+    spin_until(inputs, lambda: all(len(store._entries) > 2 for store in around._points), publish)
+    assert len(around.nearest_points(at(1.01), 0.1)) == 2
+    assert len(around.nearest_points(at(2.01), 0.1)) == 1
     with pytest.raises(OutOfTime, match=r'\(lidar\) are 9.00 s older'):
-        inputs.nearest_points(at(10), 0.1)
+        around.nearest_points(at(10), 0.1)
 
 
 def test_points_out_of_time_keep_no_image_alive(listen):
     inputs = listen()
     for store, message in zip(
-        inputs._points, (PointCloud2(), LaserScan(range_max=9.0, angle_increment=0.1))
+        inputs.surroundings._points, (PointCloud2(), LaserScan(range_max=9.0, angle_increment=0.1))
     ):
         message.header.frame_id = 'lidar'
         if isinstance(message, PointCloud2):
@@ -524,7 +525,7 @@ def test_points_out_of_time_keep_no_image_alive(listen):
         image = np.zeros(3)
         images.append(weakref.ref(image))
         with pytest.raises(OutOfTime):
-            inputs.nearest_points(at(1), 0.1)
+            inputs.surroundings.nearest_points(at(1), 0.1)
 
     gc.collect()
     gc.disable()  # what only it would free waits for long, and images are large

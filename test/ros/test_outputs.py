@@ -9,7 +9,7 @@ from std_msgs.msg import Header
 
 from depth_anything_ros.metric_depth.scale import ScaleFit, State
 from depth_anything_ros.pipeline import DepthFrame
-from depth_anything_ros.ros.outputs import scale_status
+from depth_anything_ros.ros.output_messages import scale_status
 from helpers import SCENE_CAMERA
 
 

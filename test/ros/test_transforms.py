@@ -19,7 +19,8 @@ from rclpy.time import Time
 from depth_anything_ros.config import ScaleConfig
 from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.poses import pose_to_matrix
-from depth_anything_ros.ros import transforms
+from depth_anything_ros.ros import live_transforms
+from depth_anything_ros.ros.live_transforms import TransformListener
 from depth_anything_ros.ros.transforms import Transforms, TransformUnavailable
 from helpers import SCENE_CAMERA
 
@@ -43,9 +44,9 @@ def node():
 def tf2(request, monkeypatch):
     """Install the fake tf2, or the real one."""
     module = pytest.importorskip(request.param)
-    monkeypatch.setattr(transforms, 'tf2_py', module)
-    if transforms.TFMessage is None:  # any type will do where no good message is to come
-        monkeypatch.setattr(transforms, 'TFMessage', TransformStamped)
+    monkeypatch.setattr(live_transforms, 'tf2_py', module)
+    if live_transforms.TFMessage is None:  # any type will do where no good message is to come
+        monkeypatch.setattr(live_transforms, 'TFMessage', TransformStamped)
     return module
 
 
@@ -69,12 +70,14 @@ def robot(node, tf2):
     made = []
 
     def make(refuse=None, **config):
-        one = Transforms(node, ScaleConfig(**config), refuse)
-        made.append(one)
+        listener = TransformListener(node, ScaleConfig(**config), refuse)
+        made.append(listener)
+        one = Transforms(ScaleConfig(**config), listener.buffer)
+        one.listener = listener
         drive = [moved('odom', 'base', t / 10, t, 0, 0) for t in range(21)]
-        one._buffer.add(drive, static=False)
+        one._tree.add(drive, static=False)
         fixed = [moved('base', 'camera', 0, 0, 0, 2), moved('base', 'lidar', 0, 1, 0, 2.5)]
-        one._buffer.add(fixed, static=True)
+        one._tree.add(fixed, static=True)
         return one
 
     yield make
@@ -158,7 +161,7 @@ def test_the_camera_s_way_is_told_where_it_is_a_source(robot, no_wait):
 )
 def test_what_is_not_about_to_come_is_not_waited_for(robot, no_wait, camera, lidar, time_s):
     one = robot()
-    one._buffer.add([moved('earth', 'map', 1, 0, 0, 0)], static=True)
+    one._tree.add([moved('earth', 'map', 1, 0, 0, 0)], static=True)
     with pytest.raises(TransformUnavailable) as raised:
         one.sensor(sweep(frame_id=lidar), camera, at(time_s))
     assert raised.value.reason == 'no_transform' and '\n' not in str(raised.value)
@@ -168,7 +171,7 @@ def test_a_frame_that_was_unknown_is_found_when_it_has_come(robot, no_wait):
     one = robot()
     with pytest.raises(TransformUnavailable, match='TF from lidar2 to camera: "lidar2"'):
         one.sensor(sweep(frame_id='lidar2'), 'camera', at(1))
-    one._buffer.add([moved('base', 'lidar2', 0, 3, 0, 2)], static=True)
+    one._tree.add([moved('base', 'lidar2', 0, 3, 0, 2)], static=True)
     T_camera_sensor = one.sensor(sweep(frame_id='lidar2'), 'camera', at(1))[1]
     np.testing.assert_allclose(T_camera_sensor[:3, 3], [3, 0, 0], atol=1e-6)
 
@@ -177,20 +180,20 @@ def test_what_is_about_to_come_is_waited_for(robot, monkeypatch):
     one = robot(ground_frame='odom')
 
     def wait(self, timeout=None):  # the lock is let go of; the executor's thread comes
-        one._buffer.add([moved('odom', 'base', 2.2, 22, 0, 1)], static=False)
+        one._tree.add([moved('odom', 'base', 2.2, 22, 0, 1)], static=False)
 
     monkeypatch.setattr('threading.Condition.wait', wait)
     assert one.ground(SCENE_CAMERA, 'camera', at(2.1)).height_m == pytest.approx(2.5)
 
 
 def test_a_transform_that_comes_ends_the_wait(robot, monkeypatch):
-    monkeypatch.setattr(transforms, 'WAIT_S', 60.0)
+    monkeypatch.setattr(live_transforms, 'WAIT_S', 60.0)
     one, found = robot(ground_frame='odom'), []
     image = threading.Thread(
         target=lambda: found.append(one.ground(SCENE_CAMERA, 'camera', at(2.1))), daemon=True
     )
     image.start()
-    one._buffer.add([moved('odom', 'base', 2.2, 22, 0, 1)], static=False)
+    one._tree.add([moved('odom', 'base', 2.2, 22, 0, 1)], static=False)
     image.join(10)
     assert found[0].height_m == pytest.approx(2.5)
 
@@ -203,7 +206,7 @@ def test_all_lookups_of_a_frame_wait_50_ms_together(robot, monkeypatch):
         clock_s[0] += min(timeout, 0.03) + 1e-6  # something else has come
 
     monkeypatch.setattr('threading.Condition.wait', wait)
-    monkeypatch.setattr(transforms, 'time', SimpleNamespace(monotonic=lambda: clock_s[0]))
+    monkeypatch.setattr(live_transforms, 'time', SimpleNamespace(monotonic=lambda: clock_s[0]))
     one = robot(ground_frame='odom', fixed_frame='odom')
     for stamp_s in (2.1, 2.2):
         waits_s.clear()
@@ -228,10 +231,10 @@ def test_impossible_transforms_and_other_bytes_change_nothing(robot, no_wait):
     unturned.transform.rotation.w = 0.0
     before_1970 = moved('odom', 'base', 1, 99, 0, 0)
     before_1970.header.stamp.sec = -5
-    one._buffer.add([unturned, moved('base', 'lidar', 0, np.nan, 0, 9)], static=True)
-    one._buffer.add([before_1970, moved('odom', '', 1, 99, 0, 0)], static=False)
+    one._tree.add([unturned, moved('base', 'lidar', 0, np.nan, 0, 9)], static=True)
+    one._tree.add([before_1970, moved('odom', '', 1, 99, 0, 0)], static=False)
     for data in (b'', b'\x00\x01\x00', b'\x00\x01\x00\x00' + b'\xff' * 40):
-        one._on_transforms(one._buffer, False, data)
+        one.listener._on_transforms(one._tree, False, data)
     assert [error.reason for error in refused] == ['undecodable_message'] * 3
     T_camera_sensor = one.sensor(sweep(), 'camera', at(1))[1]
     np.testing.assert_allclose(T_camera_sensor[:3, 3], [1, 0, 0.5], atol=1e-6)
@@ -239,7 +242,7 @@ def test_impossible_transforms_and_other_bytes_change_nothing(robot, no_wait):
 
 def test_an_infinite_transform_is_none(robot, no_wait):
     one = robot(ground_frame='odom')
-    one._buffer.add([moved('base', 'camera', 0, 0, 0, np.inf)], static=True)
+    one._tree.add([moved('base', 'camera', 0, 0, 0, np.inf)], static=True)
     with pytest.raises(TransformUnavailable, match='TF from camera to odom: .*finite'):
         one.ground(SCENE_CAMERA, 'camera', at(1))
 
@@ -252,7 +255,7 @@ def test_time_that_jumps_back_forgets_what_moves(robot, node, no_wait):
     with pytest.raises(TransformUnavailable):
         one.ground(SCENE_CAMERA, 'camera', at(1))
     for stamp_s in (-101, -100):
-        one._buffer.add([moved('odom', 'base', stamp_s, 0, 0, 1)], static=False)
+        one._tree.add([moved('odom', 'base', stamp_s, 0, 0, 1)], static=False)
     assert one.ground(SCENE_CAMERA, 'camera', at(-100.5)).height_m == pytest.approx(3)
 
 
@@ -262,9 +265,9 @@ def test_nothing_is_left_behind(node, tf2):
 
     before = listening()
     for _ in range(3):
-        one = Transforms(node, ScaleConfig(), None)
+        one = TransformListener(node, ScaleConfig(), None)
         assert listening() == (before[0] + 2, *before[1:])
-        buffer = weakref.ref(one._buffer)
+        buffer = weakref.ref(one.buffer)
         one.close()
         one.close()
         del one
@@ -276,11 +279,11 @@ def test_nothing_is_left_behind(node, tf2):
 def test_nothing_is_listened_to_where_nothing_is_to_come_from_tf(node, tf2):
     before = len(list(node.subscriptions))
     pose = (0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 1.0)
-    Transforms(node, ScaleConfig(T_camera_sensor=pose, method='lidar'), None)
+    TransformListener(node, ScaleConfig(T_camera_sensor=pose, method='lidar'), None)
     assert len(list(node.subscriptions)) == before
     # Where the second camera of a stereo pair is may come from there.
-    Transforms(node, ScaleConfig(method='stereo', T_camera_sensor=pose), None).close()
-    one = Transforms(node, ScaleConfig(method='stereo', T_camera_sensor=pose), None)
+    TransformListener(node, ScaleConfig(method='stereo', T_camera_sensor=pose), None).close()
+    one = TransformListener(node, ScaleConfig(method='stereo', T_camera_sensor=pose), None)
     assert len(list(node.subscriptions)) == before + 2
     one.close()
 
@@ -294,8 +297,9 @@ def test_nothing_is_listened_to_where_nothing_is_to_come_from_tf(node, tf2):
     ],
 )
 def test_without_tf2_the_cure_is_named(node, monkeypatch, config, cure):
-    monkeypatch.setattr(transforms, 'tf2_py', None)
-    one = Transforms(node, ScaleConfig(**config), None)
+    monkeypatch.setattr(live_transforms, 'tf2_py', None)
+    listener = TransformListener(node, ScaleConfig(**config), None)
+    one = Transforms(ScaleConfig(**config), listener.buffer)
     with pytest.raises(TransformUnavailable, match=cure):
         one.ground(SCENE_CAMERA, 'camera', at(1))
         one.sensor(sweep(), 'camera', at(1))
@@ -310,7 +314,8 @@ def test_transforms_come_over_dds(node):
         kind(transforms=[moved('base', 'camera', 0, 0, 0, 2)])
     )
     tf = robot.create_publisher(kind, '/tf', 10)
-    one = Transforms(node, ScaleConfig(ground_frame='odom'), None)
+    listener = TransformListener(node, ScaleConfig(ground_frame='odom'), None)
+    one = Transforms(ScaleConfig(ground_frame='odom'), listener.buffer)
     for _ in range(300):
         tf.publish(kind(transforms=[moved('odom', 'base', t, t, 0, 1) for t in (0, 1)]))
         rclpy.spin_once(node, timeout_sec=0.1)
@@ -320,5 +325,5 @@ def test_transforms_come_over_dds(node):
         except TransformUnavailable:
             pass
     assert ground.height_m == pytest.approx(3)
-    one.close()
+    listener.close()
     robot.destroy_node()

@@ -1,0 +1,139 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""One serialised image of a camera -> its depth: the same for the node and for a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_anything_ros.camera import Camera
+from depth_anything_ros.errors import BadFrameError
+from depth_anything_ros.metric_depth.sources import Source
+from depth_anything_ros.pipeline import DepthFrame, DepthPipeline, Outputs, Prediction
+from depth_anything_ros.ros.messages import decode_image, deserialize, serialized_stamp_ns
+from depth_anything_ros.ros.stores import OutOfTime
+from depth_anything_ros.ros.surroundings import Surroundings
+
+T = TypeVar('T')
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """An image after the network, before metres.
+
+    Attributes:
+        image: HxWx3 uint8 RGB as it came.
+        camera: its model.
+        header: of the message.
+        stamp_ns: its time in nanoseconds.
+        prediction: what the network says.
+        missing: what the frame has to do without, and why.
+    """
+
+    image: NDArray[np.uint8]
+    camera: Camera
+    header: Any
+    stamp_ns: int
+    prediction: Prediction
+    missing: tuple[str, ...]
+
+
+class FrameStep:
+    """A camera's pipeline and what is known beside its images."""
+
+    def __init__(
+        self,
+        pipeline: DepthPipeline,
+        surroundings: Surroundings,
+        refuse: Callable[[BadFrameError], Any],
+    ) -> None:
+        """Bring the two together.
+
+        Args:
+            pipeline: used for this camera alone; its config counts, read once per step.
+            surroundings: is asked for what belongs to an image.
+            refuse: told of what a frame has to do without.
+        """
+        self._pipeline, self._surroundings, self._refuse = pipeline, surroundings, refuse
+        self._uncalibrated: Camera | None = None
+
+    def predict(self, data: bytes) -> Seen:
+        """Take an image apart and run the network on it.
+
+        Whatever else is missing or broken, the picture and relative depth go on without metres.
+
+        Args:
+            data: serialised Image, or CompressedImage by image_transport.
+
+        Raises:
+            BadFrameError: the image cannot be used.
+        """
+        config, around = self._pipeline.config, self._surroundings
+        missing: list[str] = []
+        stamp_ns = serialized_stamp_ns(data)
+        message = deserialize(data, around.image_kind)
+        image = decode_image(message, config.limits)
+        camera = self._camera_of(image, stamp_ns, missing)
+        around.hold(stamp_ns)
+        prediction = self._pipeline.predict(image, camera)
+        return Seen(image, camera, message.header, stamp_ns, prediction, tuple(missing))
+
+    def measure(self, seen: Seen, outputs: Outputs) -> DepthFrame:
+        """Make metres of it with what is known by now: it may have come while the network ran."""
+        config, around = self._pipeline.config.scale, self._surroundings
+        at, missing = (seen.header.frame_id, seen.stamp_ns), list(seen.missing)
+        asks: list[Callable[[], Source | None]] = [
+            partial(find, *at, config.max_time_offset)
+            for find in (around.sweep, around.depth_image)
+        ]
+        if around.second is not None and seen.camera.is_calibrated:
+            asks.append(
+                partial(around.second.match, seen.image, seen.camera, seen.header, config)
+            )
+        found = [self._asked(ask, missing) for ask in asks]
+        sources = [source for source in found if source is not None]
+        ranging = self._asked(partial(around.ranging, *at, config.max_time_offset), missing)
+        ground = self._asked(partial(around.transforms.ground, seen.camera, *at), missing)
+        frame = self._pipeline.measure(
+            seen.prediction,
+            sources=sources,
+            ranging=ranging,
+            stamp_ns=seen.stamp_ns,
+            ground=ground,
+            T_fixed_camera=self._asked(partial(around.transforms.camera, *at), missing),
+            outputs=outputs,
+        )
+        if missing:
+            reason = '; '.join([frame.fit.reason, *missing])
+            frame = replace(frame, fit=replace(frame.fit, reason=reason))
+        return frame
+
+    def _camera_of(self, image: Any, stamp_ns: int, missing: list[str]) -> Camera:
+        try:
+            return self._surroundings.cameras.for_image(image, stamp_ns)
+        except BadFrameError as error:
+            self._miss(error, missing)
+            height, width = image.shape[:2]
+            if self._uncalibrated is None or self._uncalibrated.size != (height, width):
+                self._uncalibrated = Camera.uncalibrated(width, height)
+            return self._uncalibrated
+
+    def _asked(self, ask: Callable[[], T | None], missing: list[str]) -> T | None:
+        """Return what an input has for a frame; what is wrong with it is said, and others go on."""
+        try:
+            return ask()
+        except OutOfTime as error:  # of a slow sensor this is true of most images
+            missing.append(str(error))
+        except BadFrameError as error:
+            self._miss(error, missing)
+        return None
+
+    def _miss(self, error: BadFrameError, missing: list[str]) -> None:
+        self._refuse(error)
+        missing.append(str(error))

@@ -1,0 +1,178 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""annotate against the real node, and its files against the contract."""
+
+import pickle
+import subprocess
+import sys
+
+from diagnostic_msgs.msg import DiagnosticStatus
+import numpy as np
+import pytest
+from rclpy.serialization import deserialize_message
+from recorded_drive import (
+    CAMERA,
+    drive,
+    PERIOD_NS,
+    START_NS,
+    T_CAMERA_LIDAR,
+    write_bag,
+)
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+from depth_anything_ros.annotation.unit import annotate_unit, Request
+from depth_anything_ros.annotation.unit_report import Unit
+from depth_anything_ros.config import Config, with_values
+from depth_anything_ros.poses import matrix_to_pose
+from depth_anything_ros.ros.bags import open_bag, read_recorded
+from helpers import program, RowPredictor, TEST
+
+KINDS = {
+    'depth/image': Image,
+    'depth/stddev': Image,
+    'depth/camera_info': CameraInfo,
+    'depth/points': PointCloud2,
+    'depth/scale': DiagnosticStatus,
+}
+ALL = Request(frozenset(KINDS))
+PATIENCE_S = 90
+
+
+def load(model, runtime):
+    """Return the network of the tests."""
+    return RowPredictor()
+
+
+def annotate(bag, out, request=ALL, unit=None, **parameters):
+    """Annotate a bag; return the report."""
+    config = with_values(Config(), parameters)
+    return annotate_unit(unit or Unit(str(bag)), request, config, load, out)
+
+
+def messages_of(bag):
+    """Return topic -> [(time of recording, bytes)]."""
+    found = {}
+    with open_bag(bag) as reader:
+        for connection, time_ns, data in read_recorded(reader, list(reader.connections)):
+            found.setdefault(connection.topic, []).append((time_ns, data))
+    return found
+
+
+def depth_of(bag, topic, namespace='/front'):
+    """Return the messages of one output."""
+    written = messages_of(bag).get(f'{namespace}/{topic}', [])
+    return [deserialize_message(data, KINDS[topic]) for _, data in written]
+
+
+def values_of(status):
+    """Return the values of depth/scale."""
+    return {pair.key: pair.value for pair in status.values}
+
+
+def fields_of(message):
+    """Return a message as plain values, arrays as bytes."""
+    plain = {}
+    for name in message.get_fields_and_field_types():
+        value = getattr(message, name)
+        plain[name] = bytes(value) if isinstance(value, bytes) or hasattr(value, 'tobytes') else (
+            str(value)
+        )
+    return plain
+
+
+@pytest.fixture(scope='module')
+def recorded(tmp_path_factory):
+    """Return a bag of a drive."""
+    return write_bag(tmp_path_factory.mktemp('recorded') / 'drive', drive())
+
+
+@pytest.fixture(scope='module')
+def annotated(recorded):
+    """Return its annotated bag and the report."""
+    out = recorded.with_name('annotated')
+    return out, annotate(recorded, out)
+
+
+@pytest.mark.timeout(2 * PATIENCE_S + 60)
+def test_the_node_says_the_same_of_the_same_images(recorded, tmp_path):
+    pose = matrix_to_pose(T_CAMERA_LIDAR)
+    annotate(recorded, tmp_path / 'out', **{'scale.T_camera_sensor': pose})
+    parameter = f'scale.T_camera_sensor:={pose}'
+    node = TEST / 'programs' / 'fake_network_node.py'
+    with program(node, 'row', '--ros-args', '-p', parameter, ready='predicts'):
+        subprocess.run(
+            [sys.executable, str(TEST / 'programs' / 'publish_bag.py'), str(recorded),
+             str(tmp_path / 'answers'), str(PATIENCE_S)],
+            check=True,
+        )
+    answers = pickle.loads((tmp_path / 'answers').read_bytes())
+    for topic, kind in KINDS.items():
+        by_node = [deserialize_message(data, kind) for data in answers[topic]]
+        by_file = depth_of(tmp_path / 'out', topic)
+        assert len(by_node) == len(by_file) == 6
+        for one, other in zip(by_node, by_file):
+            if topic == 'depth/scale':
+                assert values_of(one) == values_of(other) and values_of(one)['state'] == 'FITTED'
+            else:
+                assert fields_of(one) == fields_of(other)
+
+
+def test_all_images_are_answered_and_all_else_is_as_it_was(recorded, annotated):
+    out, report = annotated
+    before, after = messages_of(recorded), messages_of(out)
+    assert {topic: after[topic] for topic in before} == before and '/note' in before
+    assert set(after) - set(before) == {f'/front/{topic}' for topic in KINDS}
+    times = [time_ns for time_ns, _ in before['/front/image_raw']]
+    for topic in KINDS:
+        assert [time_ns for time_ns, _ in after[f'/front/{topic}']] == times
+    camera = report.cameras['/front/image_raw']
+    assert report.finished and (camera.frames, camera.states) == (6, {'FITTED': 6})
+    assert not report.failures and len(camera.sigmas) == 6
+
+
+def test_what_is_written_keeps_the_contract(annotated):
+    out, _ = annotated
+    stamps = [START_NS + i * PERIOD_NS for i in range(6)]
+    for topic in KINDS:
+        messages = depth_of(out, topic)
+        if topic == 'depth/scale':
+            expected = [f'{ns // 10**9}.{ns % 10**9:09d}' for ns in stamps]
+            assert [values_of(m)['image_stamp'] for m in messages] == expected
+            continue
+        found = [m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for m in messages]
+        assert found == stamps and {m.header.frame_id for m in messages} == {'camera'}
+        assert {(m.height, m.width) for m in messages} == {CAMERA.size}
+    info, image, points = (
+        depth_of(out, f'depth/{name}')[0] for name in ('camera_info', 'image', 'points')
+    )
+    np.testing.assert_array_equal(np.reshape(info.k, (3, 3)), CAMERA.K)
+    assert list(info.d) == [0] * 5 and info.distortion_model == 'plumb_bob'
+    assert (image.encoding, image.step) == ('32FC1', 4 * CAMERA.width)
+    depth_m = np.frombuffer(image.data, '<f4').reshape(CAMERA.size)
+    assert [f.name for f in points.fields] == ['x', 'y', 'z', 'rgb'] and not points.is_dense
+    cloud = np.frombuffer(points.data, '<f4').reshape(*CAMERA.size, 4)
+    valid = np.isfinite(cloud[..., 2])
+    assert valid.mean() > 0.3  # flying pixels and sky are left out
+    np.testing.assert_array_equal(cloud[valid][:, 2], depth_m[valid])
+    v, u = np.nonzero(valid)
+    np.testing.assert_allclose(cloud[valid][:, 0], (u - 70) / 90 * depth_m[valid], atol=1e-4)
+
+
+def test_the_same_bytes_every_time(recorded, annotated, tmp_path):
+    out, _ = annotated
+    for i in range(2):
+        again = tmp_path / str(i) / out.name
+        annotate(recorded, again)
+        for name in (f'{out.name}.mcap', 'metadata.yaml'):
+            assert (again / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_tf_of_the_bag_says_where_the_lidar_is(recorded, annotated, tmp_path):
+    out, _ = annotated
+    pose = matrix_to_pose(T_CAMERA_LIDAR)
+    annotate(recorded, tmp_path / 'out', **{'scale.T_camera_sensor': pose})
+    by_tf, by_parameter = (
+        np.frombuffer(depth_of(path, 'depth/image')[5].data, '<f4')
+        for path in (out, tmp_path / 'out')
+    )
+    np.testing.assert_allclose(by_tf, by_parameter, rtol=1e-4)
