@@ -143,8 +143,8 @@ def run(options: argparse.Namespace, work: Path) -> dict[str, Any]:
         alone = index // len(kinds()) % 4 == 3 and files and files[0].is_file()
         began = time.monotonic()
         outcome, told = judged(files[0] if alone else folder)
-        if alone and len(files) + len(list(folder.glob('*.zstd'))) > 1 and outcome == 'silent':
-            outcome = 'lost'  # of two files one was asked for
+        if alone and storage in ('split', 'mixed') and outcome == 'silent':
+            outcome = 'whole'  # of two files one was asked for
         slowest = max(slowest, (round(time.monotonic() - began, 2), index))
         outcomes[outcome] += 1
         if options.verbose:
