@@ -267,7 +267,11 @@ def in_record(
 
 
 def _put(form: str, at: int, values: list[int]) -> Callable[..., object]:
-    return lambda d, r, start, end: struct.pack_into(form, d, start + at, r.choice(values))
+    def put(data: bytearray, rng: random.Random, start: int, end: int) -> None:
+        if start + at + struct.calcsize(form) <= len(data):
+            struct.pack_into(form, data, start + at, rng.choice(values))
+
+    return put
 
 
 def _bomb(data: bytearray, rng: random.Random, declared: int, size: int) -> bytearray:
@@ -291,7 +295,7 @@ MCAP: dict[str, Damage] = {
     'bits of the footer': in_record(2, lambda d, r, s, e: flip(d, r, s, e)),
     'wrong checksum': in_record(6, _put('<I', 24, [1, 2**32 - 1])),
     'no checksum, and bits': in_record(6, lambda d, r, s, e: (
-        struct.pack_into('<I', d, s + 24, 0), flip(d, r, s + 44, e, 3))),
+        _put('<I', 24, [0])(d, r, s, e), flip(d, r, s + 44, e, 3))),
     'length of a record': in_record(6, _put('<Q', -8, LARGE_LIES)),
     'length of a message': in_record(5, _put('<Q', -8, LARGE_LIES)),
     'size of a chunk unpacked': in_record(6, _put('<Q', 16, LARGE_LIES)),
