@@ -67,7 +67,8 @@ def draw_anchors(image_rgb: NDArray[np.uint8], camera: Camera, anchors: Anchors)
     drawn = drawn // 2 + 40  # so that the points stand out
     near_m, far_m = _DRAWN_M
     level = np.log(far_m / anchors.z_m.clip(near_m, far_m)) / np.log(far_m / near_m)
-    colours = cv2.applyColorMap((255 * level).astype(np.uint8)[:, None], cv2.COLORMAP_TURBO)[:, 0]
+    turbo: Any = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)
+    colours = turbo[(255 * level).astype(np.uint8), 0]
     for u, v, colour in zip(anchors.u * scale, anchors.v * scale, colours.tolist()):
         cv2.circle(drawn, (round(float(u)), round(float(v))), 2, colour, cv2.FILLED)
     return bytes(cv2.imencode('.jpg', drawn)[1])

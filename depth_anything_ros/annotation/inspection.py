@@ -96,7 +96,7 @@ def inspect(path: str | Path, wanted: Wanted, config: Config, metric: bool) -> I
             wanted.
     """
     with open_bag(path, recover=True) as bag:
-        watches = {c.topic: TopicWatch(c) for c in bag.connections}
+        watches = {c.id: TopicWatch(c) for c in bag.connections}
         frames, notes = Frames(), list[str]()
         cameras = _cameras(bag, wanted, notes)
         refused: Counter[str] = Counter()
@@ -111,13 +111,14 @@ def inspect(path: str | Path, wanted: Wanted, config: Config, metric: bool) -> I
             looks.append(CameraWatch(camera, around, config, count, LOOKED_AT))
 
         def watch(connection: Connection, time_ns: int, data: bytes) -> None:
-            watches[connection.topic].add(time_ns, data)
+            watches[connection.id].add(time_ns, data)
             if connection.msgtype == 'tf2_msgs/msg/TFMessage':
                 frames.add(data, connection.topic.endswith('static'))
 
         for image in recording.images(list(bag.connections), watch):
             looks[image.camera].add(image)
-        topics = {topic: watches[topic].facts() for topic in sorted(watches)}
+        every = sorted((watch.facts() for watch in watches.values()), key=lambda f: f.topic)
+        topics = {facts.topic: facts for facts in every}
         sensors = {
             c.topic: _SENSORS[c.msgtype]
             for c in bag.connections if c.msgtype in _SENSORS and c.msgcount
@@ -131,7 +132,7 @@ def inspect(path: str | Path, wanted: Wanted, config: Config, metric: bool) -> I
             str(path),
             max(0, bag.duration - 1) / NANOSECONDS,
             str(bag.loss) if bag.loss else '',
-            list(topics.values()),
+            every,
             about.depth_images,
             sensors,
             [camera_facts(look, about) for look in looks],

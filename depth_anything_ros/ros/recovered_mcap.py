@@ -44,6 +44,7 @@ _LIKE_A_CHUNK = re.compile(
 )
 _MOST_TRIES = 1000  # to go on behind what is broken
 _MOST_RECORDS = 1 << 20  # of a chunk; 10 kB of zeros unpack to 30 million empty ones
+_LAST_NS = 2**63 - 1  # in the year 2262, and the last that readers hold
 _RUN_BYTES = 1 << 20  # of messages outside of chunks that are read at once
 _FORMATS = {
     'ros2msg': MessageDefinitionFormat.MSG,
@@ -93,7 +94,7 @@ class RecoveredMcap:
         self.connections = self._connections()
         there = sum(connection.msgcount for connection in self.connections)
         if lost := self._counts.total() - there:
-            self._reasons.append(f'{lost} messages are of channels that nothing describes')
+            self._tell(f'{lost} messages are of channels that nothing describes')
         self.loss = FileLoss(
             path.name, self._size, unread, there, self._declared, tuple(self._reasons)
         )
@@ -133,15 +134,15 @@ class RecoveredMcap:
         """Take in what is whole; return how many bytes of the file that is."""
         at = read = len(_MAGIC)
         if self._size < at:
-            self._reasons.append('it is empty' if not self._size else 'it is cut short')
+            self._tell('it is empty' if not self._size else 'it is cut short')
             return 0
         if self._data[:at] != _MAGIC:
-            self._reasons.append('it does not begin as mcap does')
+            self._tell('it does not begin as mcap does')
             read = 0
         while at < self._size:
             opcode, end = self._framed(at)
             if not end:  # the lengths are not to be believed from here on
-                self._reasons.append(f'what stands at byte {at} is cut short or no record')
+                self._tell(f'what stands at byte {at} is cut short or no record')
                 behind = self._next_chunk(at + 1)
                 if behind is None:
                     return read + self._beginning(at)
@@ -153,12 +154,16 @@ class RecoveredMcap:
                 if opcode == _FOOTER:
                     return read + len(_MAGIC) * (self._data[end : end + 8] == _MAGIC)
             except Unreadable as error:
-                self._reasons.append(f'what stands at byte {at} {error}')
+                self._tell(f'what stands at byte {at} {error}')
                 if end < self._size and not self._framed(end)[1]:
                     end = self._next_chunk(at + 1) or end
             at = end
-        self._reasons.append('it has no end: the recorder was stopped before it could write one')
+        self._tell('it has no end: the recorder was stopped before it could write one')
         return read
+
+    def _tell(self, reason: str) -> None:
+        if len(self._reasons) < _MOST_TRIES:
+            self._reasons.append(reason)
 
     def _framed(self, at: int) -> tuple[int, int]:
         """Return the opcode of a record and where it ends; 0 where it is none, or not all there."""
@@ -239,9 +244,9 @@ class RecoveredMcap:
             if max(size, packed) > MOST_BYTES or start + packed <= self._size:
                 return 0  # a length lies, and the chunk is of no known place
             records = unpacked(self._data[start:], compression, size)
+            messages, _ = self._index(start, self._size, compression, records)
         except Unreadable:
             return 0
-        messages, _ = self._index(start, self._size, compression, records)
         return self._size - at if messages else 0
 
     def _take_run(self, at: int, end: int) -> None:
@@ -269,6 +274,8 @@ class RecoveredMcap:
             whole += _RECORD.size + len(data)
             if opcode == _MESSAGE and len(data) >= _MESSAGE_HEAD.size:
                 channel, _, time_ns, _ = _MESSAGE_HEAD.unpack_from(data)
+                if time_ns > _LAST_NS:
+                    raise Unreadable('holds a message of a time that is none')
                 channels.append(channel)
                 times_ns.append(time_ns)
             elif opcode in (_SCHEMA, _CHANNEL):
@@ -360,4 +367,6 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, memoryview]]:
     for opcode, content in _records(data):
         if opcode == _MESSAGE and len(content) >= _MESSAGE_HEAD.size:
             channel, _, time_ns, _ = _MESSAGE_HEAD.unpack_from(content)
+            if time_ns > _LAST_NS:  # in what was cut or has no checksum
+                return
             yield channel, time_ns, content[_MESSAGE_HEAD.size :]

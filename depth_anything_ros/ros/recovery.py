@@ -108,8 +108,9 @@ class RecoveredBag:
             packed = unpack_file(path, source)
         try:
             file = _FILES[source.suffix](source)
-        except Unreadable as error:
-            told = (packed, f'it {error}') if packed else (f'it {error}',)
+        except (Unreadable, OSError) as error:
+            why = f'it {error}' if isinstance(error, Unreadable) else reason(error)
+            told = (packed, why) if packed else (why,)
             return FileLoss(path.name, size, size, 0, None, told)
         stack.callback(file.close)
         self._files.append(file)

@@ -5,8 +5,8 @@
     python test/reliability/fuzz_bags.py --count 2000 --seed 1
 
 A broken bag follows from seed and index, so --from makes one again. It is a failure when reading
-raises anything but DatasetError, takes too long or too much memory, tells a loss on several lines,
-or loses messages without a word. The last line of output is one JSON object.
+or inspecting it raises anything but DatasetError, takes too long or too much memory, tells a loss
+on several lines, or loses messages without a word. The last line of output is one JSON object.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from broken_bags import damages, good, kinds, Message, messages, STORAGES  # noqa: E402
+from depth_anything_ros.annotation.inspection import inspect, Wanted  # noqa: E402
+from depth_anything_ros.config import Config  # noqa: E402
 from depth_anything_ros.errors import DatasetError  # noqa: E402
 from depth_anything_ros.ros.bags import open_bag, read_serialized  # noqa: E402
 from depth_anything_ros.ros.loss import Loss  # noqa: E402
@@ -91,6 +93,7 @@ def judged(path: Path) -> tuple[str, str]:
     try:
         with time_limit(LONGEST_S):
             found, loss, _ = read(path)
+            inspect(path, Wanted(), Config(), metric=False)
     except Hang:
         return 'hang', f'more than {LONGEST_S} s'
     except MemoryError:
