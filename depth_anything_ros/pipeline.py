@@ -163,6 +163,7 @@ class DepthPipeline:
         self._motion = MotionTracker()
         self._camera: Camera | None = None
         self._preprocessor: Preprocessor | None = None
+        self._measured: Preprocessor | None = None  # predict() may be at the next image already
         self._rays: Tensor | None = None
 
     def process(
@@ -261,6 +262,9 @@ class DepthPipeline:
         config, watch = self.config, prediction.watch
         geometry = prediction.preprocessor
         camera = geometry.rectified
+        if geometry is not self._measured:
+            self._measured, self._rays = geometry, None
+            self._scale.reset()  # another zoom or size: the network's scale is another one
 
         if points is not None and T_camera_sensor is not None:
             sources = [Sweep(points, T_camera_sensor), *sources]
@@ -368,8 +372,7 @@ class DepthPipeline:
                 self.config.limits.network_pixels,
                 self._body,
             )
-            self._camera, self._rays = camera, None
-            self._scale.reset()  # another zoom or size: the network's scale is another one
+            self._camera = camera
         return self._preprocessor
 
     def _rays_for(self, camera: Camera) -> Tensor:

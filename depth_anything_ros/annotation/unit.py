@@ -5,16 +5,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
 import math
 from pathlib import Path
+from typing import Any
 
 from rosbags.interfaces import Connection
+from rosbags.rosbag2 import Reader
 import torch
 
 from depth_anything_ros.annotation.bag_output import BagOutput
+from depth_anything_ros.annotation.folder_output import FolderOutput
+from depth_anything_ros.annotation.folder_output import TOPICS as KITTI
+from depth_anything_ros.annotation.output import Answer, Output
 from depth_anything_ros.annotation.recording import RecordedImage, Recording
+from depth_anything_ros.annotation.stages import Stages
 from depth_anything_ros.annotation.topics import CameraTopics, find_cameras
 from depth_anything_ros.annotation.unfinished import made_whole, StopMaking
 from depth_anything_ros.annotation.unit_report import CameraReport, Failure, Unit, UnitReport
@@ -22,6 +29,7 @@ from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
 from depth_anything_ros.errors import BadFrameError, DatasetError
 from depth_anything_ros.network.predictor import Predictor
 from depth_anything_ros.pipeline import DepthFrame, DepthPipeline
+from depth_anything_ros.poses import Matrix
 from depth_anything_ros.ros.bags import open_bag
 from depth_anything_ros.ros.frame_step import FrameStep
 from depth_anything_ros.ros.output_messages import outputs_for
@@ -36,11 +44,12 @@ class Request:
     """What is wanted of every bag; may be pickled.
 
     Attributes:
-        topics: of output_messages.TOPICS, those that are written; depth/scale always is.
-        keep: whether the original topics are kept.
+        topics: of output_messages.TOPICS, those that are written to a bag; depth/scale always is.
+        keep: whether the original topics are kept in it.
         cameras: topics of images; empty is all.
         remapped: pairs of an input of the node and its topic.
         camera_info: serialised CameraInfo for cameras that have none in the bag; None is none.
+        format: mcap, a bag; or kitti, a folder of pictures (folder_output.py).
     """
 
     topics: frozenset[str] = frozenset({'depth/image', 'depth/camera_info', 'depth/stddev'})
@@ -48,6 +57,12 @@ class Request:
     cameras: tuple[str, ...] = ()
     remapped: tuple[tuple[str, str], ...] = ()
     camera_info: bytes | None = None
+    format: str = 'mcap'
+
+    @property
+    def keeps(self) -> bool:
+        """Whether original messages are written."""
+        return self.keep and self.format == 'mcap'
 
 
 def annotate_unit(
@@ -85,32 +100,61 @@ def annotate_unit(
         for camera, around in zip(cameras, recording.surroundings):
             if 'camera_info' not in camera.inputs:
                 report.notes.append(_uncalibrated(camera, around, request.camera_info))
-        connections = list(bag.connections) if request.keep else recording.connections
-        topics, outputs = request.topics | {'depth/scale'}, outputs_for(request.topics)
+        connections = list(bag.connections) if request.keeps else recording.connections
+        outputs = outputs_for(KITTI if request.format == 'kitti' else request.topics)
         total = sum(c.msgcount for c in bag.connections if c.topic in report.cameras)
         steps = _steps(recording, config, load, work)
-        with made_whole(out) as room, BagOutput(room, bag, cameras, topics, request.keep) as output:
+        with made_whole(out) as room, ExitStack() as stack:
+            output = stack.enter_context(_output(room, bag, cameras, request, config))
+            with Stages() as stages:
 
-            def keep(connection: Connection, time_ns: int, data: bytes) -> None:
-                if unit.start_ns is None or time_ns >= unit.start_ns:
-                    output.keep(connection, time_ns, data)
+                def keep(connection: Connection, time_ns: int, data: bytes) -> None:
+                    if request.keeps and (unit.start_ns is None or time_ns >= unit.start_ns):
+                        stages.write(partial(output.keep, connection, time_ns, data))
 
-            for done, image in enumerate(recording.images(connections, keep), 1):
-                if stopped():
-                    raise StopMaking
-                step, is_wanted = steps[image.camera], image.time_ns >= (unit.start_ns or 0)
-                try:
-                    seen = step.predict(image.data)
-                except BadFrameError as error:
-                    work.refuse(cameras[image.camera].topic, image.time_ns, error, image.stamp_ns)
+                for done, image in enumerate(recording.images(connections, keep), 1):
+                    if stopped():
+                        break
+                    step, topic = steps[image.camera], cameras[image.camera].topic
+                    is_wanted = unit.start_ns is None or image.time_ns >= unit.start_ns
+                    try:
+                        gathered = step.gather(step.predict(image.data))
+                    except BadFrameError as error:
+                        work.refuse(topic, image.time_ns, error, image.stamp_ns)
+                    else:
+                        header = gathered.seen.header
+                        pose = _pose(recording.surroundings[image.camera], header, image)
+                        stages.measure(
+                            partial(step.measure, gathered, outputs),
+                            partial(work.write, output, image, header, pose)
+                            if is_wanted else _drop,
+                        )
+                    on_frame(done, total)
                 else:
-                    frame = step.measure(seen, outputs)
-                    if is_wanted:
-                        output.write_frame(image, seen, frame)
-                        work.count(image, frame)
-                on_frame(done, total)
-            report.finished = True
+                    report.finished = True
+            if not report.finished:
+                raise StopMaking
     return report
+
+
+def _output(
+    path: Path, bag: Reader, cameras: list[CameraTopics], request: Request, config: Config
+) -> AbstractContextManager[Output]:
+    if request.format == 'kitti':
+        return FolderOutput(path, cameras, with_poses=bool(config.scale.fixed_frame))
+    return BagOutput(path, bag, cameras, request.topics | {'depth/scale'}, request.keep)
+
+
+def _pose(around: Surroundings, header: Any, image: RecordedImage) -> Matrix | None:
+    """Return where the camera is where that is known; what is missing of it the frame says."""
+    try:
+        return around.transforms.way(header.frame_id, image.stamp_ns)
+    except BadFrameError:
+        return None
+
+
+def _drop(frame: DepthFrame) -> None:
+    """Write nothing: it was only to bring what is estimated over time to where it would be."""
 
 
 def _uncalibrated(camera: CameraTopics, around: Surroundings, camera_info: bytes | None) -> str:
@@ -158,8 +202,16 @@ class _Work:
         """Count what a frame has to do without."""
         self._report.cameras[topic].incomplete[error.reason] += 1
 
-    def count(self, image: RecordedImage, frame: DepthFrame) -> None:
-        """Count an image that was answered."""
+    def write(
+        self,
+        output: Output,
+        image: RecordedImage,
+        header: Any,
+        pose: Matrix | None,
+        frame: DepthFrame,
+    ) -> None:
+        """Write what is known of an image, and count it."""
+        output.write_frame(Answer(image, header, frame, pose))
         camera = self._reports[image.camera]
         camera.frames += 1
         camera.states[frame.fit.state.value] += 1

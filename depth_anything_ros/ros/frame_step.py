@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.errors import BadFrameError
+from depth_anything_ros.metric_depth.rangefinder import RangeReading
+from depth_anything_ros.metric_depth.scale import GroundPlane
 from depth_anything_ros.metric_depth.sources import Source
 from depth_anything_ros.pipeline import DepthFrame, DepthPipeline, Outputs, Prediction
+from depth_anything_ros.poses import Matrix
 from depth_anything_ros.ros.messages import decode_image, deserialize, serialized_stamp_ns
 from depth_anything_ros.ros.stores import OutOfTime
 from depth_anything_ros.ros.surroundings import Surroundings
@@ -41,6 +44,27 @@ class Seen:
     header: Any
     stamp_ns: int
     prediction: Prediction
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """An image after the network, and all that belongs to it.
+
+    Attributes:
+        seen: the image.
+        sources: what anchors the scale.
+        ranging: what a rangefinder says.
+        ground: the ground plane in the rectified optical frame.
+        T_fixed_camera: 4x4 pose of the optical frame in scale.fixed_frame.
+        missing: what the frame has to do without, and why.
+    """
+
+    seen: Seen
+    sources: tuple[Source, ...]
+    ranging: RangeReading | None
+    ground: GroundPlane | None
+    T_fixed_camera: Matrix | None
     missing: tuple[str, ...]
 
 
@@ -84,8 +108,8 @@ class FrameStep:
         prediction = self._pipeline.predict(image, camera)
         return Seen(image, camera, message.header, stamp_ns, prediction, tuple(missing))
 
-    def measure(self, seen: Seen, outputs: Outputs) -> DepthFrame:
-        """Make metres of it with what is known by now: it may have come while the network ran."""
+    def gather(self, seen: Seen) -> Gathered:
+        """Ask for what belongs to the image; some of it may have come while the network ran."""
         config, around = self._pipeline.config.scale, self._surroundings
         at, missing = (seen.header.frame_id, seen.stamp_ns), list(seen.missing)
         asks: list[Callable[[], Source | None]] = [
@@ -97,20 +121,25 @@ class FrameStep:
                 partial(around.second.match, seen.image, seen.camera, seen.header, config)
             )
         found = [self._asked(ask, missing) for ask in asks]
-        sources = [source for source in found if source is not None]
         ranging = self._asked(partial(around.ranging, *at, config.max_time_offset), missing)
         ground = self._asked(partial(around.transforms.ground, seen.camera, *at), missing)
+        T_fixed_camera = self._asked(partial(around.transforms.camera, *at), missing)
+        sources = tuple(source for source in found if source is not None)
+        return Gathered(seen, sources, ranging, ground, T_fixed_camera, tuple(missing))
+
+    def measure(self, gathered: Gathered, outputs: Outputs) -> DepthFrame:
+        """Make metres of it; may run on another thread, image by image in their order."""
         frame = self._pipeline.measure(
-            seen.prediction,
-            sources=sources,
-            ranging=ranging,
-            stamp_ns=seen.stamp_ns,
-            ground=ground,
-            T_fixed_camera=self._asked(partial(around.transforms.camera, *at), missing),
+            gathered.seen.prediction,
+            sources=gathered.sources,
+            ranging=gathered.ranging,
+            stamp_ns=gathered.seen.stamp_ns,
+            ground=gathered.ground,
+            T_fixed_camera=gathered.T_fixed_camera,
             outputs=outputs,
         )
-        if missing:
-            reason = '; '.join([frame.fit.reason, *missing])
+        if gathered.missing:
+            reason = '; '.join([frame.fit.reason, *gathered.missing])
             frame = replace(frame, fit=replace(frame.fit, reason=reason))
         return frame
 

@@ -257,7 +257,8 @@ class DepthNode(LifecycleNode):
             self._log.warning(error.reason, str(error))
             self._statistics.dropped(error.reason, str(error))
             return
-        self._publication.submit((self._step.measure(seen, wanted), seen.header))
+        frame = self._step.measure(self._step.gather(seen), wanted)
+        self._publication.submit((frame, seen.header))
 
     # Publication, on a thread of its own while the network is at the next frame ----------------
 

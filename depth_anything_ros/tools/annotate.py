@@ -51,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     add('inputs', nargs='+', metavar='IN', help='a bag, a folder of bags, or a pattern of either')
     add('out', type=Path, metavar='OUT',
         help='new bag (mcap); of several bags the folder for them, where those done are left')
+    add('--format', default='mcap', choices=['mcap', 'kitti'],
+        help='a bag (default), or a folder of 16 bit pictures with times, states and poses')
     add('--only-new', action='store_true', help='leave the original topics out')
     add('--outputs', default=_DEFAULT, metavar='A,B',
         help=f'topics under depth/ of each camera, of {", ".join(_outputs())}; default {_DEFAULT}; '
@@ -86,7 +88,9 @@ def _request(args: argparse.Namespace) -> Request:
         remapped.append((name, topic))
     topics = frozenset({'depth/camera_info', *(f'depth/{name}' for name in wanted)})
     info = None if args.camera_info is None else read_camera_info(args.camera_info)
-    return Request(topics, not args.only_new, tuple(args.camera), tuple(remapped), info)
+    return Request(
+        topics, not args.only_new, tuple(args.camera), tuple(remapped), info, args.format
+    )
 
 
 def _run(args: argparse.Namespace, load: LoadPredictor) -> int:
