@@ -93,7 +93,7 @@ def records(data: bytes) -> Iterator[tuple[int, memoryview]]:
             return
         opcode, length = RECORD.unpack_from(data, at)
         start, at = at + RECORD.size, at + RECORD.size + length
-        if at > len(data):
+        if not opcode or at > len(data):  # zeros, or an end that is not there
             return
         yield opcode, view[start:at]
 
