@@ -14,14 +14,7 @@ import sys
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from depth_anything_ros.errors import DatasetError
-from depth_anything_ros.ros.bags import open_bag, read_serialized, TYPES
-from depth_anything_ros.ros.recovery import RecoveringReader
-from helpers import TEST
-
-sys.path.insert(0, str(TEST / 'reliability'))
-
-from broken_bags import (  # noqa: E402
+from broken_bags import (
     change_metadata,
     damages,
     file_of,
@@ -33,6 +26,10 @@ from broken_bags import (  # noqa: E402
     records,
     STORAGES,
 )
+from depth_anything_ros.errors import DatasetError
+from depth_anything_ros.ros.bags import open_bag, read_serialized, TYPES
+from depth_anything_ros.ros.recovery import RecoveringReader
+from helpers import TEST
 
 
 def read(path):
