@@ -11,8 +11,8 @@ from setuptools import find_packages, setup
 NAME = 'depth_anything_ros'
 SHARE = f'share/{NAME}'
 EXECUTABLES = (
-    'depth_node', 'play_frames', 'world_robot', 'evaluate', 'annotate', 'train', 'demo',
-    'export_onnx',
+    'depth_node', 'play_frames', 'world_robot', 'evaluate', 'annotate', 'inspect', 'train',
+    'demo', 'export_onnx',
 )
 
 

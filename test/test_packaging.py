@@ -29,8 +29,8 @@ PACKAGED = (
     *('requirements', 'resource', 'launch', 'config', 'checkpoints', NAME),
 )
 EXECUTABLES = {
-    'depth_node', 'play_frames', 'evaluate', 'annotate', 'train', 'demo', 'world_robot',
-    'export_onnx',
+    'depth_node', 'play_frames', 'evaluate', 'annotate', 'inspect', 'train', 'demo',
+    'world_robot', 'export_onnx',
 }
 
 

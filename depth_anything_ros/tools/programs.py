@@ -14,10 +14,12 @@ import sys
 
 # Module that is imported -> package that pip brings it by.
 PACKAGES = {
+    'backports': 'backports.zstd',
     'cv2': 'opencv-python-headless',
     'google': 'protobuf',
     'h5py': 'h5py',
     'huggingface_hub': 'huggingface-hub',
+    'lz4': 'lz4',
     'numpy': 'numpy',
     'onnx': 'onnx',
     'onnxruntime': 'onnxruntime',
@@ -64,6 +66,7 @@ play_frames = _program('play_frames', 'tools.play_frames')
 world_robot = _program('world_robot', 'tools.world_robot')
 evaluate = _program('evaluate', 'tools.evaluate')
 annotate = _program('annotate', 'tools.annotate')
+inspect = _program('inspect', 'tools.inspect_bag')
 train = _program('train', 'training.train')
 demo = _program('demo', 'tools.demo')
 export_onnx = _program('export_onnx', 'tools.export_onnx')
