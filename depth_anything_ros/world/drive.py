@@ -93,6 +93,7 @@ class WorldDrive:
     """A drive through a random scene.
 
     Attributes:
+        sensors: some of SENSORS.
         T_camera_base: 4x4, the robot's base on the ground below the camera (x forward, z up).
     """
 
@@ -121,7 +122,7 @@ class WorldDrive:
         for name in sensors:
             if name not in SENSORS:
                 raise DepthAnythingError(f"no sensor '{name}': use some of {', '.join(SENSORS)}")
-        self._seed, self._rings, self._sensors = seed, rings, frozenset(sensors)
+        self._seed, self._rings, self.sensors = seed, rings, tuple(dict.fromkeys(sensors))
         self._scene = random_scene(seed, kind)
         self._path = camera_path(self._scene, seed)
         self._traffic = Traffic(self._scene, self._path, seed) if traffic else None
@@ -157,18 +158,18 @@ class WorldDrive:
         # Of its own for each sensor and moment, so that none changes what another says.
         seed = self._seed + round(1000 * time_s)
         sweep = right_rgb = sensor_depth_m = range_m = T_odom_base = None
-        if 'lidar' in self._sensors:
+        if 'lidar' in self.sensors:
             sweep = self._sweep(scene, T_world_camera, seed)
-        if 'stereo' in self._sensors:
+        if 'stereo' in self.sensors:
             pose = beside(T_world_camera, BASELINE_M)
             right = render(scene, pose, CAMERA.K, CAMERA.width, CAMERA.height)
             right_rgb = noisy(right.image_rgb, np.random.default_rng([seed, 1]))
-        if 'depth' in self._sensors:
+        if 'depth' in self.sensors:
             sensor_depth_m = self._depth(picture, CAMERA, np.random.default_rng([seed, 2]))
-        if 'range' in self._sensors:
+        if 'range' in self.sensors:
             pose = T_world_camera @ T_CAMERA_RANGE
             range_m = rangefinder(scene, pose, CONE_RAD, CONE_RANGE_M, CONE_NOISE_M, seed)
-        if 'motion' in self._sensors:
+        if 'motion' in self.sensors:
             T_odom_base = self._T_odom_base(time_s)
         return Moment(
             picture.image_rgb,

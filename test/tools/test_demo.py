@@ -28,8 +28,9 @@ from depth_anything_ros.ros.bags import (
 from depth_anything_ros.ros.cdr import restamped
 from depth_anything_ros.ros.messages import serialized_stamp_ns
 from depth_anything_ros.tools.demo import OUTPUTS
-from depth_anything_ros.tools.world_robot import CAMERA, DEMO_SEED, T_CAMERA_LIDAR, WorldDrive
+from depth_anything_ros.tools.world_robot import DEMO_SEED
 from depth_anything_ros.training.world_data import HELD_OUT_SEED
+from depth_anything_ros.world.drive import CAMERA, T_CAMERA_LIDAR, WorldDrive
 
 NAN = np.nan
 
@@ -89,8 +90,8 @@ def test_the_robot_drives_where_training_never_was():
 
 def test_lidar_camera_and_truth_of_the_robot_agree():
     moment = WorldDrive(seed=1, kind='street').moment(3.0)
-    assert moment.image_rgb.shape == (*CAMERA.size, 3) and len(set(moment.points.ring)) == 16
-    camera = moment.points.xyz_m @ T_CAMERA_LIDAR[:3, :3].T + T_CAMERA_LIDAR[:3, 3]
+    assert moment.image_rgb.shape == (*CAMERA.size, 3) and len(set(moment.sweep.ring)) == 16
+    camera = moment.sweep.points_lidar @ T_CAMERA_LIDAR[:3, :3].T + T_CAMERA_LIDAR[:3, 3]
     camera = camera[camera[:, 2] > 1]
     u, v = np.round(camera[:, :2] / camera[:, 2:] * 200 + [153.5, 111.5]).astype(int).T
     inside = (u >= 0) & (u < 308) & (v >= 0) & (v < 224)
