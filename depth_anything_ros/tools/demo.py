@@ -232,7 +232,7 @@ class Listener:
         self._bag, self._viewer = bag, viewer
         self._subscriptions: list[Subscription] = []
         if source.transforms:
-            poses = [(*frames, matrix_to_pose(T)) for *frames, T in source.transforms]
+            poses = [(one, other, matrix_to_pose(T)) for one, other, T in source.transforms]
             bag.write_static_transforms(time.time_ns(), poses)
         qos = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
         for topic, kind in (OUTPUTS | source.topics).items():
