@@ -13,7 +13,8 @@ from rclpy.time import Time  # noqa: E402
 from depth_anything_ros.ros import transforms  # noqa: E402
 from depth_anything_ros.ros.node import main  # noqa: E402
 import fake_tf2  # noqa: E402
-from moving_camera import NearnessPredictor, SECOND  # noqa: E402
+from helpers import NearnessPredictor  # noqa: E402
+from moving_camera import SECOND  # noqa: E402
 
 START_NS = 1_000 * SECOND
 SPEED_M_S = 0.8
@@ -35,7 +36,6 @@ class Way(transforms.TransformBuffer):
 
 
 if __name__ == '__main__':
-    if transforms.tf2_py is None:
-        transforms.tf2_py, transforms.TFMessage = fake_tf2, TransformStamped
+    fake_tf2.stand_in(transforms)
     transforms.TransformBuffer = Way
     main(sys.argv, load=lambda model, runtime: NearnessPredictor())
