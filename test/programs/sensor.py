@@ -41,7 +41,7 @@ from robot_on_rails import (  # noqa: E402
     view,
 )
 
-LATENCY_S = 0.05  # of the camera, whose images are the largest: what belongs to one is there before
+LATENCY_S = 0.12  # of the camera, whose images are the largest: what belongs to one is there before
 
 
 def camera(node):

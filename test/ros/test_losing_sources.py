@@ -55,16 +55,24 @@ class Robot:
         for name in names:
             self._drivers[name].wait()
 
-    def until(self, condition):
-        """Return the stamp of the first image from now on whose state and sources are as wanted."""
+    def until(self, condition, *names):
+        """Wait for an image whose state and sources are as wanted, and for each of other sources.
+
+        Of a busy machine some driver may be late for any one image: no image need have them all.
+
+        Returns:
+            The stamp of the first such image from now on, of which depth has come.
+        """
         self.states.clear()
         now_ns, end = time.time_ns(), time.monotonic() + PATIENCE_S
         while True:
-            for stamp_ns, (state, names, _) in self.states.items():
+            told = {t: s for t, s in self.states.items() if t > now_ns}
+            heard = set().union(*(sources for _, sources, _ in told.values()))
+            for stamp_ns, (state, sources, _) in told.items():
                 known = stamp_ns in self._depth and stamp_ns in self._stddev
-                if stamp_ns > now_ns and known and condition(state, names):
+                if known and condition(state, sources) and heard.issuperset(names):
                     return stamp_ns
-            assert time.monotonic() < end, list(self.states.values())[-3:]
+            assert time.monotonic() < end, (heard, list(self.states.values())[-3:])
             rclpy.spin_once(self._node, timeout_sec=0.1)
 
     def check_depth(self, stamp_ns):
@@ -92,7 +100,7 @@ class Robot:
     def _take(self, message, planes):
         stamp = message.header.stamp
         planes[stamp.sec * SECOND + stamp.nanosec] = plane(message)
-        if len(planes) > 50:
+        if len(planes) > 500:
             del planes[min(planes)]
 
 
@@ -109,7 +117,7 @@ def robot():
         with program(TEST / 'programs' / 'tf_node.py', *arguments, ready='predicts'):
             try:
                 made.start('camera', *ANCHORS, 'range')
-                made.check_depth(made.until(lambda state, names: names == set(ANCHORS)))
+                made.check_depth(made.until(lambda state, names: True, *ANCHORS))
                 yield made
             finally:
                 made.close()
@@ -121,10 +129,11 @@ def robot():
 def test_the_others_go_on(robot, killed):
     others = set(ANCHORS) - {killed}
     robot.kill(killed)
-    robot.check_depth(robot.until(lambda state, names: names == others))
+    # What was said before the end may still belong to an image or two.
+    robot.check_depth(robot.until(lambda state, names: killed not in names, *others))
     assert {state for state, _, _ in robot.states.values()} == {'FITTED'}
     robot.start(killed)
-    robot.check_depth(robot.until(lambda state, names: names == set(ANCHORS)))
+    robot.check_depth(robot.until(lambda state, names: killed in names, *others))
     assert {state for state, _, _ in robot.states.values()} == {'FITTED'}
 
 
