@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
-from world_frames import BASELINE_M, CAMERA, world_drive, WorldFrame
+from world_frames import CAMERA, world_drive, WorldFrame
 
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
 from depth_anything_ros.errors import BadFrameError
@@ -47,6 +47,8 @@ from depth_anything_ros.metric_depth.uncertainty import Q90
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.pipeline import DepthFrame, DepthPipeline, Outputs, Prediction
 from depth_anything_ros.stopwatch import Stopwatch
+from depth_anything_ros.world.cameras import BASELINE_M, noisy
+from depth_anything_ros.world.odometry import dead_reckoning
 
 Drive = list[WorldFrame]
 Told = list[list[Source]]  # what is told of each image
@@ -57,7 +59,6 @@ _FIRST_SEED = 990_000
 _DURATION_S = 2.0
 _FARTHEST_M = 80.0
 _OFF, _SURE = 0.2, 0.1
-_IMAGE_NOISE = 2.0  # gray levels
 _HOLES, _HOLE_PX = 0.3, 25.0  # share of a depth image, and about half their size
 _BASELINE = 'lidar'
 
@@ -193,16 +194,10 @@ def _straight(time_s: float) -> float:
 def odometry(drive: Drive, stretched: float, turn_deg_s: float) -> list[NDArray[np.float64]]:
     """Return the poses of a drive as odometry has them, T_fixed_camera 4x4 each."""
     axis = np.random.default_rng(list(drive[0].frame.name.encode())).normal(size=3)
-    drift = np.eye(4)
     period_s = 1e-9 * (drive[1].frame.stamp_ns - drive[0].frame.stamp_ns)
-    angle_rad = math.radians(turn_deg_s * period_s)
-    drift[:3, :3] = Rotation.from_rotvec(angle_rad * axis / np.linalg.norm(axis)).as_matrix()
-    poses = [drive[0].T_world_camera]
-    for before, after in zip(drive, drive[1:]):
-        step = np.linalg.inv(before.T_world_camera) @ after.T_world_camera
-        step[:3, 3] *= 1 + stretched
-        poses.append(poses[-1] @ step @ drift)
-    return poses
+    turn_rad = math.radians(turn_deg_s * period_s) * axis / np.linalg.norm(axis)
+    poses = (world.T_world_camera for world in drive)
+    return list(dead_reckoning(poses, stretched, turn_rad))
 
 
 def _sweep(world: WorldFrame) -> Sweep:
@@ -249,10 +244,8 @@ def main() -> None:
 
 
 def _noisy(world: WorldFrame, seed: int) -> WorldFrame:
-    image = world.frame.image_rgb
-    noise = np.random.default_rng(seed).normal(0.5, _IMAGE_NOISE, image.shape)
-    noisy = np.clip(image + noise, 0, 255).astype(np.uint8)
-    return replace(world, frame=replace(world.frame, image_rgb=noisy))
+    image_rgb = noisy(world.frame.image_rgb, np.random.default_rng(seed))
+    return replace(world, frame=replace(world.frame, image_rgb=image_rgb))
 
 
 def _scored(

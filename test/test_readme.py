@@ -17,7 +17,8 @@ import depth_anything_ros
 from depth_anything_ros.config import Config, parameters
 from depth_anything_ros.network.hub import KNOWN
 from depth_anything_ros.tools import programs
-from depth_anything_ros.tools.world_robot import DEMO_SEED, WorldDrive
+from depth_anything_ros.tools.world_robot import DEMO_SEED
+from depth_anything_ros.world.drive import WorldDrive
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / 'README.md').read_text()
@@ -28,7 +29,7 @@ def test_ten_lines_of_python_make_metres(tmp_path, monkeypatch, capsys):
     (block,) = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
     seen = WorldDrive(DEMO_SEED, 'street').moment(2.0)
     cv2.imwrite(str(tmp_path / 'image.png'), seen.image_rgb[..., ::-1])
-    np.save(tmp_path / 'lidar.npy', seen.points.xyz_m)
+    np.save(tmp_path / 'lidar.npy', seen.sweep.points_lidar)
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(block, names)

@@ -48,8 +48,8 @@ _CLEAR = (0.14, 3.0)
 # Of the mean correlation: a sweep under it is not of the established mount. Right ones stay above
 # .74, those turned by 10 degrees and more under .52.
 _FALLEN = 0.6
-# Correlation by which a single sweep that lies better turned is doubted: so do 9 of 10 and more that
-# are turned by 10 to 30 degrees, and 1 of 10 that are right.
+# Correlation by which a single sweep that lies better turned is doubted: 9 of 10 and more of those
+# that are turned by 10 to 30 degrees do, and 1 of 10 that are right.
 _ODD = 0.03
 _ANOTHER_PLACE = 0.3  # change of the image
 _CONVINCED_S = 7.0  # sweeps that have fallen for so long are judged anew

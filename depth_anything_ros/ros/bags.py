@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -324,21 +324,23 @@ class BagWriter:
         """Write one message in CDR, as it came from the middleware."""
         self._writer.write(self._connections[topic], time_ns, data)
 
-    def write_static_transform(
-        self, time_ns: int, parent: str, child: str, pose: list[float]
+    def write_static_transforms(
+        self, time_ns: int, transforms: Sequence[tuple[str, str, Sequence[float]]]
     ) -> None:
-        """Write /tf_static with the pose x y z qx qy qz qw of one frame in another."""
+        """Write /tf_static: parent frame, child frame and its pose x y z qx qy qz qw each."""
         kinds = TYPES.types
-        transform = kinds['geometry_msgs/msg/Transform'](
-            translation=kinds['geometry_msgs/msg/Vector3'](*pose[:3]),
-            rotation=kinds['geometry_msgs/msg/Quaternion'](*pose[3:]),
-        )
         stamp = kinds['builtin_interfaces/msg/Time'](**ns_to_stamp(time_ns))
-        header = kinds['std_msgs/msg/Header'](stamp=stamp, frame_id=parent)
-        stamped = kinds['geometry_msgs/msg/TransformStamped'](header, child, transform)
+        stamped = []
+        for parent, child, pose in transforms:
+            transform = kinds['geometry_msgs/msg/Transform'](
+                translation=kinds['geometry_msgs/msg/Vector3'](*pose[:3]),
+                rotation=kinds['geometry_msgs/msg/Quaternion'](*pose[3:]),
+            )
+            header = kinds['std_msgs/msg/Header'](stamp=stamp, frame_id=parent)
+            stamped.append(kinds['geometry_msgs/msg/TransformStamped'](header, child, transform))
         msgtype = 'tf2_msgs/msg/TFMessage'
         self.add_topic('/tf_static', msgtype, latched=True)
-        data = TYPES.serialize_cdr(kinds[msgtype](transforms=[stamped]), msgtype)
+        data = TYPES.serialize_cdr(kinds[msgtype](transforms=stamped), msgtype)
         self.write('/tf_static', time_ns, bytes(data))
 
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from statistics import median
 import threading
 from typing import Any, Generic, Protocol, TypeVar
@@ -26,6 +26,7 @@ from depth_anything_ros.ros.messages import (
 CAMERA_WAIT_S = 0.02  # for the camera_info of an image that has overtaken it
 CAMERA_BYTES = 1 << 16  # a hundred times what a camera_info needs
 MOST_READINGS = 20  # that are kept of a sensor; a recording, which is read ahead, keeps more
+Entry = tuple[int, bytes]  # stamp in nanoseconds, message in CDR
 LONGEST_SWEEP_S = 0.2  # of a lidar that turns five times a second; messages farther apart are shots
 
 
@@ -138,30 +139,20 @@ class Reading(Protocol):
 Read = TypeVar('Read', bound=Reading)
 
 
-class ReadingStore(Generic[Read]):
-    """The last few messages of one sensor, decoded when an image asks for them."""
+class MessageStore:
+    """The last few messages of one sensor, serialised."""
 
-    def __init__(
-        self,
-        decode: Callable[[bytes], Read],
-        memory_mib: int,
-        what: str = 'points',
-        most: int = MOST_READINGS,
-    ) -> None:
+    def __init__(self, memory_mib: int, what: str, most: int = MOST_READINGS) -> None:
         """Keep nothing yet.
 
         Args:
-            decode: takes a serialised message apart.
             memory_mib: what the messages may take together.
             what: they are called.
             most: how many are kept.
         """
-        self._decode, self._memory_mib, self._what = decode, memory_mib, what
-        self._most = most
+        self._memory_mib, self._what, self._most = memory_mib, what, most
         self._lock = threading.Lock()
-        self._entries: deque[tuple[int, bytes]] = deque()
-        self._decoded: tuple[bytes, Read] | None = None
-        self._sweep_s: tuple[float, float] | None = None
+        self._entries: deque[Entry] = deque()
         self._held_ns: int | None = None
 
     def add(self, data: bytes) -> None:
@@ -193,11 +184,45 @@ class ReadingStore(Generic[Read]):
             self._entries.clear()
             self._held_ns = None
 
-    def _is_held(self, entry: tuple[int, bytes]) -> bool:
+    def _is_held(self, entry: Entry) -> bool:
         held_ns = self._held_ns
         if held_ns is None or len(self._entries) < 3:
             return False
-        return entry is min(self._entries, key=lambda other: abs(other[0] - held_ns))
+        return entry is nearest_entry(reversed(self._entries), held_ns)
+
+    def _kept(self) -> list[Entry]:
+        """Return what is there, the newest first: of two with one stamp that is the better."""
+        with self._lock:
+            return list(reversed(self._entries))
+
+
+def nearest_entry(entries: Iterable[Entry], stamp_ns: int) -> Entry:
+    """Return the message whose stamp is closest to a time; of several the first."""
+    return min(entries, key=lambda entry: abs(entry[0] - stamp_ns))
+
+
+class ReadingStore(MessageStore, Generic[Read]):
+    """The last few messages of one sensor, decoded when an image asks for them."""
+
+    def __init__(
+        self,
+        decode: Callable[[bytes], Read],
+        memory_mib: int,
+        what: str = 'points',
+        most: int = MOST_READINGS,
+    ) -> None:
+        """Keep nothing yet.
+
+        Args:
+            decode: takes a serialised message apart.
+            memory_mib: what the messages may take together.
+            what: they are called.
+            most: how many are kept.
+        """
+        super().__init__(memory_mib, what, most)
+        self._decode = decode
+        self._decoded: tuple[bytes, Read] | None = None
+        self._sweep_s: tuple[float, float] | None = None
 
     def nearest(self, stamp_ns: int, max_offset_s: float) -> Read | None:
         """Return the reading closest in time to an image, or None where none have come.
@@ -210,14 +235,13 @@ class ReadingStore(Generic[Read]):
             OutOfTime: the closest is too far away.
             BadFrameError: the message cannot be decoded; it is forgotten.
         """
-        with self._lock:
-            entries = list(self._entries)
+        entries = self._kept()
         if not entries:
             return None
-        period_s = _period_s([when_ns for when_ns, _ in entries])
+        period_s = _period_s([when_ns for when_ns, _ in reversed(entries)])
         sweep_s = self._sweep_s or (-period_s, period_s)
 
-        def distance_s(entry: tuple[int, bytes]) -> tuple[float, float]:
+        def distance_s(entry: Entry) -> tuple[float, float]:
             since_s = (stamp_ns - entry[0]) / NANOSECONDS
             return abs(_outside(since_s, sweep_s)), abs(since_s - sum(sweep_s) / 2)
 
