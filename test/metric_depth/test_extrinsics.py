@@ -303,5 +303,5 @@ def test_a_refused_sweep_leaves_the_word_to_the_other_sources():
     for fit in refused:
         assert 'lidar: edges of the sweep' in fit.reason
         assert abs(fit.scale - 1) < 1e-3 and abs(fit.shift) < 1e-3
-        assert np.isfinite(fit.at_anchors).sum() == len(others)  # the lidar's are no anchors for refinement
+        assert np.isfinite(fit.at_anchors).sum() == len(others)  # refinement too
         assert fit.doubt == 0.0
