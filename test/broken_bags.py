@@ -421,6 +421,12 @@ SQLITE: dict[str, Damage] = {
         'GENERATED ALWAYS AS (zeroblob(500000000)))',
         'INSERT INTO messages(topic_id, timestamp) SELECT topic_id, timestamp FROM old',
     ),
+    'ids that are words': in_sql(
+        'ALTER TABLE messages RENAME TO old',
+        'CREATE TABLE messages(id, topic_id, timestamp, data)',
+        'INSERT INTO messages SELECT CASE WHEN id > 9 THEN \'x\' || id ELSE id END, topic_id, '
+        'timestamp, data FROM old',
+    ),
     'values of other types': in_sql(
         'ALTER TABLE messages RENAME TO old',
         'CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id, timestamp, data)',

@@ -176,6 +176,11 @@ class RecoveredSqlite:
                 return
             except sqlite3.Error as error:
                 why = reason(error)
+            # Python's sqlite3 steps ahead of the row it returns, which an error there takes along.
+            if (row := self._first(start)) and row[0] >= start:
+                yield row
+                start = row[0] + 1
+                continue
             start, before = max(start, 0), start
             step = 1
             while tries and start + step < _LAST_ID and self._first(start + step) is None:
@@ -196,7 +201,8 @@ class RecoveredSqlite:
     def _first(self, identity: int) -> Any:
         """Return the first row from an id on; None where it cannot be read, or there is none."""
         try:
-            return next(self._rows(f'{_ROW} LIMIT 1', identity), None)
+            row = next(self._rows(f'{_ROW} LIMIT 1', identity), None)
+            return row if row and isinstance(row[0], int) else None
         except sqlite3.Error:
             return None
 
