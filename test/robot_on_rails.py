@@ -9,7 +9,7 @@ import numpy as np
 from moving_camera import look, pose, SECOND
 
 TICK_NS = SECOND // 5
-SPEED_M_S, FARTHEST_M = 0.8, 2.0
+SPEED_M_S, FARTHEST_M = 0.8, 0.8  # however many images are lost, the next is no scene cut
 BASELINE_M = 0.3
 # Axes of REP 103 in an optical frame.
 T_CAMERA_LIDAR = np.array([[0.0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
