@@ -19,7 +19,12 @@ from torch import Tensor
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ScaleConfig
-from depth_anything_ros.metric_depth.anchors import Anchors, project_points, visible
+from depth_anything_ros.metric_depth.anchors import (
+    Anchors,
+    neighbours,
+    project_points,
+    visible,
+)
 from depth_anything_ros.metric_depth.camera_motion import CameraMotion
 from depth_anything_ros.metric_depth.corners import rotation
 from depth_anything_ros.metric_depth.refinement import metric_depth
@@ -33,6 +38,13 @@ Predict = Callable[[int], Tensor]
 _LONGEST_S = 10.0  # that a sweep is carried
 _WAY_SHARE = 0.015  # standard deviation of the camera's way, as seen in images, at best
 _UNCHECKED_SHARE = 0.05  # where the way was not seen from its other end too
+_SHORT_M = 1.0  # ways are not taken for shorter
+# Two ways agree where the sweeps that they bring do, in the median of |log ratio| of depth. On 17
+# drives it was under .07 where both were right, over .13 where one was not.
+_AGREEING = 0.07
+_PAIRS_NEEDED = 20
+_COMPARED = (1024, 4096)
+_NEIGHBOUR_PX = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +178,11 @@ def carry(
         for along in (order, order[::-1])
         if len(views) > 1 and views[along[0]].sweep is not None
     ]
-    share = _share(ways, len(views))
+    if len(ways) == 2:
+        ways, share = _agreed(ways[0], ways[1], views, config.scale)
+    else:
+        ways = [_within(way, views, config.scale.max_hold) for way in ways]
+        share = _UNCHECKED_SHARE
     found: list[Carried | None] = []
     for n, view in enumerate(views):
         reached = [] if view.sweep is not None else [way for way in ways if n in way.poses]
@@ -239,14 +255,48 @@ def _moved(way: _Way, views: Sequence[View], n: int, share: float) -> CarriedSwe
     return CarriedSweep(Sweep(origin.sweep.points, T), age_s, share * way.length_m[n])
 
 
-def _share(ways: Sequence[_Way], count: int) -> float:
-    """Return what share of its way a camera is off, by what is missed there and back."""
-    if len(ways) < 2 or any(len(way.poses) < count for way in ways):
-        return _UNCHECKED_SHARE
-    there, back = ways
-    missed = there.poses[back.start] @ back.poses[there.start]
-    way_m = (there.length_m[back.start] + back.length_m[there.start]) / 2
-    return max(_WAY_SHARE, float(np.linalg.norm(missed[:3, 3])) / max(way_m, 1e-6))
+def _agreed(
+    there: _Way, back: _Way, views: Sequence[View], config: ScaleConfig
+) -> tuple[list[_Way], float]:
+    """Return as much of two ways as is confirmed, and what share of a way a camera is off.
+
+    A camera that follows a vehicle beside it, or is lost, brings its sweep elsewhere than the other
+    way does, or than the sweep lies that was measured at its end. Up to where the two last agree,
+    each is right.
+    """
+    agreeing, shares = [], [_WAY_SHARE]
+    for n in sorted(there.poses.keys() & back.poses.keys()):
+        ours, others = (
+            Carried((_moved(way, views, n, 0.0),)).anchors(views[n].camera.rectified(), config)
+            for way in (there, back)
+        )
+        if min(len(ours), len(others)) < _PAIRS_NEEDED:
+            continue
+        here, beside = neighbours(ours, others, _COMPARED, _NEIGHBOUR_PX)
+        if len(here) < _PAIRS_NEEDED:
+            continue
+        if float(np.median(np.abs(np.log(here.z_m / beside.z_m)))) < _AGREEING:
+            agreeing.append(n)
+            way_m = there.length_m[n] + back.length_m[n]
+            shares.append(abs(float(np.median(here.z_m - beside.z_m))) / max(way_m, _SHORT_M))
+    first, last = (agreeing[0], agreeing[-1]) if agreeing else (len(views), -1)
+    ways = [
+        _part(there, {n for n in there.poses if n <= last}),
+        _part(back, {n for n in back.poses if n >= first}),
+    ]
+    return ways, float(np.max(shares))
+
+
+def _within(way: _Way, views: Sequence[View], longest_s: float) -> _Way:
+    """Return a way as far as it is believed with nothing to confirm it."""
+    start_ns = views[way.start].stamp_ns
+    return _part(
+        way, {n for n in way.poses if abs(views[n].stamp_ns - start_ns) <= longest_s * 1e9}
+    )
+
+
+def _part(way: _Way, kept: set[int]) -> _Way:
+    return replace(way, poses={n: pose for n, pose in way.poses.items() if n in kept})
 
 
 def _fitted(

@@ -27,8 +27,8 @@ from depth_anything_ros.metric_depth.corners import (
 Array = NDArray[np.float64]
 
 _CORNERS = 384
-_UNSURE = 0.25  # log depth: a corner with a larger sigma is not used
-_OFF_PX = 2.0  # farther from where it should be, a corner does not fit
+_UNSURE = 0.12  # log depth: a corner with a larger sigma is not used
+_OFF_PX = 1.2  # farther from where it should be, a corner does not fit
 _TRIES, _CONFIDENCE = 200, 0.999
 _FEWEST = 12  # corners that fit
 _LEFT, _ENOUGH = 0.5, 30  # share of the first corners, and corners, below which few are left
