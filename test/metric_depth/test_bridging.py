@@ -30,7 +30,7 @@ DISTORTED = Camera.from_calibration(
     240,
     [[260.0, 0, 158.5], [0, 255.0, 121], [0, 0, 1]],
     D=[-0.2, 0.05, 0.001, -0.001, 0.0],
-    R=Rotation.from_rotvec([0.02, -0.03, 0.01]).as_matrix(),
+    R=Rotation.from_rotvec([0.06, -0.15, 0.02]).as_matrix(),
 )
 
 

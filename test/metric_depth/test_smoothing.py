@@ -167,6 +167,15 @@ def test_depth_that_is_predicted_is_merged_the_same():
     assert smooth(records, 2.0)[5].scale == pytest.approx(math.sqrt(2), rel=1e-6)
 
 
+def test_backwards_the_image_changes_as_much_as_forwards():
+    records = [record(0), record(1, fitted(2.0, 1), change=0.2), record(2, change=0.5)]
+    before = smooth(records, 2.0)[0]
+    # .02 of an image, .05 of a second, .3 of a change: what LineTrack says of a line that is held.
+    sigma = math.hypot(SIGMA, 0.02, 0.05, 0.3 * 0.2)
+    assert relative(before) == pytest.approx(sigma, rel=1e-6)
+    assert before.reason == 'held from a fit 1.0 s after'
+
+
 def test_a_gap_may_be_too_long():
     records = [record(0, fitted(1.0, 0)), record(16), record(31, fitted(1.0, 31))]
     assert smooth(records, 2.0)[1] is records[1].fit
