@@ -52,8 +52,9 @@ class ScaleFit:
     Attributes:
         state: FITTED from this frame's anchors, HELD from earlier ones, METRIC from the checkpoint
             alone, UNANCHORED from nothing.
-        method: the sources of the anchors ('lidar', 'depth+motion'), 'camera_height', 'checkpoint',
-            'assumed' or 'none'; '+range' where a rangefinder has corrected it.
+        method: the sources of the anchors ('lidar', 'depth+motion'; 'carried' from sweeps of other
+            times of a recording), 'camera_height', 'checkpoint', 'assumed' or 'none'; '+range'
+            where a rangefinder has corrected it.
         space: 'inverse_depth': 1/z = scale * p + shift; 'depth': z = scale * p + shift.
         scale: NaN where there is none.
         shift: in 1/m or m, NaN where there is none.
