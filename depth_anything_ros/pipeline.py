@@ -24,6 +24,7 @@ from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, with_values
 from depth_anything_ros.errors import ConfigError
 from depth_anything_ros.metric_depth.anchors import SensorPoints
+from depth_anything_ros.metric_depth.bridging import Bridged
 from depth_anything_ros.metric_depth.depth_image import DepthImage, keep_measured
 from depth_anything_ros.metric_depth.extrinsics import outline
 from depth_anything_ros.metric_depth.motion import Motion, MotionTracker
@@ -31,6 +32,7 @@ from depth_anything_ros.metric_depth.rangefinder import RangeReading
 from depth_anything_ros.metric_depth.refinement import metric_depth
 from depth_anything_ros.metric_depth.scale import (
     GroundPlane,
+    PassRecord,
     ScaleEstimator,
     ScaleFit,
     State,
@@ -215,6 +217,11 @@ class DepthPipeline:
             outputs=outputs,
         )
 
+    @property
+    def record(self) -> PassRecord | None:
+        """What smooth() needs of the image that was measured last, None where it had no camera."""
+        return self._scale.record
+
     def warm_up(self) -> None:
         """Run the network once, on a black image of the size of the mask where there is one."""
         side = self.config.model.input_size or self.predictor.spec.input_size
@@ -257,8 +264,13 @@ class DepthPipeline:
         ranging: RangeReading | None = None,
         T_fixed_camera: NDArray[np.float64] | None = None,
         outputs: Outputs = Outputs(),
+        bridged: Bridged | None = None,
     ) -> DepthFrame:
-        """Make metres of a prediction; points may arrive while the network runs, hence apart."""
+        """Make metres of a prediction; points may arrive while the network runs, hence apart.
+
+        See process(). What a recording knows of an image in its second pass, `bridged`, is used
+        where the image has no fit of its own.
+        """
         config, watch = self.config, prediction.watch
         geometry = prediction.preprocessor
         camera = geometry.rectified
@@ -274,12 +286,13 @@ class DepthPipeline:
         verdict = Verdict(None, {})
         if camera.is_calibrated:
             verdict = gather(sources, camera, config.scale)
+        anchors = verdict.anchors
         watch.lap('anchors')
         self._scale.config = config.scale
         if camera.is_calibrated:
             fit = self._scale.update(
                 prediction.values,
-                verdict.anchors,
+                anchors,
                 camera,
                 stamp_ns,
                 prediction.thumbnail,
@@ -287,6 +300,10 @@ class DepthPipeline:
                 prediction.edges,
                 ranging,
             )
+            if bridged is not None and fit.state is not State.FITTED:
+                fit, anchors = bridged.fit(
+                    prediction.values, camera, config.scale, self.predictor.spec
+                )
             for remark in (verdict.complaint, '' if motion is None else motion.note):
                 if remark:
                     fit = replace(fit, reason=f'{fit.reason}; {remark}')
@@ -302,7 +319,7 @@ class DepthPipeline:
         step = config.depth.stride
         published = fit.state is not State.UNANCHORED or fit.assumed
         if published and outputs.metric:
-            metric = metric_depth(prediction.values, fit, verdict.anchors, config)
+            metric = metric_depth(prediction.values, fit, anchors, config)
             depth_m, stddev_m = metric.depth_m, metric.stddev_m
             if config.depth.keep_measured and 'depth' not in verdict.outvoted:
                 for measured_m in _registered(sources, camera, config):

@@ -52,8 +52,9 @@ class ScaleFit:
     Attributes:
         state: FITTED from this frame's anchors, HELD from earlier ones, METRIC from the checkpoint
             alone, UNANCHORED from nothing.
-        method: the sources of the anchors ('lidar', 'depth+motion'), 'camera_height', 'checkpoint',
-            'assumed' or 'none'; '+range' where a rangefinder has corrected it.
+        method: the sources of the anchors ('lidar', 'depth+motion'; 'carried' from sweeps of other
+            times of a recording), 'camera_height', 'checkpoint', 'assumed' or 'none'; '+range'
+            where a rangefinder has corrected it.
         space: 'inverse_depth': 1/z = scale * p + shift; 'depth': z = scale * p + shift.
         scale: NaN where there is none.
         shift: in 1/m or m, NaN where there is none.
@@ -90,12 +91,33 @@ class ScaleFit:
         return self.method not in ('camera_height', 'checkpoint', 'assumed', 'none')
 
 
+@dataclass(frozen=True, eq=False)
+class PassRecord:
+    """What smoothing needs of one image: some kilobytes.
+
+    Attributes:
+        pooled: M float64 averages of the prediction over parts of the image, see Glance.
+        change: how much the image changed since the one before, see SceneCutDetector.
+        restarted: whether there is no past: at the start, at a scene cut, with another camera, or
+            where time ran backwards.
+        stamp_ns: time of the image in nanoseconds.
+        fit: what was made of it, without what it is at its anchors.
+    """
+
+    pooled: NDArray[np.float64]
+    change: float
+    restarted: bool
+    stamp_ns: int
+    fit: ScaleFit
+
+
 class ScaleEstimator:
     """Follows scale and shift over time.
 
     Attributes:
         config: may be replaced between updates.
         spec: what the network predicts.
+        record: of the last update, what smoothing needs; None before the first.
     """
 
     def __init__(self, config: ScaleConfig, spec: ModelSpec) -> None:
@@ -113,6 +135,7 @@ class ScaleEstimator:
         self._judge = ExtrinsicJudge()  # of the newest sweep
         self._accepted: ScaleFit | None = None
         self._stamp_ns: int | None = None
+        self.record: PassRecord | None = None
 
     def update(
         self,
@@ -141,6 +164,7 @@ class ScaleEstimator:
             The fit to use for this frame.
         """
         note = self._restart_reason(stamp_ns, image)
+        restarted = self._stamp_ns is None or bool(note)
         seen = glance(prediction, anchors, edges)
         at_anchors = None if anchors is None else seen.at_anchors
         turned = self._judged(seen, anchors, camera, stamp_ns)
@@ -153,11 +177,9 @@ class ScaleEstimator:
         fit = self._follow(seen, anchors, camera, stamp_ns, ground, note, turned)
         if ranging is not None and takes(self.config.method, 'range'):
             fit = _ranged(fit, ranging, seen, camera)
-        return replace(
-            fit,
-            extrinsic_score=self._judge.score,
-            at_anchors=at_anchors,
-        )
+        fit = replace(fit, extrinsic_score=self._judge.score)
+        self.record = PassRecord(seen.pooled, self._cuts.change, restarted, stamp_ns, fit)
+        return replace(fit, at_anchors=at_anchors)
 
     def _follow(
         self,
