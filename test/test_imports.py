@@ -47,12 +47,13 @@ ROOMS = ['depth_anything_ros.network', 'depth_anything_ros.metric_depth']
 
 
 # Room (a folder, or a module beside them) -> the rooms that it may import from, itself apart.
-GROUND = {'errors', 'poses', 'stopwatch', 'transfer'}
+GROUND = {'errors', 'poses', 'stopwatch', 'stretch', 'transfer'}
 CAMERA = {*GROUND, 'config', 'camera'}
 MAY_IMPORT = {
     'errors': set(),
     'poses': {'errors'},
     'stopwatch': set(),
+    'stretch': set(),
     'transfer': set(),
     'config': GROUND,
     'camera': GROUND,

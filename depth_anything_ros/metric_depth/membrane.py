@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 import torch.nn.functional as F
 
+from depth_anything_ros.stretch import stretched
+
 # Jacobi sweeps of each level, the finest first: what is wide costs little where it is coarse.
 _SWEEPS = (2, 4, 5, 5, 3)
 _COARSEST = 4  # rows or columns of the coarsest level at least
@@ -111,7 +113,7 @@ class Grid:
         """
         # Cells are square but need not be a whole number of pixels, hence the explicit size.
         size = (self.rows, round(self.columns * self.cell_px))
-        wide = F.interpolate(field[None], size, mode='bilinear')[0, ..., :width]
+        wide = stretched(field, *size)[..., :width]
         above, below, share = _taps(self.cell_px, self.rows, height, field.device)
         for plane in wide:
             pixels = plane.index_select(0, above)
@@ -162,7 +164,8 @@ def solve_membrane(
     shapes = _shapes(rows, columns, len(sweeps))
     pyramid = [sums]
     for _ in shapes[1:]:
-        pyramid.append(F.avg_pool2d(pyramid[-1], 2, divisor_override=1))
+        pairs = pyramid[-1][..., ::2, :] + pyramid[-1][..., 1::2, :]
+        pyramid.append(pairs[..., ::2] + pairs[..., 1::2])
     # All levels lie behind each other in memory: what is the same for each is done at once.
     flat = torch.cat([level.flatten(2) for level in pyramid], dim=-1)
     levels = _levels(flat, shapes)

@@ -41,6 +41,7 @@ from depth_anything_ros.metric_depth.uncertainty import (
     Q90,
     SHRUNK,
 )
+from depth_anything_ros.stretch import stretched
 
 _MIN_ANCHORS = 20
 _CELLS = 19200
@@ -422,11 +423,9 @@ def _planes(
     goes_on = (level[0] - level[1]).exp_().mul_(sheet.regions[1])
     upright = torch.addcmul(level[0], level[1], learned.trust_above, value=-1)
     beyond = torch.addcmul(sheet.beyond[0], sheet.beyond[1], learned.error_above**SHRUNK)
-    noise, detail, beyond, goes_on, upright = F.interpolate(
-        torch.stack([noise, detail, beyond, goes_on, upright])[None],
-        scale_factor=2,
-        mode='bilinear',
-    )[0]
+    noise, detail, beyond, goes_on, upright = stretched(
+        torch.stack([noise, detail, beyond, goes_on, upright]), *sheet.above.shape
+    )
     rest, reached = sheet.inside
     share = torch.addcmul(sheet.above, reached, learned.share[1])
     return torch.stack([

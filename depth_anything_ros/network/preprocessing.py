@@ -24,6 +24,7 @@ from depth_anything_ros.camera import Camera
 from depth_anything_ros.errors import BadFrameError
 from depth_anything_ros.network.resampling import area_matrix, bicubic_matrix
 from depth_anything_ros.network.spec import ModelSpec
+from depth_anything_ros.stretch import stretched
 
 
 def network_size(
@@ -236,7 +237,7 @@ class Preprocessor:
         return values if self.border is None else values.masked_fill_(self.border, torch.nan)
 
     def _stretched(self, plane: Tensor) -> Tensor:
-        return F.interpolate(plane[None, None], self.camera.size, mode='bilinear')[0, 0]
+        return stretched(plane[None], *self.camera.size)[0]
 
     def rectify(self, image: Tensor) -> Tensor:
         """Return the uploaded image as the rectified camera sees it, black outside.
