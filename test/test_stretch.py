@@ -14,8 +14,8 @@ from depth_anything_ros.stretch import stretched
 def test_cpu_and_card_interpolate_alike(size):
     planes = torch.rand(2, 6, 8, generator=torch.Generator().manual_seed(0))
     here = stretched(planes, *size)
-    with fake_cards():
-        there = stretched(planes.to('cuda:1'), *size).cpu()
+    with fake_cards(), torch.inference_mode():
+        there = stretched(planes.to(torch.device('cuda', 1)), *size).cpu()
     assert here.shape == (2, *size)
     np.testing.assert_allclose(here, there, rtol=0, atol=1e-5)
 
