@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The product in one sentence: image -> network -> relative depth -> metric depth -> depth + cloud.
 
-No ROS here. Everything between the one upload and the one download stays on the device.
+No ROS here. Everything between the one upload and the one download stays on the device; what is
+seen in the image itself (colours, edges, corners) is looked at on the host, where it came from.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from torch import Tensor
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, with_values
 from depth_anything_ros.errors import ConfigError
+from depth_anything_ros.gray_view import GrayView
 from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.metric_depth.depth_image import DepthImage, keep_measured
-from depth_anything_ros.metric_depth.extrinsics import outline
+from depth_anything_ros.metric_depth.extrinsics import outline, VIEW_ROWS
 from depth_anything_ros.metric_depth.motion import Motion, MotionTracker
 from depth_anything_ros.metric_depth.rangefinder import RangeReading
 from depth_anything_ros.metric_depth.refinement import metric_depth
@@ -41,7 +43,7 @@ from depth_anything_ros.network.devices import current
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.network.preprocessing import Preprocessor
 from depth_anything_ros.network.spec import SKY_FROM
-from depth_anything_ros.pointcloud import pack_cloud, PackedCloud, ray_tensor
+from depth_anything_ros.pointcloud import cloud_rays, pack_cloud, PackedCloud, without_flying
 from depth_anything_ros.stopwatch import Stopwatch
 
 P = ParamSpec('P')
@@ -76,19 +78,18 @@ class Prediction:
         values: HxW float32 at image size, in the model's space, and for a metric model in metres
             or 1/m (focal correction applied); NaN in the sky, and where
             rectification left nothing to see, whatever the network made of that.
-        image: HxWx3 uint8 RGB as uploaded.
-        host_image: the same on the host, where corners are followed.
+        image: HxWx3 uint8 RGB on the host, as it came.
         thumbnail: small float32 gray image on the host, by which scene cuts are told.
-        edges: outline of the image, by which the extrinsic is judged.
+        edges: outline of the rectified image on the host, by which the extrinsic is judged; None
+            without a calibrated camera.
         preprocessor: the geometry it was made with.
         watch: the running stopwatch of this frame.
     """
 
     values: Tensor
-    image: Tensor
-    host_image: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     thumbnail: NDArray[np.float32]
-    edges: Tensor
+    edges: NDArray[np.float32] | None
     preprocessor: Preprocessor
     watch: Stopwatch
 
@@ -163,7 +164,8 @@ class DepthPipeline:
         self._motion = MotionTracker()
         self._camera: Camera | None = None
         self._preprocessor: Preprocessor | None = None
-        self._rays: Tensor | None = None
+        self._rays: tuple[int, NDArray[np.float32]] | None = None  # with the stride of the cloud
+        self._view: GrayView | None = None  # where edges are looked for
 
     def process(
         self,
@@ -227,9 +229,9 @@ class DepthPipeline:
         """Run the network on one image; see process() for the arguments."""
         watch = Stopwatch(self.predictor.device)
         preprocessor = self._preprocessor_for(camera)
-        prepared = preprocessor(image)
+        network_input = preprocessor(image)
         watch.lap('preprocess')
-        raw, sky = self.predictor(prepared.network_input), None
+        raw, sky = self.predictor(network_input), None
         watch.lap('network')
         if self.predictor.spec.has_sky:
             raw, says_sky = raw
@@ -238,10 +240,8 @@ class DepthPipeline:
             raw = raw * factor
         values = preprocessor.at_image_size(raw, sky)
         watch.lap('upsample')
-        edges = outline(prepared.network_input[0].mean(dim=0))
-        return Prediction(
-            values, prepared.image, image, _thumbnail(image), edges, preprocessor, watch
-        )
+        edges = None if self._view is None else outline(self._view(image))
+        return Prediction(values, image, _thumbnail(image), edges, preprocessor, watch)
 
     @_on_its_device
     def measure(
@@ -294,7 +294,6 @@ class DepthPipeline:
         watch.lap('fit')
 
         results: dict[str, Tensor] = {}
-        cloud: PackedCloud | None = None
         step = config.depth.stride
         published = fit.state is not State.UNANCHORED or fit.assumed
         if published and outputs.metric:
@@ -313,25 +312,35 @@ class DepthPipeline:
             if outputs.stddev:
                 results['stddev_m'] = stddev_m[::step, ::step]
             if outputs.points:
-                cloud = pack_cloud(
-                    depth_m,
-                    self._rays_for(camera),
-                    geometry.rectify(prediction.image),
-                    stddev_m,
-                    config.cloud,
-                    geometry.network_px,
-                )
-                results['points'] = cloud.points
+                thin = (slice(None, None, config.cloud.stride),) * 2
+                solid_m = without_flying(depth_m, config.cloud.edge_threshold, geometry.network_px)
+                results['solid'] = solid_m[thin]
+                if config.cloud.stddev:
+                    results['unsure'] = stddev_m[thin]
             watch.lap('pack')
         if outputs.relative:
             results['relative'] = prediction.values[::step, ::step]
         if outputs.picture:
             picture = _picture(prediction.values, self.predictor.spec.space)
             results['picture'] = picture[::step, ::step]
-        if outputs.image_rect:
-            results['image_rect'] = geometry.rectify(prediction.image)[::step, ::step]
         arrays = _download(results, watch)
 
+        cloud: PackedCloud | None = None
+        coloured = outputs.image_rect or 'solid' in arrays
+        image = geometry.rectify(prediction.image) if coloured else prediction.image
+        if 'solid' in arrays:
+            stride = config.cloud.stride
+            cloud = pack_cloud(
+                arrays.pop('solid'),
+                self._rays_for(camera, stride),
+                image[::stride, ::stride],
+                arrays.pop('unsure', None),
+                config.cloud.organized,
+            )
+            watch.lap('pack')
+            watch.wait()
+        if outputs.image_rect:
+            arrays['image_rect'] = image[::step, ::step]
         if 'depth' in arrays and config.depth.encoding == '16UC1':
             arrays['depth'] = arrays['depth'].view(np.uint16)
         return DepthFrame(
@@ -339,6 +348,7 @@ class DepthPipeline:
             camera.strided(step),
             fit,
             _median(arrays.pop('sigma', None)),
+            points=cloud.points if cloud else None,
             point_fields=cloud.fields if cloud else (),
             points_dense=cloud.is_dense if cloud else False,
             timings_ms=watch.milliseconds(),
@@ -355,7 +365,7 @@ class DepthPipeline:
         if T_fixed_camera is None or not camera.is_calibrated or not takes(config.method, 'motion'):
             return None
         return self._motion.update(
-            prediction.host_image, camera, T_fixed_camera, stamp_ns, config
+            prediction.image, camera, T_fixed_camera, stamp_ns, config
         )
 
     def _preprocessor_for(self, camera: Camera) -> Preprocessor:
@@ -368,14 +378,14 @@ class DepthPipeline:
                 self.config.limits.network_pixels,
                 self._body,
             )
-            self._camera, self._rays = camera, None
+            self._camera, self._rays, self._view = camera, None, _gray_view(camera)
             self._scale.reset()  # another zoom or size: the network's scale is another one
         return self._preprocessor
 
-    def _rays_for(self, camera: Camera) -> Tensor:
-        if self._rays is None:
-            self._rays = ray_tensor(camera, self.predictor.device)
-        return self._rays
+    def _rays_for(self, camera: Camera, stride: int) -> NDArray[np.float32]:
+        if self._rays is None or self._rays[0] != stride:
+            self._rays = stride, cloud_rays(camera, stride)
+        return self._rays[1]
 
     def _focal_factor(self, network_camera: Camera) -> float:
         """Return what a canonical-focal model's output is multiplied by to be metres, or 1/m.
@@ -407,6 +417,15 @@ def _body(path: str) -> NDArray[np.bool_]:
         )
     body: NDArray[np.bool_] = np.asarray(mask) == 0
     return body
+
+
+def _gray_view(camera: Camera) -> GrayView | None:
+    """Return the small rectified view of a camera's images, None where its rays are not known."""
+    if not camera.is_calibrated:
+        return None
+    rows = min(camera.height, VIEW_ROWS)
+    columns = max(1, round(camera.width * rows / camera.height))
+    return GrayView(camera, camera.R, camera.rectified().scaled(columns, rows))
 
 
 def _registered(

@@ -1,17 +1,19 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Metric depth + viewing rays + colour -> packed cloud bytes, on the device."""
+"""Metric depth -> depth of solid pixels, on the device; with rays and colour -> cloud bytes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 import torch
 from torch import Tensor
 import torch.nn.functional as F
 
 from depth_anything_ros.camera import Camera
-from depth_anything_ros.config import CloudConfig
 
 _FRAME = 4  # pixels that an image is continued by, so that each has its neighbours
 _LEAST_RADIUS_PX = 2
@@ -31,7 +33,7 @@ class PackedCloud:
         is_dense: whether no point is NaN.
     """
 
-    points: Tensor
+    points: NDArray[np.float32]
     is_dense: bool
 
     @property
@@ -148,47 +150,49 @@ def _shifted(planes: Tensor, steps: int, margin: int) -> Tensor:
     return planes.as_strided(size, stride, margin * (columns + 1) + steps * columns)
 
 
+def without_flying(depth_m: Tensor, threshold: float, network_px: float = 1.0) -> Tensor:
+    """Return depth with NaN at flying pixels; see flying_pixels() for the arguments."""
+    if threshold <= 0:
+        return depth_m
+    flying = _flying(depth_m, threshold, network_px)
+    solid = torch.le(flying, 0, out=flying)
+    return solid.div_(solid).mul_(depth_m)  # 0 / 0 is NaN, and a mask takes longer
+
+
 def pack_cloud(
-    depth_m: Tensor,
-    rays: Tensor,
-    image: Tensor,
-    stddev_m: Tensor | None,
-    config: CloudConfig,
-    network_px: float = 1.0,
+    z_m: NDArray[np.float32],
+    rays: NDArray[np.float32],
+    image: NDArray[np.uint8],
+    stddev_m: NDArray[np.float32] | None,
+    organized: bool,
 ) -> PackedCloud:
     """Unproject depth to a coloured cloud.
 
+    This is done on the host: a plane of depth comes down in a quarter of the time of a cloud, and
+    colours are there already.
+
     Args:
-        depth_m: HxW float32 depth along the optical axis in metres, NaN invalid.
-        rays: 3xHxW float32 viewing rays with unit z.
-        image: HxWx3 uint8 RGB registered to the depth.
-        stddev_m: HxW float32 in metres, needed when config.stddev asks for it.
-        config: stride, organisation, edge threshold, optional field.
-        network_px: image pixels per pixel of the network: edges are as soft.
+        z_m: HxW depth along the optical axis in metres, NaN invalid.
+        rays: 2xHxW x and y of the viewing rays with unit z.
+        image: HxWx3 RGB registered to the depth.
+        stddev_m: HxW in metres, None for a cloud without it.
+        organized: whether points stay where they are in the image, NaN where invalid.
 
     Returns:
         The cloud: image order with NaN points, or one row of valid points.
     """
-    if config.edge_threshold > 0:
-        flying = _flying(depth_m, config.edge_threshold, network_px)
-        solid = torch.le(flying, 0, out=flying)
-        depth_m = solid.div_(solid).mul_(depth_m)  # 0 / 0 is NaN, and a mask takes longer
-    step = config.stride
-    z, colour = (plane[::step, ::step] for plane in (depth_m, image))
-    extra = stddev_m if config.stddev else None
-    points = torch.empty(*z.shape, 4 if extra is None else 5, device=z.device)
-    torch.mul(rays[:, ::step, ::step], z, out=points.permute(2, 0, 1)[:3])
-    rgb = points[..., 3:4].view(torch.uint8)  # rows x columns x 4, little endian: b, g, r, 0
-    for i in range(3):
-        rgb[..., 2 - i] = colour[..., i]
-    rgb[..., 3] = 0
-    if extra is not None:
-        points[..., 4] = extra[::step, ::step]
-    if config.organized:
+    colour = cv2.cvtColor(image, cv2.COLOR_RGB2BGRA).view(np.uint32)[..., 0]
+    colour &= np.uint32(0xFFFFFF)  # little endian: b, g, r, 0
+    planes = [rays[0] * z_m, rays[1] * z_m, z_m, colour.view(np.float32)]
+    if stddev_m is not None:
+        planes.append(stddev_m)
+    points = np.asarray(cv2.merge(planes), np.float32)
+    if organized:
         return PackedCloud(points, is_dense=False)
-    return PackedCloud(points[z.isfinite()][None], is_dense=True)
+    return PackedCloud(points[np.isfinite(z_m)][None], is_dense=True)
 
 
-def ray_tensor(camera: Camera, device: torch.device) -> Tensor:
-    """Return the camera's viewing rays with unit z as a 3xHxW float32 tensor on the device."""
-    return torch.from_numpy(camera.rays()).float().permute(2, 0, 1).contiguous().to(device)
+def cloud_rays(camera: Camera, stride: int) -> NDArray[np.float32]:
+    """Return x and y of every stride-th of a camera's viewing rays with unit z, 2xHxW."""
+    rays = camera.rays()[::stride, ::stride, :2]
+    return np.ascontiguousarray(rays.transpose(2, 0, 1), dtype=np.float32)

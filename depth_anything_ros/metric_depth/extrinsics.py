@@ -13,12 +13,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
-import torch.nn.functional as F
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.metric_depth.anchors import Anchors
 
+VIEW_ROWS = 120  # of the gray image whose outline is looked at
 _ROWS = 100  # of the outline: its cells are as wide as the errors of a good extrinsic
 _RING_PX = 4.0  # height of the bands that stand for rings where the sensor names none
 _NEIGHBOUR_PX = 12.0  # farther apart, two returns of a ring are no neighbours
@@ -53,19 +52,25 @@ _CONVINCED_S = 7.0  # sweeps that have fallen for so long are judged anew
 _DOUBT = 0.12  # log depth, while nothing says that the extrinsic is right
 
 
-def outline(gray: Tensor) -> Tensor:
+def outline(gray: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
     """Return how strongly brightness changes along the rows of an image, in about 100 rows.
 
     Args:
-        gray: hxw float32 in any unit.
+        gray: hxw in any unit.
 
     Returns:
         Float32, the image in cells of a whole number of its pixels.
     """
-    change = F.pad((gray[:, 2:] - gray[:, :-2]).abs_().sqrt_(), (1, 1))
+    level: NDArray[np.float32] = gray.astype(np.float32)
+    change = np.zeros_like(level)
+    change[:, 1:-1] = np.sqrt(np.abs(level[:, 2:] - level[:, :-2]))
     cell = max(1, round(gray.shape[0] / _ROWS))
-    pooled = F.avg_pool2d(change[None, None], cell)
-    return F.avg_pool2d(pooled, 3, stride=1, padding=1)[0, 0]
+    rows, columns = (n // cell for n in gray.shape)
+    cells = cv2.resize(
+        change[: rows * cell, : columns * cell], (columns, rows), interpolation=cv2.INTER_AREA
+    )
+    smooth = cv2.blur(cells, (3, 3), borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(smooth, np.float32)
 
 
 class ExtrinsicJudge:

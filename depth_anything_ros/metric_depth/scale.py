@@ -122,7 +122,7 @@ class ScaleEstimator:
         stamp_ns: int,
         image: NDArray[np.float32] | None = None,
         ground: GroundPlane | None = None,
-        edges: Tensor | None = None,
+        edges: NDArray[np.float32] | None = None,
         ranging: RangeReading | None = None,
     ) -> ScaleFit:
         """Fit one frame and say what it is worth.
@@ -134,15 +134,15 @@ class ScaleEstimator:
             stamp_ns: time of the image in nanoseconds.
             image: small gray image by which scene cuts are told; None never cuts.
             ground: the ground plane where it is known.
-            edges: outline of the image, by which the extrinsic is judged; None judges nothing.
+            edges: its outline, by which the extrinsic is judged; None judges nothing.
             ranging: what a rangefinder says, which corrects a line that no anchors give.
 
         Returns:
             The fit to use for this frame.
         """
         note = self._restart_reason(stamp_ns, image)
-        seen = glance(prediction, anchors, edges)
-        fit = self._follow(seen, anchors, camera, stamp_ns, ground, note)
+        seen = glance(prediction, anchors)
+        fit = self._follow(seen, anchors, camera, stamp_ns, ground, edges, note)
         if ranging is not None and takes(self.config.method, 'range'):
             fit = _ranged(fit, ranging, seen, camera)
         return replace(
@@ -158,6 +158,7 @@ class ScaleEstimator:
         camera: Camera,
         stamp_ns: int,
         ground: GroundPlane | None,
+        edges: NDArray[np.float32] | None,
         note: str,
     ) -> ScaleFit:
         elapsed_s = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) * 1e-9
@@ -172,11 +173,11 @@ class ScaleEstimator:
         turned, doubt = '', 0.0
         if from_anchors and anchors and anchors.names == ('motion',):
             doubt = self.config.odometry_sigma  # of all anchors alike, so that no residual tells
-        if from_anchors and anchors and 'lidar' in anchors.names and seen.edges is not None:
+        if from_anchors and anchors and 'lidar' in anchors.names and edges is not None:
             sweep = anchors.of('lidar')
             self._judge = self._judge_of(sweep.frame_id)
             turned = self._judge.judge(
-                seen.edges, sweep, camera, stamp_ns, self._cuts.change
+                edges, sweep, camera, stamp_ns, self._cuts.change
             )
             doubt = self._judge.doubt
         rejection = fit.failure or turned
