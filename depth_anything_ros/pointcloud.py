@@ -72,55 +72,75 @@ def _flying(depth_m: Tensor, threshold: float, network_px: float) -> Tensor:
     while radius < _SOFT_NETWORK_PX * network_px and min(levels[-1].shape) >= _LEAST_SIDE_PX:
         levels.append(levels[-1][::2, ::2].contiguous())
         radius *= 2
+    framed = [_framed(level) for level in (*levels, levels[-1][::2, ::2])]
     # From here on yes and no are the sign of a number: comparing is dear, and grids of numbers can
     # be refined linearly.
     flying: Tensor | None = None
     for i, level in reversed(list(enumerate(levels))):
         # What is wider is rarer an edge, so more is asked of it.
-        coarser, flying = flying, _on_ramps(level, threshold * 2 ** (i / 2))
+        ramps = _ramps(framed[i + 1], threshold * 2 ** (i / 2))
+        coarser, flying = flying, _on_ramps(level, framed[i], ramps)
         if coarser is not None:
-            rows, columns = (2 * n - 1 for n in coarser.shape)
-            refined = F.interpolate(
-                coarser[None, None], (rows, columns), mode='bilinear', align_corners=True
-            )[0, 0]
-            part = flying[:rows, :columns]
-            torch.maximum(part, refined, out=part)
+            _refined_onto(flying, coarser)
     assert flying is not None
     return flying
 
 
-def _on_ramps(inverse: Tensor, threshold: float) -> Tensor:
-    """Return a grid that is positive on ramps with a radius of two of its pixels."""
+def _refined_onto(flying: Tensor, coarser: Tensor) -> None:
+    """Raise a grid to one of every second of its samples, interpolated between these."""
+    rows, columns = coarser.shape
+    lines = flying.new_empty(2 * rows - 1, columns)
+    lines[::2] = coarser
+    torch.lerp(coarser[:-1], coarser[1:], 0.5, out=lines[1::2])
+    at_samples, between = flying[: len(lines), ::2], flying[: len(lines), 1::2][:, : columns - 1]
+    torch.maximum(at_samples, lines, out=at_samples)
+    torch.maximum(between, torch.lerp(lines[:, :-1], lines[:, 1:], 0.5), out=between)
+
+
+def _on_ramps(inverse: Tensor, framed: Tensor, ramps: Tensor) -> Tensor:
+    """Return a grid that is positive on ramps with a radius of two of its pixels.
+
+    Args:
+        inverse: HxW.
+        framed: the same, see _framed().
+        ramps: of every second of its samples, see _ramps().
+    """
     rows, columns = inverse.shape
-    ramps = F.interpolate(_ramps(inverse[::2, ::2], threshold)[None], scale_factor=2)[0]
-    found = _between(inverse)
-    torch.minimum(ramps[:, :rows, :columns], found, out=found)
+    wide = ramps.new_empty(*ramps.shape[:2], 2 * ramps.shape[2])
+    wide[..., ::2] = ramps
+    wide[..., 1::2] = ramps
+    found = _between(inverse, framed)
+    for first in (0, 1):  # each row of ramps is of two rows here
+        part = found[:, first::2]
+        torch.minimum(part, wide[:, : part.shape[1], :columns], out=part)
     return torch.maximum(found[0], found[1])
 
 
-def _framed(inverse: Tensor, frame: int) -> Tensor:
-    """Return a grid twice, along columns and along rows, continued by so many pixels: 2xHxW."""
-    twice = inverse.expand(1, 2, *inverse.shape)
-    return F.pad(twice, (frame,) * 4, mode='replicate')[0]
+def _framed(inverse: Tensor) -> Tensor:
+    """Return a grid twice, along columns and along rows, continued by _FRAME pixels: 2xHxW."""
+    once = F.pad(inverse[None, None], (_FRAME,) * 4, mode='replicate')[0]
+    return once.expand(2, -1, -1).contiguous()
 
 
-def _between(inverse: Tensor) -> Tensor:
+def _between(inverse: Tensor, framed: Tensor) -> Tensor:
     """Return by how much a pixel lies between those two before and two after it, 2xHxW."""
-    framed = _framed(inverse, 2)
-    before, after = _shifted(framed, -2, 2), _shifted(framed, 2, 2)
+    before, after = _shifted(framed, -2, _FRAME), _shifted(framed, 2, _FRAME)
     above = torch.maximum(before, after).sub_(inverse)
     below = torch.minimum(before, after)
     torch.sub(inverse, below, out=below)
     return torch.minimum(above, below, out=below).sub_(inverse, alpha=_SAME_SURFACE)
 
 
-def _ramps(inverse: Tensor, threshold: float) -> Tensor:
+def _ramps(framed: Tensor, threshold: float) -> Tensor:
     """Return what is positive next to a rise, one pixel to either side, that goes on nowhere.
+
+    Args:
+        framed: a grid, see _framed().
+        threshold: of a rise.
 
     Returns:
         2xHxW: along columns and along rows, which are gone through together.
     """
-    framed = _framed(inverse, _FRAME)
     steps = _shifted(framed, 1, 1) - _shifted(framed, 0, 1)
     before_that, before, after, after_that = (_shifted(steps, i, 2) for i in (-2, -1, 0, 1))
     rise = torch.lerp(before, after, 0.5)  # over half its length, as in _between()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from depth_anything_ros.stretch import stretched
+from depth_anything_ros.stretch import enlarged, stretched
 
 
 @pytest.mark.parametrize('size', [(3, 4), (12, 8), (31, 7), (5, 23)])
@@ -30,3 +30,16 @@ def test_a_part_of_a_plane_is_stretched_as_if_it_were_alone():
     planes = torch.rand(3, 9, 9, generator=torch.Generator().manual_seed(1))
     part = planes[1:, ::2, 1:6]
     np.testing.assert_array_equal(stretched(part, 7, 7), stretched(part.contiguous(), 7, 7))
+
+
+@pytest.mark.parametrize(('factor', 'size'), [(4.0, (23, 32)), (3.7, (22, 29)), (1.0, (6, 8))])
+def test_cpu_and_card_enlarge_alike_by_the_factor_itself(factor, size):
+    # A ramp shows where a pixel looks: the centre of column u is at (u + .5) / factor - .5.
+    ramp = torch.arange(8.0).expand(2, 6, 8).contiguous()
+    expected = np.clip((np.arange(size[1]) + 0.5) / factor - 0.5, 0, 7)
+    with fake_cards(), torch.inference_mode():
+        on_card = ramp.to(torch.device('cuda', 1))
+        there = [plane.cpu().numpy() for plane in enlarged(on_card, factor, *size)]
+    for planes in (there, [plane.numpy() for plane in enlarged(ramp, factor, *size)]):
+        assert [plane.shape for plane in planes] == [size, size]
+        np.testing.assert_allclose(planes[1][3], expected, atol=1e-5)

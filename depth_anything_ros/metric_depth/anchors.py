@@ -241,11 +241,12 @@ def visible(
         return np.zeros(0, dtype=np.int64)
     column, row = np.rint(u).astype(np.int64), np.rint(v).astype(np.int64)
     pixel = row * camera.width + column
-    near_last = np.argsort(-z_m, kind='stable')
+    nearness = np.float32(1) / z_m
     inverse = np.zeros(camera.height * camera.width, dtype=np.float32)
-    owner = np.full(inverse.size, -1)
-    inverse[pixel[near_last]] = 1.0 / z_m[near_last]  # z-buffer: the last write is the nearest
-    owner[pixel[near_last]] = near_last
+    np.maximum.at(inverse, pixel, nearness)  # z-buffer
+    nearest = np.flatnonzero(nearness == inverse[pixel])
+    owner = np.empty(inverse.size, dtype=np.int64)
+    owner[pixel[nearest]] = nearest  # the last of those in one place
     # The window spans the gaps between scan lines: about the mean spacing of the points.
     covered = (np.ptp(column) + 1) * (np.ptp(row) + 1)
     radius = int(np.clip(0.5 * np.sqrt(covered / len(z_m)), *_WINDOW_RADIUS_PX))

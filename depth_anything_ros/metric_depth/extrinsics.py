@@ -20,6 +20,7 @@ from depth_anything_ros.metric_depth.anchors import Anchors
 VIEW_ROWS = 120  # of the gray image whose outline is looked at
 _ROWS = 100  # of the outline: its cells are as wide as the errors of a good extrinsic
 _RING_PX = 4.0  # height of the bands that stand for rings where the sensor names none
+_ROW_PX = 2.0**20  # rings are sorted one after the other, as in a row that is so long
 _NEIGHBOUR_PX = 12.0  # farther apart, two returns of a ring are no neighbours
 _JUMPS = (0.08, 0.5)  # log depth: less is no jump, more is not more of one
 _ANCHORS_NEEDED = 60
@@ -285,7 +286,7 @@ def _jumps(
     u: NDArray[np.float32], ring: NDArray[np.float32], z_m: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Return by how much the next return along the ring is farther, in log depth; 0 without."""
-    order = np.lexsort((u, ring))
+    order = np.argsort(ring.astype(np.float64) * _ROW_PX + u)
     step = np.diff(np.log(z_m[order]))
     step[(np.diff(ring[order]) != 0) | (np.diff(u[order]) >= _NEIGHBOUR_PX)] = 0.0
     farther = np.zeros(len(z_m), dtype=np.float32)

@@ -8,7 +8,7 @@ overshoots the data: what a sparse lidar wants. Fixed shapes, fixed iterations, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 import math
@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 import torch
 from torch import Tensor
 import torch.nn.functional as F
-
-from depth_anything_ros.stretch import stretched
 
 # Jacobi sweeps of each level, the finest first: what is wide costs little where it is coarse.
 _SWEEPS = (2, 4, 5, 5, 3)
@@ -105,20 +103,6 @@ class Grid:
         rows, columns = _centres(self, *plane.shape, plane.device)
         return plane.index_select(0, rows).index_select(1, columns)
 
-    def upsample(self, field: Tensor, height: int, width: int) -> Iterator[Tensor]:
-        """Interpolate a CxRowsxColumns field bilinearly at all pixels; yields C times HxW.
-
-        Planes come one by one, since one is still in the cache when it is used. Rows of whole
-        pixels are copied and blended: on a CPU twice as fast as F.interpolate.
-        """
-        # Cells are square but need not be a whole number of pixels, hence the explicit size.
-        size = (self.rows, round(self.columns * self.cell_px))
-        wide = stretched(field, *size)[..., :width]
-        above, below, share = _taps(self.cell_px, self.rows, height, field.device)
-        for plane in wide:
-            pixels = plane.index_select(0, above)
-            yield torch.lerp(pixels, plane.index_select(0, below), share, out=pixels)
-
 
 @lru_cache(maxsize=8)
 def _centres(grid: Grid, height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -127,17 +111,6 @@ def _centres(grid: Grid, height: int, width: int, device: torch.device) -> tuple
         for count, size in ((grid.rows, height), (grid.columns, width))
     )
     return rows, columns
-
-
-@lru_cache(maxsize=8)
-def _taps(
-    cell_px: float, cells: int, pixels: int, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the cells before and after each pixel along one axis, and the part of the latter."""
-    where = ((torch.arange(pixels) + 0.5) / cell_px - 0.5).clamp(0, cells - 1)
-    before = where.long().clamp(max=cells - 2)
-    share = (where - before)[:, None]
-    return before.to(device), (before + 1).to(device), share.to(device)
 
 
 def solve_membrane(

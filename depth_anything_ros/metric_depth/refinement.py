@@ -41,7 +41,7 @@ from depth_anything_ros.metric_depth.uncertainty import (
     Q90,
     SHRUNK,
 )
-from depth_anything_ros.stretch import stretched
+from depth_anything_ros.stretch import enlarged, stretched
 
 _MIN_ANCHORS = 20
 _CELLS = 19200
@@ -149,7 +149,7 @@ def refine(
     anchors, believed, prior = anchors[kept], believed[kept], at_anchors[kept]
     believed = believed / (1 + np.square(anchors.sigma / _UNSURE))
     fold = folds(anchors, height, width)
-    if len(anchors) < _MIN_ANCHORS or len(np.unique(fold)) < 2:
+    if len(anchors) < _MIN_ANCHORS or fold.min() == fold.max():
         return None
     planar, one_depth = len(_rings(anchors, height)[0]) < 2, _at_one_depth(anchors)
     # Of one row or one depth, anchors tell nothing of what is farther than the gaps between them.
@@ -197,7 +197,7 @@ def refine(
     planes = _planes(sheet, learned, correction, level, noise, detail)
     if common_sigma > 0:
         planes[-1].square_().add_(common_sigma**2).sqrt_()
-    pixels = fine.upsample(planes, height, width)
+    pixels = enlarged(planes, fine.cell_px, height, width)
 
     # The network as it is, the lidar alone, both in log space.
     slope, constant = next(pixels), next(pixels)
