@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -200,11 +201,21 @@ def neighbours(
     Returns:
         Those of some that have another one near, and for each the nearest of the others.
     """
-    some, others = thinned(some, most[0]), thinned(others, most[1])
-    places, asked = (np.stack([anchors.u, anchors.v], axis=1) for anchors in (others, some))
-    distance_px, nearest = cKDTree(places).query(asked)
+    some = thinned(some, most[0])
+    others, tree = _tree(others, most[1])
+    asked = np.stack([some.u, some.v], axis=1)
+    distance_px, nearest = tree.query(asked, distance_upper_bound=within_px)
     close = distance_px < within_px
     return some[close], others[nearest[close]]
+
+
+@lru_cache(maxsize=4)
+def _tree(anchors: Anchors, most: int) -> tuple[Anchors, cKDTree]:
+    """Return anchors, thinned, and how their neighbours are found: one source is asked by many."""
+    few = thinned(anchors, most)
+    places = np.stack([few.u, few.v], axis=1)
+    # Lidars and lattices spread evenly enough: finding medians would take longer than it saves.
+    return few, cKDTree(places, leafsize=32, balanced_tree=False, compact_nodes=False)
 
 
 def thinned(anchors: Anchors, most: int) -> Anchors:
