@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each source of metres takes of one core, and all of them: benchmarks/latency.py --sources.
 
-A drive through the world at 10 Hz, images of 640x480. The work of a source is counted from what its
-sensor sent up to anchors that were voted on (and own pixels kept, of a depth camera), all sources in
-turn on each image, in milliseconds of processor time.
+A drive through the world at 10 Hz, images of 640x480. The work of a source is counted from what
+its sensor sent up to anchors that were voted on (and own pixels kept, of a depth camera), all
+sources in turn on each image, in milliseconds of processor time.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from depth_anything_ros.gray_view import GrayView
 from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.metric_depth.depth_image import DepthImage, keep_measured
 from depth_anything_ros.metric_depth.extrinsics import outline, VIEW_ROWS
+from depth_anything_ros.metric_depth.glance import lattice
 from depth_anything_ros.metric_depth.motion import Motion, MotionTracker
 from depth_anything_ros.metric_depth.rangefinder import RangeReading
 from depth_anything_ros.metric_depth.refinement import metric_depth
@@ -216,13 +217,27 @@ class DepthPipeline:
             outputs=outputs,
         )
 
-    def warm_up(self) -> None:
-        """Run the network once, on a black image of the size of the mask where there is one."""
-        side = self.config.model.input_size or self.predictor.spec.input_size
-        height, width = (side, side) if self._body is None else self._body.shape
-        K = np.diag([width, width, 1.0])
-        camera = Camera.from_calibration(width, height, K)
-        self.predict(np.zeros((height, width, 3), np.uint8), camera)
+    def warm_up(self, camera: Camera | None = None) -> None:
+        """Run a black image through everything once, so that the first real one finds all made.
+
+        Nothing is kept of it but geometry, buffers and compiled kernels.
+
+        Args:
+            camera: of the images to come; None for one of the size of the mask where there is one,
+                else of the network's input.
+
+        Raises:
+            BadFrameError: as process() does for an image of that camera.
+        """
+        if camera is None:
+            side = self.config.model.input_size or self.predictor.spec.input_size
+            height, width = (side, side) if self._body is None else self._body.shape
+            camera = Camera.from_calibration(width, height, np.diag([width, width, 1.0]))
+        prediction = self.predict(np.zeros((*camera.size, 3), np.uint8), camera)
+        if camera.is_calibrated:
+            points = _as_predicted(prediction)
+            self.measure(prediction, points, np.eye(4), outputs=Outputs(stddev=True))
+            self._scale.reset()
 
     @_on_its_device
     def predict(self, image: NDArray[np.uint8], camera: Camera) -> Prediction:
@@ -417,6 +432,21 @@ def _body(path: str) -> NDArray[np.bool_]:
         )
     body: NDArray[np.bool_] = np.asarray(mask) == 0
     return body
+
+
+def _as_predicted(prediction: Prediction) -> SensorPoints:
+    """Return some thousand points whose inverse depth is affine in a prediction, as a lidar's."""
+    camera = prediction.preprocessor.rectified
+    v, u = np.meshgrid(*lattice(*camera.size, 40, 60), indexing='ij')
+    said = prediction.values.cpu().numpy()[v, u]
+    known = np.isfinite(said)
+    pixels = np.stack([u, v, np.ones_like(u)], axis=-1)[known]
+    # From 10 m to 2 m; all at about 10 m where all of a black image is alike.
+    low, high = said[known].min(initial=np.inf), said[known].max(initial=1e-9)
+    inverse_depth = 0.1 + 0.4 * (said[known] - low) / max(high - low, 0.1 * abs(high))
+    rays = pixels @ np.linalg.inv(camera.K).T @ camera.R
+    xyz_m = (rays / inverse_depth[:, None]).astype(np.float32)
+    return SensorPoints(xyz_m, 0, 'none', ring=v[known])
 
 
 def _gray_view(camera: Camera) -> GrayView | None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 import gc
@@ -49,6 +50,7 @@ from depth_anything_ros.ros.stores import OutOfTime
 from depth_anything_ros.ros.worker import NewestItemWorker, OneAhead, Worker
 
 T = TypeVar('T')
+_WARM_UP = bytes(8)  # among serialised images, by identity
 LoadPredictor = Callable[[ModelConfig, RuntimeConfig], Predictor]
 
 
@@ -200,9 +202,9 @@ class DepthNode(LifecycleNode):
         self._fit_state = None
         self._inputs = Inputs(self, self._config, self._on_image, self._refuse)
         self._publication = OneAhead(self._publish)
-        self._worker = NewestItemWorker(
-            self._process, lambda: self._statistics.dropped('superseded')
-        )
+        self._worker = NewestItemWorker(self._process, self._supersede)
+        self._seen_image = False
+        self._inputs.cameras.on_first = self._warm_up
         self._workers = [self._worker, self._publication]
         # On a clock that always goes: diagnostics matter most where /clock has stopped.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -238,8 +240,18 @@ class DepthNode(LifecycleNode):
     # Inputs ------------------------------------------------------------------------------------
 
     def _on_image(self, data: bytes) -> None:
+        self._seen_image = True
         self._statistics.received()
         self._worker.submit(data)
+
+    def _warm_up(self) -> None:
+        """Have the first image's size made ready before it comes; never in place of an image."""
+        if not self._seen_image:
+            self._worker.submit(_WARM_UP)
+
+    def _supersede(self, data: bytes) -> None:
+        if data is not _WARM_UP:
+            self._statistics.dropped('superseded')
 
     def _apply(self, config: Config) -> None:
         self._config = config
@@ -251,6 +263,10 @@ class DepthNode(LifecycleNode):
     def _process(self, data: bytes) -> None:
         assert self._pipeline is not None and self._outputs is not None
         assert self._inputs is not None
+        if data is _WARM_UP:
+            with suppress(BadFrameError):  # the image will meet it too, and have it told
+                self._pipeline.warm_up(self._inputs.cameras.newest())
+            return
         wanted = self._outputs.wanted()
         if wanted is None:
             self._statistics.unwanted()
