@@ -172,7 +172,7 @@ def project_points(
     # NaN, infinity and what overflows fail the comparisons.
     with np.errstate(invalid='ignore', over='ignore'):
         xyz = (seen @ R.T.astype(np.float32)) + (camera.R @ T[:3, 3]).astype(np.float32)
-        range_m = np.linalg.norm(seen, axis=1)
+        range_m = np.sqrt(np.einsum('ij,ij->i', seen, seen))
         near_enough = (range_m >= config.min_range) & (range_m <= config.max_range)
         index = np.flatnonzero(near_enough & (xyz[:, 2] > 0.05))
         pixels = xyz[index] @ camera.K.T.astype(np.float32)
@@ -183,7 +183,7 @@ def project_points(
     keep = keep[_evenly(len(keep), _MOST_ANCHORS)]
     u, v, index = u[keep], v[keep], index[keep]
     ring = np.full(len(index), -1) if points.ring is None else points.ring[kept][index]
-    sigma = _RANGE_SIGMA_M / np.linalg.norm(seen[index], axis=1)
+    sigma = _RANGE_SIGMA_M / range_m[index]
     return Anchors(u, v, xyz[index, 2], ring.astype(np.int64), sigma, frame_id=points.frame_id)
 
 
@@ -256,13 +256,14 @@ def visible(
     inverse = np.zeros(camera.height * camera.width, dtype=np.float32)
     np.maximum.at(inverse, pixel, nearness)  # z-buffer
     nearest = np.flatnonzero(nearness == inverse[pixel])
-    owner = np.empty(inverse.size, dtype=np.int64)
+    owner = np.empty(inverse.size, dtype=np.int32)
     owner[pixel[nearest]] = nearest  # the last of those in one place
+    nearest = nearest[owner[pixel[nearest]] == nearest]
     # The window spans the gaps between scan lines: about the mean spacing of the points.
     covered = (np.ptp(column) + 1) * (np.ptp(row) + 1)
     radius = int(np.clip(0.5 * np.sqrt(covered / len(z_m)), *_WINDOW_RADIUS_PX))
     window = np.ones((2 * radius + 1, 2 * radius + 1), dtype=np.uint8)
-    largest = cv2.dilate(inverse.reshape(camera.size), window).reshape(-1)[pixel]
+    largest = cv2.dilate(inverse.reshape(camera.size), window).reshape(-1)[pixel[nearest]]
     slope = radius / (camera.K[1, 1] * _NEAREST_PLANE_M)
-    hidden = largest > (1 + _RELATIVE_STEP) / z_m + slope
-    return np.flatnonzero((owner[pixel] == np.arange(len(z_m))) & ~hidden)
+    seen: NDArray[np.int64] = nearest[largest <= (1 + _RELATIVE_STEP) / z_m[nearest] + slope]
+    return seen

@@ -1,6 +1,6 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The size of the images is made ready as soon as camera_info tells it, and nothing else changes."""
+"""The size of the images is made ready as soon as camera_info tells it; all else stays."""
 
 from __future__ import annotations
 
