@@ -13,14 +13,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
-import torch.nn.functional as F
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.metric_depth.anchors import Anchors
 
+VIEW_ROWS = 120  # of the gray image whose outline is looked at
 _ROWS = 100  # of the outline: its cells are as wide as the errors of a good extrinsic
 _RING_PX = 4.0  # height of the bands that stand for rings where the sensor names none
+_ROW_PX = 2.0**20  # rings are sorted one after the other, as in a row that is so long
 _NEIGHBOUR_PX = 12.0  # farther apart, two returns of a ring are no neighbours
 _JUMPS = (0.08, 0.5)  # log depth: less is no jump, more is not more of one
 _ANCHORS_NEEDED = 60
@@ -56,19 +56,25 @@ _CONVINCED_S = 7.0  # sweeps that have fallen for so long are judged anew
 _DOUBT = 0.12  # log depth, while nothing says that the extrinsic is right
 
 
-def outline(gray: Tensor) -> Tensor:
+def outline(gray: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
     """Return how strongly brightness changes along the rows of an image, in about 100 rows.
 
     Args:
-        gray: hxw float32 in any unit.
+        gray: hxw in any unit.
 
     Returns:
         Float32, the image in cells of a whole number of its pixels.
     """
-    change = F.pad((gray[:, 2:] - gray[:, :-2]).abs_().sqrt_(), (1, 1))
+    level: NDArray[np.float32] = gray.astype(np.float32)
+    change = np.zeros_like(level)
+    change[:, 1:-1] = np.sqrt(np.abs(level[:, 2:] - level[:, :-2]))
     cell = max(1, round(gray.shape[0] / _ROWS))
-    pooled = F.avg_pool2d(change[None, None], cell)
-    return F.avg_pool2d(pooled, 3, stride=1, padding=1)[0, 0]
+    rows, columns = (n // cell for n in gray.shape)
+    cells = cv2.resize(
+        change[: rows * cell, : columns * cell], (columns, rows), interpolation=cv2.INTER_AREA
+    )
+    smooth = cv2.blur(cells, (3, 3), borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(smooth, np.float32)
 
 
 class ExtrinsicJudge:
@@ -288,7 +294,7 @@ def _jumps(
     u: NDArray[np.float32], ring: NDArray[np.float32], z_m: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Return by how much the next return along the ring is farther, in log depth; 0 without."""
-    order = np.lexsort((u, ring))
+    order = np.argsort(ring.astype(np.float64) * _ROW_PX + u)
     step = np.diff(np.log(z_m[order]))
     step[(np.diff(ring[order]) != 0) | (np.diff(u[order]) >= _NEIGHBOUR_PX)] = 0.0
     farther = np.zeros(len(z_m), dtype=np.float32)

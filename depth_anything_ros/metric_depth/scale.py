@@ -145,7 +145,7 @@ class ScaleEstimator:
         stamp_ns: int,
         image: NDArray[np.float32] | None = None,
         ground: GroundPlane | None = None,
-        edges: Tensor | None = None,
+        edges: NDArray[np.float32] | None = None,
         ranging: RangeReading | None = None,
     ) -> ScaleFit:
         """Fit one frame and say what it is worth.
@@ -157,7 +157,7 @@ class ScaleEstimator:
             stamp_ns: time of the image in nanoseconds.
             image: small gray image by which scene cuts are told; None never cuts.
             ground: the ground plane where it is known.
-            edges: outline of the image, by which the extrinsic is judged; None judges nothing.
+            edges: its outline, by which the extrinsic is judged; None judges nothing.
             ranging: what a rangefinder says, which corrects a line that no anchors give.
 
         Returns:
@@ -165,16 +165,16 @@ class ScaleEstimator:
         """
         note = self._restart_reason(stamp_ns, image)
         restarted = self._stamp_ns is None or bool(note)
-        seen = glance(prediction, anchors, edges)
+        seen = glance(prediction, anchors)
         at_anchors = None if anchors is None else seen.at_anchors
-        turned = self._judged(seen, anchors, camera, stamp_ns)
+        turned, doubt = self._judged(edges, anchors, camera, stamp_ns)
         if turned and anchors is not None and (others := anchors.without('lidar')) is not None:
             is_lidar = anchors.source == anchors.names.index('lidar')
             # What samples a NaN is no anchor to refinement either.
             at_anchors = np.where(is_lidar, np.nan, seen.at_anchors)
             seen = replace(seen, at_anchors=seen.at_anchors[~is_lidar])
-            anchors, note, turned = others, f'{note}lidar: {turned}; ', ''
-        fit = self._follow(seen, anchors, camera, stamp_ns, ground, note, turned)
+            anchors, note, turned, doubt = others, f'{note}lidar: {turned}; ', '', 0.0
+        fit = self._follow(seen, anchors, camera, stamp_ns, ground, note, turned, doubt)
         if ranging is not None and takes(self.config.method, 'range'):
             fit = _ranged(fit, ranging, seen, camera)
         fit = replace(fit, extrinsic_score=self._judge.score)
@@ -190,6 +190,7 @@ class ScaleEstimator:
         ground: GroundPlane | None,
         note: str,
         turned: str,
+        doubt: float,
     ) -> ScaleFit:
         elapsed_s = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) * 1e-9
         self._stamp_ns = stamp_ns
@@ -200,10 +201,9 @@ class ScaleEstimator:
             anchors if from_anchors else None, elapsed_s, self._cuts.change
         )
         vouched = None if moved is None else moved == 0.0
-        doubt = 0.0
-        if from_anchors and anchors is not None and 'lidar' in anchors.names:
-            doubt = self._judge.doubt if seen.edges is not None else 0.0
-        elif from_anchors and anchors is not None and anchors.names == ('motion',):
+        if not from_anchors:
+            doubt = 0.0
+        elif anchors is not None and anchors.names == ('motion',):
             doubt = self.config.odometry_sigma  # of all anchors alike, so that no residual tells
         rejection = fit.failure or turned
         if not rejection:
@@ -233,14 +233,19 @@ class ScaleEstimator:
         return self._accepted
 
     def _judged(
-        self, seen: Glance, anchors: Anchors | None, camera: Camera, stamp_ns: int
-    ) -> str:
-        """Return why the lidar's anchors must not be used, empty where they may."""
-        if anchors is None or 'lidar' not in anchors.names or seen.edges is None:
-            return ''
+        self,
+        edges: NDArray[np.float32] | None,
+        anchors: Anchors | None,
+        camera: Camera,
+        stamp_ns: int,
+    ) -> tuple[str, float]:
+        """Return why the lidar's anchors must not be used, empty where they may, and a doubt."""
+        if anchors is None or 'lidar' not in anchors.names or edges is None:
+            return '', 0.0
         sweep = anchors.of('lidar')
         self._judge = self._judge_of(sweep.frame_id)
-        return self._judge.judge(seen.edges, sweep, camera, stamp_ns, self._cuts.change)
+        turned = self._judge.judge(edges, sweep, camera, stamp_ns, self._cuts.change)
+        return turned, self._judge.doubt
 
     def _judge_of(self, frame_id: str) -> ExtrinsicJudge:
         """Return who judges the sweeps of a sensor, by the name of its frame."""

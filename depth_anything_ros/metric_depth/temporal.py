@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_anything_ros.metric_depth.anchors import Anchors, neighbours
-from depth_anything_ros.metric_depth.fitting import inverse_2x2, LineFit
+from depth_anything_ros.metric_depth.fitting import inverse_2x2, LineFit, median
 
 _POOLED_NEEDED = 40
 _FIRST_ERRORS = (0.02, 0.04)  # log depth a frame: of a line that stays, and of one that is carried
@@ -99,7 +99,7 @@ class _Sweep:
         here, there = neighbours(anchors, self.anchors, _ANCHORS_COMPARED, _NEIGHBOUR_PX)
         if len(here) < _ANCHORS_NEEDED:
             return None
-        return float(np.median(np.log(here.z_m / there.z_m)))
+        return median(np.log(here.z_m / there.z_m))
 
 
 class AnchorWatch:
@@ -337,7 +337,7 @@ def line_through(
         normal = np.array([[pp + ridge, pq], [pq, qq + ridge]])
         line = inverse_2x2(normal) @ [weight @ p, weight @ q]
         residual = np.abs(p * line[0] + q * line[1] - 1)
-        band = 4.685 * max(1.4826 * float(np.median(residual)), 0.01)
+        band = 4.685 * max(1.4826 * median(residual), 0.01)
         weight = np.square(np.clip(1 - np.square(residual / band), 0, None))
     line = line / unit
     return line if line[0] > 0 else None
@@ -354,7 +354,7 @@ def line_distance(
         target: N values.
     """
     said = line[0] * value + line[1]
-    return float(np.median(2 * np.abs(said - target) / (np.abs(said) + target)))
+    return median(2 * np.abs(said - target) / (np.abs(said) + target))
 
 
 def _probes(values: NDArray[np.float64], fit: LineFit) -> NDArray[np.float64]:

@@ -35,7 +35,11 @@ class OutOfTime(BadFrameError):
 
 
 class CameraStore:
-    """The camera of an image: the info of the same stamp, else the latest."""
+    """The camera of an image: the info of the same stamp, else the latest.
+
+    Attributes:
+        on_first: called when the first message has been kept.
+    """
 
     def __init__(self, rectified: bool, topic: str = 'camera_info') -> None:
         """Keep nothing yet.
@@ -51,6 +55,7 @@ class CameraStore:
         self._in_step = False  # whether an info of exactly the image's stamp can be expected
         self._key: bytes = b''
         self._camera: Camera | None = None
+        self.on_first: Callable[[], None] = lambda: None
 
     def add(self, data: bytes) -> None:
         """Keep a serialised CameraInfo.
@@ -64,12 +69,15 @@ class CameraStore:
                 'camera_info_too_large', f'a camera_info of {len(data)} bytes describes no camera'
             )
         with self._changed:
+            first = not self._messages
             self._messages.pop(stamp_ns, None)
             self._messages[stamp_ns] = data
             if len(self._messages) > 5:
                 del self._messages[next(iter(self._messages))]
             self._in_step |= stamp_ns == self._asked_ns
             self._changed.notify()
+        if first:
+            self.on_first()
 
     def for_image(self, image: NDArray[Any], stamp_ns: int) -> Camera:
         """Return the camera; the same object as long as nothing in the messages changes.
@@ -85,7 +93,27 @@ class CameraStore:
             BadFrameError: there is no message yet, or it describes no usable camera, or another
                 image; one that cannot be decoded is forgotten.
         """
-        data = self._message_for(stamp_ns)
+        camera = self._decoded(self._message_for(stamp_ns))
+        if camera.size != image.shape[:2]:
+            raise BadFrameError(
+                'camera_info_mismatch',
+                f'image is {image.shape[1]}x{image.shape[0]} but {self._topic} describes '
+                f'{camera.width}x{camera.height} (after ROI and binning): publish the '
+                'camera_info of this stream',
+            )
+        return camera
+
+    def newest(self) -> Camera:
+        """Return the camera of the newest message, of which there must be one.
+
+        Raises:
+            BadFrameError: it describes no usable camera.
+        """
+        with self._changed:
+            data = next(reversed(self._messages.values()))
+        return self._decoded(data)
+
+    def _decoded(self, data: bytes) -> Camera:
         try:
             message = deserialize(data, CameraInfo)
         except BadFrameError:
@@ -99,13 +127,6 @@ class CameraStore:
         key = numbers.tobytes() + message.distortion_model.encode()
         if self._camera is None or key != self._key:
             self._camera, self._key = decode_camera(message, self._rectified), key
-        if self._camera.size != image.shape[:2]:
-            raise BadFrameError(
-                'camera_info_mismatch',
-                f'image is {image.shape[1]}x{image.shape[0]} but {self._topic} describes '
-                f'{self._camera.width}x{self._camera.height} (after ROI and binning): publish the '
-                'camera_info of this stream',
-            )
         return self._camera
 
     def _message_for(self, stamp_ns: int) -> bytes:

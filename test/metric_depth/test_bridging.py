@@ -20,7 +20,8 @@ from depth_anything_ros.metric_depth.camera_motion import CameraMotion
 from depth_anything_ros.metric_depth.scale import State, unanchored
 from depth_anything_ros.metric_depth.sources import Sweep
 from depth_anything_ros.pipeline import DepthPipeline
-from moving_camera import CAMERA, look, NearnessPredictor, pose, SHIFT, SLOPE
+from helpers import NearnessPredictor
+from moving_camera import CAMERA, look, pose, SHIFT, SLOPE
 
 STEP_M, PERIOD_NS, COUNT = 0.15, 100_000_000, 9
 CONFIG, SPEC = Config(), NearnessPredictor().spec
