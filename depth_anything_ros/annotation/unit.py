@@ -61,7 +61,7 @@ def annotate_unit(
     on_frame: Callable[[int, int], None] = lambda done, of: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> UnitReport:
-    """Write the depth of every image of a bag.
+    """Write the depth of every image of a bag, and the report beside it.
 
     Args:
         unit: what is annotated.
@@ -91,20 +91,18 @@ def annotate_unit(
         topics, outputs = request.topics | {'depth/scale'}, outputs_for(request.topics)
         total = sum(c.msgcount for c in bag.connections if c.topic in report.cameras)
         steps = _steps(recording, config, load, work)
-        with made_whole(out) as room, BagOutput(
-            room, bag, cameras, topics, request.keep
-        ) as output:
-            with Stages() as stages:
+        with made_whole(out) as room:
+            with BagOutput(room, bag, cameras, topics, request.keep) as output, Stages() as stages:
 
                 def keep(connection: Connection, time_ns: int, data: bytes) -> None:
-                    if request.keep and (unit.start_ns is None or time_ns >= unit.start_ns):
+                    if request.keep and unit.holds(time_ns):
                         stages.write(partial(output.keep, connection, time_ns, data))
 
                 for done, image in enumerate(recording.images(connections, keep), 1):
                     if stopped():
                         break
                     step, topic = steps[image.camera], cameras[image.camera].topic
-                    is_wanted = unit.start_ns is None or image.time_ns >= unit.start_ns
+                    is_wanted = work.begin(image)
                     try:
                         gathered = step.gather(step.predict(image.data))
                     except BadFrameError as error:
@@ -118,6 +116,7 @@ def annotate_unit(
                     on_frame(done, total)
                 else:
                     report.finished = True
+            report.write()  # before the output is there: with it there is always its report
             if not report.finished:
                 raise StopMaking
     return report
@@ -154,23 +153,31 @@ class _Work:
     """Counts what becomes of images and messages."""
 
     def __init__(self, cameras: list[CameraTopics], report: UnitReport) -> None:
-        self._report = report
+        self._report, self._is_counted = report, True
         report.cameras = {camera.topic: CameraReport() for camera in cameras}
         self._reports = list(report.cameras.values())
 
     def refuse(
         self, topic: str, time_ns: int, error: BadFrameError, stamp_ns: int | None = None
     ) -> None:
-        """Count a message that cannot be used, and name the first ones."""
+        """Count a message of the unit that cannot be used, and name the first ones."""
+        if not self._report.unit.holds(time_ns):
+            return
         camera = self._report.cameras.get(topic)
         (self._report.refused if camera is None else camera.failed)[error.reason] += 1
         if len(self._report.failures) < MOST_NAMED:
             failure = Failure(topic, time_ns, stamp_ns, error.reason, str(error))
             self._report.failures.append(failure)
 
+    def begin(self, image: RecordedImage) -> bool:
+        """Tell whether an image is of the unit; others are worked through and not counted."""
+        self._is_counted = self._report.unit.holds(image.time_ns)
+        return self._is_counted
+
     def miss(self, topic: str, error: BadFrameError) -> None:
-        """Count what a frame has to do without."""
-        self._report.cameras[topic].incomplete[error.reason] += 1
+        """Count what the frame in hand has to do without."""
+        if self._is_counted:
+            self._report.cameras[topic].incomplete[error.reason] += 1
 
     def write(
         self, output: BagOutput, image: RecordedImage, header: Any, frame: DepthFrame
@@ -181,4 +188,4 @@ class _Work:
         camera.frames += 1
         camera.states[frame.fit.state.value] += 1
         if math.isfinite(frame.sigma):
-            camera.sigmas.append(frame.sigma)
+            camera.add_sigma(frame.sigma)

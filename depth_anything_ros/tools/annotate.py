@@ -116,7 +116,6 @@ def _run(args: argparse.Namespace, load: LoadPredictor) -> int:
                 continue
             for line in report.lines():
                 console.print(line, highlight=False, markup=False, soft_wrap=True)
-            report.write(out.with_name(out.name + '.report.json'))
             if stop.asked():
                 return 1
     return code
