@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rosbags.interfaces import Connection
+from rosbags.rosbag2 import Reader
 import torch
 
 from depth_anything_ros.annotation.bag_output import BagOutput
@@ -69,7 +70,7 @@ def annotate_unit(
         config: the node's parameters.
         load: makes the network; one that keeps it serves many units.
         out: folder that does not exist yet.
-        on_frame: told how many images are done, of how many in the bag.
+        on_frame: told how many images are done, of about how many.
         stopped: asked before each image; true leaves the output unfinished, as far as it is.
 
     Raises:
@@ -89,7 +90,7 @@ def annotate_unit(
                 report.notes.append(_uncalibrated(camera, around, request.camera_info))
         connections = list(bag.connections) if request.keep else recording.connections
         topics, outputs = request.topics | {'depth/scale'}, outputs_for(request.topics)
-        total = sum(c.msgcount for c in bag.connections if c.topic in report.cameras)
+        total = _expected(bag, report, before_ns)
         steps = _steps(recording, config, load, work)
         with made_whole(out) as room:
             with BagOutput(room, bag, cameras, topics, request.keep) as output, Stages() as stages:
@@ -120,6 +121,15 @@ def annotate_unit(
             if not report.finished:
                 raise StopMaking
     return report
+
+
+def _expected(bag: Reader, report: UnitReport, from_ns: int | None) -> int:
+    """Return about how many images there are from a time to the end of the unit."""
+    count = sum(c.msgcount for c in bag.connections if c.topic in report.cameras)
+    stop_ns = report.unit.stop_ns
+    first_ns = bag.start_time if from_ns is None else max(from_ns, bag.start_time)
+    last_ns = bag.end_time if stop_ns is None else min(stop_ns, bag.end_time)
+    return round(count * (last_ns - first_ns) / max(bag.end_time - bag.start_time, 1))
 
 
 def _drop(frame: DepthFrame) -> None:
