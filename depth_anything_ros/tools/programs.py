@@ -22,6 +22,8 @@ PACKAGES = {
     'onnx': 'onnx',
     'onnxruntime': 'onnxruntime',
     'openvino': 'openvino',
+    'pyarrow': 'pyarrow',
+    'ray': 'ray',
     'rerun': 'rerun-sdk',
     'rich': 'rich',
     'rosbags': 'rosbags',
@@ -64,6 +66,7 @@ play_frames = _program('play_frames', 'tools.play_frames')
 world_robot = _program('world_robot', 'tools.world_robot')
 evaluate = _program('evaluate', 'tools.evaluate')
 annotate = _program('annotate', 'tools.annotate')
+fleet_report = _program('fleet_report', 'tools.fleet_report')
 train = _program('train', 'training.train')
 demo = _program('demo', 'tools.demo')
 export_onnx = _program('export_onnx', 'tools.export_onnx')
