@@ -25,6 +25,7 @@ from depth_anything_ros.world.lidar import spinning_lidar
 from depth_anything_ros.world.render import render
 from depth_anything_ros.world.scene import random_scene
 from depth_anything_ros.world.trajectory import camera_path
+from helpers import RowPredictor
 
 SECOND = 1_000_000_000
 START_NS = 1_700_000_000 * SECOND
@@ -44,6 +45,11 @@ TYPES_OF = {
     '/tf_static': 'tf2_msgs/msg/TFMessage',
     '/note': 'std_msgs/msg/String',
 }
+
+
+def load(model, runtime):
+    """Return a network of the tests, as load_predictor does."""
+    return RowPredictor()
 
 
 def stamped(message, stamp_ns, frame_id):

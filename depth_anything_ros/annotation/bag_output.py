@@ -12,10 +12,9 @@ from rosbags.interfaces import Connection, MessageDefinitionFormat
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import get_types_from_idl, get_types_from_msg, get_typestore, Stores
 
-from depth_anything_ros.annotation.recording import RecordedImage
+from depth_anything_ros.annotation.output import Answer
 from depth_anything_ros.annotation.topics import CameraTopics
 from depth_anything_ros.errors import DatasetError
-from depth_anything_ros.pipeline import DepthFrame
 from depth_anything_ros.ros.bags import BagWriter, TYPES
 from depth_anything_ros.ros.output_messages import output_messages
 
@@ -65,13 +64,13 @@ class BagOutput:
         """Write an original message."""
         self._writer.write_copy(connection, time_ns, data)
 
-    def write_frame(self, image: RecordedImage, header: Any, frame: DepthFrame) -> None:
+    def write_frame(self, answer: Answer) -> None:
         """Write what is known of an image, at the time at which that was recorded."""
-        space = self._cameras[image.camera].namespace
-        messages = output_messages(frame, header, f'{space}/depth_anything')
+        space, time_ns = self._cameras[answer.image.camera].namespace, answer.image.time_ns
+        messages = output_messages(answer.frame, answer.header, f'{space}/depth_anything')
         for topic, message in messages.items():
             if topic in self._topics:
-                self._write(f'{space}/{topic}', image.time_ns, message)
+                self._write(f'{space}/{topic}', time_ns, message)
 
     def _write(self, topic: str, time_ns: int, message: Any) -> None:
         kind = type(message)
@@ -93,7 +92,6 @@ class _Writer(BagWriter):
 
     def copy_topic(self, original: Connection) -> None:
         """Announce a topic as it is in another bag."""
-        text = original.msgdef.data
         ext: Any = original.ext
         for written in self._copies.values():
             there: Any = written.ext
@@ -102,11 +100,12 @@ class _Writer(BagWriter):
             ):
                 self._copies[original.id] = written
                 return
+        text, digest = _definition(original)
         self._copies[original.id] = self._writer.add_connection(
             original.topic,
             original.msgtype,
             msgdef=text,
-            rihs01=original.digest or _digest(original),
+            rihs01=digest,
             serialization_format=ext.serialization_format,
             offered_qos_profiles=list(ext.offered_qos_profiles),
         )
@@ -116,17 +115,20 @@ class _Writer(BagWriter):
         self._writer.write(self._copies[original.id], time_ns, data)
 
 
-def _digest(connection: Connection) -> str:
-    """Return the hash of a type (REP 2011), which .mcap files do without."""
-    of = {
-        MessageDefinitionFormat.MSG: lambda text: get_types_from_msg(text, connection.msgtype),
-        MessageDefinitionFormat.IDL: get_types_from_idl,
-    }.get(connection.msgdef.format)
-    if of is None:
-        return _NO_DIGEST
-    store = get_typestore(Stores.EMPTY)
-    try:
-        store.register(of(connection.msgdef.data))
-        return store.hash_rihs01(connection.msgtype)
-    except Exception:  # whatever rosbags stumbles over in a definition; messages are copied as well
-        return _NO_DIGEST
+def _definition(connection: Connection) -> tuple[str, str]:
+    """Return the text of a type's definition and its hash (REP 2011).
+
+    Bags of before Iron have no text, and .mcap files no hash. Messages are copied as well without.
+    """
+    text, digest, name = connection.msgdef.data, connection.digest, connection.msgtype
+    if not text and name in TYPES.fielddefs:
+        return TYPES.generate_msgdef(name, ros_version=2)[0], TYPES.hash_rihs01(name)
+    if text and not digest:
+        is_idl = connection.msgdef.format is MessageDefinitionFormat.IDL
+        store = get_typestore(Stores.EMPTY)
+        try:
+            store.register(get_types_from_idl(text) if is_idl else get_types_from_msg(text, name))
+            digest = store.hash_rihs01(name)
+        except Exception:  # what rosbags stumbles over in the text of others is of any kind
+            digest = _NO_DIGEST
+    return text, digest or _NO_DIGEST

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 import math
@@ -16,6 +17,9 @@ from rosbags.rosbag2 import Reader
 import torch
 
 from depth_anything_ros.annotation.bag_output import BagOutput
+from depth_anything_ros.annotation.folder_output import FolderOutput
+from depth_anything_ros.annotation.folder_output import TOPICS as KITTI
+from depth_anything_ros.annotation.output import Answer, Output
 from depth_anything_ros.annotation.recording import RecordedImage, Recording
 from depth_anything_ros.annotation.stages import Stages
 from depth_anything_ros.annotation.topics import CameraTopics, find_cameras
@@ -25,6 +29,7 @@ from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
 from depth_anything_ros.errors import BadFrameError, DatasetError
 from depth_anything_ros.network.predictor import Predictor
 from depth_anything_ros.pipeline import DepthFrame, DepthPipeline
+from depth_anything_ros.poses import Matrix
 from depth_anything_ros.ros.bags import open_bag
 from depth_anything_ros.ros.frame_step import FrameStep
 from depth_anything_ros.ros.output_messages import outputs_for
@@ -39,11 +44,12 @@ class Request:
     """What is wanted of every bag; may be pickled.
 
     Attributes:
-        topics: of output_messages.TOPICS, those that are written; depth/scale always is.
-        keep: whether the original topics are kept.
+        topics: of output_messages.TOPICS, those that are written to a bag; depth/scale always is.
+        keep: whether the original topics are kept in it.
         cameras: topics of images; empty is all.
         remapped: pairs of an input of the node and its topic.
         camera_info: serialised CameraInfo for cameras that have none in the bag; None is none.
+        format: mcap, a bag; or kitti, a folder of pictures (folder_output.py).
     """
 
     topics: frozenset[str] = frozenset({'depth/image', 'depth/camera_info', 'depth/stddev'})
@@ -51,6 +57,12 @@ class Request:
     cameras: tuple[str, ...] = ()
     remapped: tuple[tuple[str, str], ...] = ()
     camera_info: bytes | None = None
+    format: str = 'mcap'
+
+    @property
+    def keeps(self) -> bool:
+        """Whether original messages are written."""
+        return self.keep and self.format == 'mcap'
 
 
 def annotate_unit(
@@ -88,15 +100,15 @@ def annotate_unit(
         for camera, around in zip(cameras, recording.surroundings):
             if 'camera_info' not in camera.inputs:
                 report.notes.append(_uncalibrated(camera, around, request.camera_info))
-        connections = list(bag.connections) if request.keep else recording.connections
-        topics, outputs = request.topics | {'depth/scale'}, outputs_for(request.topics)
+        connections = list(bag.connections) if request.keeps else recording.connections
+        outputs = outputs_for(KITTI if request.format == 'kitti' else request.topics)
         total = _expected(bag, report, before_ns)
         steps = _steps(recording, config, load, work)
         with made_whole(out) as room:
-            with BagOutput(room, bag, cameras, topics, request.keep) as output, Stages() as stages:
+            with _output(room, bag, cameras, request, config) as output, Stages() as stages:
 
                 def keep(connection: Connection, time_ns: int, data: bytes) -> None:
-                    if request.keep and unit.holds(time_ns):
+                    if request.keeps and unit.holds(time_ns):
                         stages.write(partial(output.keep, connection, time_ns, data))
 
                 for done, image in enumerate(recording.images(connections, keep), 1):
@@ -110,9 +122,11 @@ def annotate_unit(
                         work.refuse(topic, image.time_ns, error, image.stamp_ns)
                     else:
                         header = gathered.seen.header
+                        pose = _pose(recording.surroundings[image.camera], header, image)
                         stages.measure(
                             partial(step.measure, gathered, outputs),
-                            partial(work.write, output, image, header) if is_wanted else _drop,
+                            partial(work.write, output, image, header, pose)
+                            if is_wanted else _drop,
                         )
                     on_frame(done, total)
                 else:
@@ -130,6 +144,22 @@ def _expected(bag: Reader, report: UnitReport, from_ns: int | None) -> int:
     first_ns = bag.start_time if from_ns is None else max(from_ns, bag.start_time)
     last_ns = bag.end_time if stop_ns is None else min(stop_ns, bag.end_time)
     return round(count * (last_ns - first_ns) / max(bag.end_time - bag.start_time, 1))
+
+
+def _output(
+    path: Path, bag: Reader, cameras: list[CameraTopics], request: Request, config: Config
+) -> AbstractContextManager[Output]:
+    if request.format == 'kitti':
+        return FolderOutput(path, cameras, with_poses=bool(config.scale.fixed_frame))
+    return BagOutput(path, bag, cameras, request.topics | {'depth/scale'}, request.keep)
+
+
+def _pose(around: Surroundings, header: Any, image: RecordedImage) -> Matrix | None:
+    """Return where the camera is where that is known; what is missing of it the frame says."""
+    try:
+        return around.transforms.way(header.frame_id, image.stamp_ns)
+    except BadFrameError:
+        return None
 
 
 def _drop(frame: DepthFrame) -> None:
@@ -190,10 +220,15 @@ class _Work:
             self._report.cameras[topic].incomplete[error.reason] += 1
 
     def write(
-        self, output: BagOutput, image: RecordedImage, header: Any, frame: DepthFrame
+        self,
+        output: Output,
+        image: RecordedImage,
+        header: Any,
+        pose: Matrix | None,
+        frame: DepthFrame,
     ) -> None:
         """Write what is known of an image, and count it."""
-        output.write_frame(image, header, frame)
+        output.write_frame(Answer(image, header, frame, pose))
         camera = self._reports[image.camera]
         camera.frames += 1
         camera.states[frame.fit.state.value] += 1

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def find_units(inputs: Sequence[str], out: Path) -> list[tuple[Unit, Path]]:
     for root in found:
         if root.resolve() in (out.resolve(), *out.resolve().parents):
             raise DatasetError(f'{out} is in {root}, which is read: write beside it')
-        bags = [root] if _is_bag(root) else list(_bags_in(root))
+        bags = [root] if _is_bag(root) else _bags_in(root)
         if not bags:
             raise DatasetError(
                 f'{root} holds no bag: name folders with metadata.yaml, or .mcap or .db3 files'
@@ -67,14 +67,23 @@ def _expanded(name: str) -> list[Path]:
 
 
 def _is_bag(path: Path) -> bool:
+    if path.name.endswith(SUFFIX):
+        return False
     return (path / 'metadata.yaml').is_file() or (path.is_file() and path.suffix in _FILES)
 
 
-def _bags_in(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.name.endswith(SUFFIX):
-            continue
-        if _is_bag(path):
-            yield path
-        elif path.is_dir():
-            yield from _bags_in(path)
+def _bags_in(path: Path) -> list[Path]:
+    """Return the bags in a folder and below it; none where it is no folder.
+
+    Raises:
+        DatasetError: a folder cannot be read.
+    """
+    if not path.is_dir() or path.name.endswith(SUFFIX):
+        return []
+    try:
+        inside = sorted(path.iterdir())
+    except OSError as error:
+        raise DatasetError(
+            f'{path} cannot be read ({error.strerror}): leave it out, or ask its owner'
+        ) from error
+    return [bag for one in inside for bag in ([one] if _is_bag(one) else _bags_in(one))]

@@ -136,8 +136,18 @@ class Transforms:
         Raises:
             TransformUnavailable: TF does not say.
         """
+        if not takes(self._config.method, 'motion'):
+            return None
+        return self.way(camera_frame, stamp_ns)
+
+    def way(self, camera_frame: str, stamp_ns: int) -> Matrix | None:
+        """Return camera()'s pose, whether or not it is a source of metres.
+
+        Raises:
+            TransformUnavailable: TF does not say.
+        """
         fixed_frame = self._config.fixed_frame
-        if not fixed_frame or not takes(self._config.method, 'motion'):
+        if not fixed_frame:
             return None
         if self._tree is None:
             raise TransformUnavailable(

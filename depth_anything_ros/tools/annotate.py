@@ -60,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     add('inputs', nargs='+', metavar='IN', help='a bag, a folder of bags, or a pattern of either')
     add('out', type=Path, metavar='OUT',
         help='new bag (mcap); of several bags the folder for them, where those done are left')
+    add('--format', default='mcap', choices=['mcap', 'kitti'],
+        help='a bag (default), or a folder of 16 bit pictures with times, states and poses')
     add('--only-new', action='store_true', help='leave the original topics out')
     add('--outputs', default=_DEFAULT, metavar='A,B',
         help=f'topics under depth/ of each camera, of {", ".join(_outputs())}; default {_DEFAULT}; '
@@ -73,27 +75,29 @@ def _parser() -> argparse.ArgumentParser:
     add('--params-file', metavar='FILE', help="the node's parameters, as for ros2 run")
     add('-p', '--param', action='append', default=[], metavar='NAME:=VALUE',
         help='one parameter of the node')
-    add('--split', type=_seconds, metavar='SECONDS',
+    add('--split', type=seconds, metavar='SECONDS',
         help='work on long bags in parts of about so long, and join what comes of them')
     add('--engine', choices=('local', 'ray'), default='local',
         help='local: in this process; ray: on the workers of a Ray cluster (docs/fleet.md)')
     add('--address', metavar='HOST:PORT',
         help='Ray cluster; default: what RAY_ADDRESS names, or a new one on this machine')
-    add('--workers', type=_count, metavar='N',
+    add('--workers', type=count, metavar='N',
         help='workers of --engine ray; default one for each GPU, else for each core')
     return parser
 
 
-def _seconds(text: str) -> float:
-    if not 1 <= (seconds := float(text)) < float('inf'):
+def seconds(text: str) -> float:
+    """Return the length of a part; argparse names this function where it is none."""
+    if not 1 <= (length_s := float(text)) < float('inf'):
         raise ValueError(text)
-    return seconds
+    return length_s
 
 
-def _count(text: str) -> int:
-    if (count := int(text)) < 1:
+def count(text: str) -> int:
+    """Return a number of workers."""
+    if (workers := int(text)) < 1:
         raise ValueError(text)
-    return count
+    return workers
 
 
 def _outputs() -> list[str]:
@@ -115,17 +119,20 @@ def _request(args: argparse.Namespace) -> Request:
         remapped.append((name, topic))
     topics = frozenset({'depth/camera_info', *(f'depth/{name}' for name in wanted)})
     info = None if args.camera_info is None else read_camera_info(args.camera_info)
-    return Request(topics, not args.only_new, tuple(args.camera), tuple(remapped), info)
+    return Request(
+        topics, not args.only_new, tuple(args.camera), tuple(remapped), info, args.format
+    )
 
 
 def _run(args: argparse.Namespace, load: LoadPredictor) -> int:
     job = Job(_request(args), load_config(args.params_file, args.param), load)
     found = [Work(unit, out) for unit, out in find_units(args.inputs, args.out)]
-    engine: Engine = LocalEngine()
-    if args.engine == 'ray':
-        engine = RayEngine(args.address, args.workers)
-    elif args.address is not None or args.workers is not None:
+    if args.engine == 'local' and (args.address or args.workers):
         raise ConfigError('--address and --workers are for --engine ray')
+    if args.split is not None and args.format != 'mcap':
+        raise ConfigError(f'--split joins bags: leave it out with --format {args.format}')
+    ray = args.engine == 'ray'
+    engine: Engine = RayEngine(args.address, args.workers) if ray else LocalEngine()
     try:
         return _annotate(found, args, job, engine)
     finally:

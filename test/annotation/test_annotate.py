@@ -13,6 +13,7 @@ from rclpy.serialization import deserialize_message
 from recorded_drive import (
     CAMERA,
     drive,
+    load,
     PERIOD_NS,
     START_NS,
     T_CAMERA_LIDAR,
@@ -25,7 +26,7 @@ from depth_anything_ros.annotation.unit_report import Unit
 from depth_anything_ros.config import Config, with_values
 from depth_anything_ros.poses import matrix_to_pose
 from depth_anything_ros.ros.bags import open_bag, read_recorded
-from helpers import program, RowPredictor, TEST
+from helpers import program, TEST
 
 KINDS = {
     'depth/image': Image,
@@ -36,11 +37,6 @@ KINDS = {
 }
 ALL = Request(frozenset(KINDS))
 PATIENCE_S = 90
-
-
-def load(model, runtime):
-    """Return the network of the tests."""
-    return RowPredictor()
 
 
 def annotate(bag, out, request=ALL, unit=None, **parameters):
@@ -176,3 +172,19 @@ def test_tf_of_the_bag_says_where_the_lidar_is(recorded, annotated, tmp_path):
         for path in (out, tmp_path / 'out')
     )
     np.testing.assert_allclose(by_tf, by_parameter, rtol=1e-4)
+
+
+def test_mcap_s_own_reader_finds_it_whole(annotated):
+    reader = pytest.importorskip('mcap.reader')
+    out, _ = annotated
+    with (out / f'{out.name}.mcap').open('rb') as file:
+        opened = reader.make_reader(file, validate_crcs=True)
+        summary = opened.get_summary()
+        assert {chunk.compression for chunk in summary.chunk_indexes} == {'zstd'}
+        found = {}
+        for schema, channel, message in opened.iter_messages():
+            assert schema.encoding == 'ros2msg' and channel.message_encoding == 'cdr'
+            found.setdefault(channel.topic, []).append((message.log_time, message.data))
+    assert found == messages_of(out)
+    counts = summary.statistics.channel_message_counts
+    assert sum(counts.values()) == sum(map(len, found.values()))

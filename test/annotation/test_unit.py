@@ -2,18 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Broken bags, places that cannot be written, and runs that are stopped: one line, nothing half."""
 
+from contextlib import closing
 import errno
 import pickle
+import sqlite3
 
 import pytest
 from recorded_drive import (
     compressed_message,
     drive,
+    load,
     PERIOD_NS,
     picture_at,
+    SECOND,
     START_NS,
+    TYPES_OF,
     write_bag,
 )
+from rosbags.rosbag2 import StoragePlugin, Writer
 
 from depth_anything_ros.annotation.calibration import read_camera_info
 from depth_anything_ros.annotation.unfinished import made_whole, unfinished
@@ -22,13 +28,7 @@ from depth_anything_ros.annotation.unit_report import Unit
 from depth_anything_ros.annotation.units import find_units
 from depth_anything_ros.config import Config
 from depth_anything_ros.errors import ConfigError, DatasetError
-from depth_anything_ros.ros.bags import open_bag
-from helpers import RowPredictor
-
-
-def load(model, runtime):
-    """Return the network of the tests."""
-    return RowPredictor()
+from depth_anything_ros.ros.bags import open_bag, TYPES
 
 
 def annotate(bag, out, request=None, **more):
@@ -283,3 +283,35 @@ def test_several_lidars_are_named(tmp_path):
     remapped = Request(remapped=(('points', '/z/other_points'),))
     report = annotate(bag, tmp_path / 'named', remapped)
     assert not report.notes and report.cameras['/front/image_raw'].states == {'FITTED': 3}
+
+
+def test_bags_of_sqlite3_and_without_definitions_are_copied_too(tmp_path):
+    # As Humble writes them: no text of any type is in the file. One type nobody knows.
+    messages = [*drive(2), ('/odd', START_NS + SECOND, b'\0\1\0\0odd!')]
+    source = write_bag(tmp_path / 'mcap', drive(2))
+    path = tmp_path / 'bag'
+    with Writer(path, version=8, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        topics = {
+            topic: writer.add_connection(topic, kind, typestore=TYPES)
+            for topic, kind in TYPES_OF.items()
+        }
+        topics['/odd'] = writer.add_connection(
+            '/odd', 'odd_msgs/msg/Odd', msgdef='uint8[4] data', rihs01='RIHS01_' + 64 * '1'
+        )
+        for topic, time_ns, data in messages:
+            writer.write(topics[topic], time_ns, data)
+    with closing(sqlite3.connect(path / 'bag.db3')) as database:
+        database.execute('delete from message_definitions')
+        database.commit()
+    annotate(path, tmp_path / 'out')
+    annotate(source, tmp_path / 'other')
+    with open_bag(tmp_path / 'out') as reader, open_bag(tmp_path / 'other') as other:
+        by_topic = {c.topic: c for c in reader.connections}
+        for connection in other.connections:
+            found = by_topic[connection.topic]
+            assert (found.msgtype, found.digest, found.msgdef) == (
+                connection.msgtype, connection.digest, connection.msgdef
+            )
+        odd = by_topic['/odd']
+        assert [data for *_, data in reader.messages([odd])] == [b'\0\1\0\0odd!']
+        assert odd.msgtype == 'odd_msgs/msg/Odd' and odd.digest == 'RIHS01_' + 64 * '1'
