@@ -5,12 +5,14 @@
 import os
 from pathlib import Path
 import signal
+import time
 
 from depth_anything_ros.errors import CheckpointError
 from helpers import RowPredictor
 
 KILLED = 'killed-'  # a file that is named so and by a number dies with the worker that takes it
 AT_IMAGE = 3
+GO = 'go'
 
 
 class Mortal(RowPredictor):
@@ -32,6 +34,27 @@ class Mortal(RowPredictor):
                     continue
                 os.kill(os.getpid(), signal.SIGKILL)
         return super().__call__(image)
+
+
+class Patient(RowPredictor):
+    """Waits at its third image until there is a file that lets it go."""
+
+    def __init__(self, folder):
+        """Look for the file in a folder."""
+        super().__init__()
+        self._folder, self._images = folder, 0
+
+    def __call__(self, image):
+        """Return what RowPredictor does, at last."""
+        self._images += 1
+        while self._images == AT_IMAGE and not (self._folder / GO).exists():
+            time.sleep(0.01)
+        return super().__call__(image)
+
+
+def patient(model, runtime):
+    """Return a network that waits for a file in the folder of model.checkpoint."""
+    return Patient(Path(model.checkpoint))
 
 
 def mortal(model, runtime):

@@ -53,6 +53,70 @@ class _Attempt:
     progress: Any = None  # the answer that is waited for
 
 
+class _Staff:
+    """The workers of a run: those that start, those that wait and those that are at a unit.
+
+    A unit is given to none before it has started, since the cluster may never have room for it.
+    """
+
+    def __init__(self, ray: Any, job: Job, on_gpu: bool) -> None:
+        options = {'num_cpus': 1, 'num_gpus': int(on_gpu), 'max_concurrency': 2}
+        self._ray, self._class = ray, ray.remote(_Worker).options(**options)
+        self._job = ray.put(job)
+        self._starting: dict[Any, Any] = {}  # answer -> worker
+        self._failed_starts = 0
+        self.idle: list[Any] = []
+        self.busy: dict[Any, _Attempt] = {}  # by answer
+
+    def hire(self, count: int) -> None:
+        for _ in range(count):
+            worker = self._class.remote(self._job)
+            self._starting[worker.progress.remote()] = worker
+
+    def begin(self, task: Work, number: int) -> None:
+        worker = self.idle.pop()
+        self.busy[worker.annotate.remote(task)] = _Attempt(task, number, worker)
+
+    def ended(self) -> Iterator[tuple[_Attempt, Any]]:
+        """Wait a moment; yield attempts that have ended, and their answers."""
+        answers, _ = self._ray.wait([*self.busy, *self._starting], timeout=_POLL_S)
+        for answer in answers:
+            if answer in self.busy:
+                yield self.busy.pop(answer), answer
+            else:
+                self._start(answer, self._starting.pop(answer))
+
+    def _start(self, answer: Any, worker: Any) -> None:
+        try:
+            self._ray.get(answer)
+        except self._ray.exceptions.RayError as error:
+            self._failed_starts += 1
+            if self._failed_starts == ATTEMPTS:
+                raise ConfigError(
+                    f'no worker starts ({reason(error)}): see that every machine of the cluster '
+                    'has the same version of this package, and ROS'
+                ) from error
+            self.hire(1)
+        else:
+            self._failed_starts = 0
+            self.idle.append(worker)
+
+    def take_back(self, attempt: _Attempt) -> None:
+        """Have the worker of an attempt at hand again, or another in its place."""
+        if attempt.is_lost:
+            self._ray.kill(attempt.worker)  # one that was only out of reach must not go on
+            self.hire(1)
+        else:
+            self.idle.append(attempt.worker)
+
+    def dismiss(self) -> None:
+        """End all workers."""
+        if self._ray.is_initialized():  # else they have gone, and asking would start a cluster
+            working = [attempt.worker for attempt in self.busy.values()]
+            for worker in (*self.idle, *self._starting.values(), *working):
+                self._ray.kill(worker)
+
+
 class RayEngine:
     """On a Ray cluster, one unit at a time on each worker."""
 
@@ -76,6 +140,7 @@ class RayEngine:
                 'address': 'local',
                 'include_dashboard': False,
                 'object_store_memory': _OBJECT_STORE_BYTES,
+                'num_cpus': workers,
             }
         try:
             ray.init(logging_level='warning', **options)
@@ -89,44 +154,32 @@ class RayEngine:
         self, work: Sequence[Work], job: Job, tell: Tell, stopped: Callable[[], bool]
     ) -> Iterator[UnitReport]:
         """See Engine."""
-        ray, hire = self._ray, self._hiring(job)
-        todo = deque((task, 1) for task in work)
-        idle = [hire() for _ in range(min(self._count(job), len(work)))]
-        busy: dict[Any, _Attempt] = {}
+        todo, staff = deque((task, 1) for task in work), _Staff(self._ray, job, self._on_gpu(job))
+        staff.hire(min(self._count(job), len(work)))
         told_to_stop = False
-        while busy or (todo and not told_to_stop):
-            while todo and idle and not told_to_stop:
-                attempt = _Attempt(*todo.popleft(), idle.pop())
-                busy[attempt.worker.annotate.remote(attempt.task)] = attempt
-            ended, _ = ray.wait(list(busy), timeout=_POLL_S)
-            for answer in ended:
-                attempt = busy.pop(answer)
-                report = self._report(answer, attempt)
-                if attempt.is_lost:
-                    ray.kill(attempt.worker)  # one that was only out of reach must not go on
-                    attempt.worker = hire()
-                idle.append(attempt.worker)
-                if report is None:
-                    todo.append((attempt.task, attempt.number + 1))
-                else:
-                    yield report
-            for attempt in busy.values():
-                self._ask(attempt, tell)
-            if stopped() and not told_to_stop:
-                told_to_stop = True
-                for attempt in busy.values():
-                    attempt.worker.stop.remote()
+        try:
+            while staff.busy or (todo and not told_to_stop):
+                while todo and staff.idle and not told_to_stop:
+                    staff.begin(*todo.popleft())
+                for attempt, answer in staff.ended():
+                    report = self._report(answer, attempt)
+                    staff.take_back(attempt)
+                    if report is None:
+                        todo.append((attempt.task, attempt.number + 1))
+                    else:
+                        yield report
+                for attempt in staff.busy.values():
+                    self._ask(attempt, tell)
+                if stopped() and not told_to_stop:
+                    told_to_stop = True
+                    for attempt in staff.busy.values():
+                        attempt.worker.stop.remote()
+        finally:
+            staff.dismiss()
 
     def close(self) -> None:
         """See Engine; workers go with the connection."""
         self._ray.shutdown()
-
-    def _hiring(self, job: Job) -> Callable[[], Any]:
-        """Return what starts a worker."""
-        gpus = 1 if self._on_gpu(job) else 0
-        worker = self._ray.remote(_Worker)
-        shared = self._ray.put(job)
-        return lambda: worker.options(num_cpus=1, num_gpus=gpus, max_concurrency=2).remote(shared)
 
     def _count(self, job: Job) -> int:
         if self._workers is not None:

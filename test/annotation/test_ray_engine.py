@@ -7,7 +7,7 @@ from pathlib import Path
 import shutil
 
 import pytest
-from ray_networks import broken, KILLED, mortal
+from ray_networks import AT_IMAGE, broken, GO, KILLED, mortal, patient
 from recorded_drive import drive, write_bag
 
 from depth_anything_ros.annotation import ray_engine
@@ -55,10 +55,10 @@ def job(folder, load=mortal, **parameters):
     return Job(Request(), with_values(Config(), values), load)
 
 
-def run(engine, bags, out, of, stopped=lambda: False):
+def run(engine, bags, out, of, tell=lambda *_: None, stopped=lambda: False):
     """Annotate bags; return the reports by name."""
     work = [Work(Unit(str(bag)), out / bag.name) for bag in bags]
-    reports = list(engine.run(work, of, lambda *_: None, stopped))
+    reports = list(engine.run(work, of, tell, stopped))
     assert len({report.output for report in reports}) == len(reports)  # none twice
     return {Path(report.output).name: report for report in reports}
 
@@ -104,14 +104,29 @@ def test_a_unit_that_kills_every_worker_is_named_and_left_to_the_next_run(
     assert reports['bag0'].finished and not unfinished(tmp_path / 'out' / 'bag0').exists()
 
 
-def test_a_wish_to_stop_leaves_units_unfinished_or_unbegun(engine, bags, tmp_path, monkeypatch):
+def test_a_wish_to_stop_lets_the_image_in_hand_be_done_and_begins_nothing(
+    engine, bags, tmp_path, monkeypatch
+):
     monkeypatch.setattr(engine, '_workers', 1)
+    folder, out, told, asked = tmp_path / 'network', tmp_path / 'out', [], []
+    folder.mkdir()
+
+    def tell(task, done, of):
+        told.append((task.out.name, done, of))
+        # An answer is on its way while the wish is sent; the one after it comes after the wish.
+        if len(asked) > 2:
+            (folder / GO).touch()
+
+    def stopped():
+        if ('bag0', AT_IMAGE - 1, FRAMES) in told:
+            asked.append(len(told))
+        return bool(asked)
+
     there = sorted(bags.iterdir())[:3]
-    reports = run(engine, there, tmp_path, job(tmp_path), stopped=lambda: True)
-    assert list(reports) == ['bag0']  # asked for before its first image, or after some
-    assert not reports['bag0'].finished and not reports['bag0'].error
-    assert reports['bag0'].cameras[TOPIC].frames < FRAMES
-    assert {path.name for path in tmp_path.iterdir()} == {'bag0.unfinished', 'bag0.report.json'}
+    reports = run(engine, there, out, job(folder, patient), tell, stopped)
+    assert list(reports) == ['bag0'] and not reports['bag0'].error
+    assert not reports['bag0'].finished and reports['bag0'].cameras[TOPIC].frames == AT_IMAGE
+    assert {path.name for path in out.iterdir()} == {'bag0.unfinished', 'bag0.report.json'}
 
 
 def test_what_no_bag_is_to_blame_for_ends_the_run_in_one_line(engine, bags, tmp_path):
