@@ -5,7 +5,7 @@
     OMP_NUM_THREADS=1 python benchmarks/fleet.py [--bags 8] [--seconds 4] [--workers 1 2]
 
 The world is rendered first. Wall time is from the first unit to the last report, with the start of
-workers and the load of the network, and without it (from the first image of all workers). CPU time
+workers and the load of the network, and without it (from the first image of any). CPU time
 is that of the workers' processes, at their last image.
 """
 
@@ -82,7 +82,7 @@ def main() -> None:
             first_s, last_s, cpu_s = np.array(
                 [[float(x) for x in file.read_text().split()] for file in notes.iterdir()]
             ).T
-            print(f'| {workers} | {images} | {wall_s:.1f} | {last_s.max() - first_s.max():.1f} | '
+            print(f'| {workers} | {images} | {wall_s:.1f} | {last_s.max() - first_s.min():.1f} | '
                   f'{cpu_s.sum():.1f} | {os.getloadavg()[0]:.0f} |', flush=True)
 
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 import os
+import socket
 from typing import Any
 
 from depth_anything_ros.annotation.engines import annotate, failed, Job, Tell
@@ -18,6 +19,7 @@ from depth_anything_ros.annotation.unit_report import read_report, report_path, 
 from depth_anything_ros.errors import ConfigError, DatasetError, DepthAnythingError, reason
 
 ATTEMPTS = 3  # at a unit whose worker dies
+_REACH_S = 10.0
 _POLL_S = 0.2  # between looks at progress and at a wish to stop
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024  # the least; only reports pass through it
 
@@ -51,6 +53,18 @@ class _Attempt:
     worker: Any
     is_lost: bool = False  # the worker has died
     progress: Any = None  # the answer that is waited for
+
+
+def _reach(address: str) -> None:
+    """Connect to HOST:PORT, where Ray itself would go on trying for minutes.
+
+    Raises:
+        OSError: nobody is there.
+        ValueError: that is no port.
+    """
+    host, is_pair, port = address.rpartition(':')
+    if is_pair and '://' not in address:
+        socket.create_connection((host.strip('[]'), int(port)), timeout=_REACH_S).close()
 
 
 class _Staff:
@@ -143,11 +157,14 @@ class RayEngine:
                 'num_cpus': workers,
             }
         try:
+            if address is not None:
+                _reach(address)
             ray.init(logging_level='warning', **options)
-        except (ConnectionError, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise ConfigError(
                 f'no Ray cluster at --address {address} ({reason(error)}): start one with ray '
-                'start --head, or leave --address out for this machine'
+                'start --head, see that RAY_AUTH_MODE and its token are the same there, or leave '
+                '--address out for this machine'
             ) from error
 
     def run(

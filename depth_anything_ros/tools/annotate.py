@@ -161,8 +161,8 @@ def _annotate(found: list[Work], args: argparse.Namespace, job: Job, engine: Eng
             for line in report.lines():
                 screen.say(line)
             code = code if report.finished else 1
-        if several and args.out.is_dir():
-            lines = rows(list(find_reports(args.out)))
+        lines = rows(list(find_reports(args.out))) if several else []
+        if lines:
             screen.console.print(summary_table(lines))
             screen.say(f'written: {write_summary(lines, args.out)}')
         return 1 if stop.asked() else code

@@ -147,3 +147,10 @@ class _Without:
     def __init__(self, engine):
         """Look at the cluster of another."""
         self._ray, self._workers, self._on_gpu = engine._ray, None, engine._on_gpu
+
+
+@pytest.mark.parametrize('address', ['127.0.0.1:9', '127.0.0.1:x', 'nowhere.invalid:6379'])
+def test_an_address_without_a_cluster_is_one_line(address):
+    with pytest.raises(ConfigError, match=f'^no Ray cluster at --address {address} ') as raised:
+        RayEngine(address)
+    assert '\n' not in str(raised.value)
