@@ -8,7 +8,7 @@
 
 PYTHON ?= python3
 INSTALLED := .venv/installed
-LISTS := network standalone ros test
+LISTS := network standalone ros test fleet
 DEVICE ?= auto
 N ?= 100000
 SEED ?= 1

@@ -11,8 +11,8 @@ from setuptools import find_packages, setup
 NAME = 'depth_anything_ros'
 SHARE = f'share/{NAME}'
 EXECUTABLES = (
-    'depth_node', 'play_frames', 'world_robot', 'evaluate', 'annotate', 'inspect', 'train',
-    'demo', 'export_onnx',
+    'depth_node', 'play_frames', 'world_robot', 'evaluate', 'annotate', 'fleet_report', 'inspect',
+    'train', 'demo', 'export_onnx',
 )
 
 
@@ -50,7 +50,7 @@ setup(
     python_requires='>=3.10',
     # Nothing that apt brings on a ROS machine: pip would put another NumPy or OpenCV over it.
     install_requires=required('network'),
-    extras_require={name: required(name) for name in ('standalone', 'ros', 'test')},
+    extras_require={name: required(name) for name in ('standalone', 'ros', 'test', 'fleet')},
     entry_points={
         'console_scripts': [
             f'{name} = {NAME}.tools.programs:{name}' for name in EXECUTABLES

@@ -29,7 +29,7 @@ PACKAGED = (
     *('requirements', 'resource', 'launch', 'config', 'checkpoints', NAME),
 )
 EXECUTABLES = {
-    'depth_node', 'play_frames', 'evaluate', 'annotate', 'inspect', 'train', 'demo',
+    'depth_node', 'play_frames', 'evaluate', 'annotate', 'fleet_report', 'inspect', 'train', 'demo',
     'world_robot', 'export_onnx',
 }
 
@@ -152,7 +152,7 @@ def lines_of(name):
     return [line for line in stripped if line and not line.startswith('-')]
 
 
-LISTS = ('network', 'standalone', 'ros', 'test')
+LISTS = ('network', 'standalone', 'ros', 'test', 'fleet')
 LISTED = {name: [Requirement(line) for line in lines_of(name)] for name in LISTS}
 PINS = [Requirement(line) for line in lines_of('constraints')]
 

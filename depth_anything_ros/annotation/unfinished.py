@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import errno
 from pathlib import Path
 import shutil
+from tempfile import mkdtemp
 
 from depth_anything_ros.errors import DatasetError
 
@@ -16,7 +17,10 @@ SUFFIX = '.unfinished'
 
 
 def unfinished(path: Path) -> Path:
-    """Return the folder in which what is to be at a path is made, under its own name."""
+    """Return the folder in which what is to be at a path is made.
+
+    Each attempt has a folder of its own in it, and writes there under the name of the path.
+    """
     return path.with_name(path.name + SUFFIX)
 
 
@@ -25,24 +29,25 @@ def made_whole(path: Path) -> Iterator[Path]:
     """Make a folder: where it is to be written, then moved to its place.
 
     Where this ends with an error what was written stays in unfinished(path); so it does where the
-    block says so, by raising StopMaking. The next run begins it anew.
+    block says so, by raising StopMaking. The next run begins it anew. One that still goes on, as on
+    a machine that was given up for lost, never meets the files of the next, and fails at its end.
 
     Raises:
         DatasetError: it is there already, or cannot be written.
     """
     if path.exists():
         raise DatasetError(f'{path} exists: name another, or remove it')
-    room = unfinished(path)
+    rooms = unfinished(path)
     try:
-        if room.is_dir():
-            shutil.rmtree(room)
-        room.mkdir(parents=True)
+        shutil.rmtree(rooms, ignore_errors=True)  # what another attempt is adding to may stay
+        rooms.mkdir(parents=True, exist_ok=True)
+        room = Path(mkdtemp(dir=rooms))
         try:
             yield room / path.name
         except StopMaking:
             return
         (room / path.name).rename(path)
-        room.rmdir()
+        shutil.rmtree(rooms, ignore_errors=True)
     except OSError as error:
         raise cannot_write(path, error) from error
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 import math
@@ -74,7 +74,7 @@ def annotate_unit(
     on_frame: Callable[[int, int], None] = lambda done, of: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> UnitReport:
-    """Write the depth of every image of a bag.
+    """Write the depth of every image of a bag, and the report beside it.
 
     Args:
         unit: what is annotated.
@@ -82,7 +82,7 @@ def annotate_unit(
         config: the node's parameters.
         load: makes the network; one that keeps it serves many units.
         out: folder that does not exist yet.
-        on_frame: told how many images are done, of how many in the bag.
+        on_frame: told how many images are done, of about how many.
         stopped: asked before each image; true leaves the output unfinished, as far as it is.
 
     Raises:
@@ -102,21 +102,20 @@ def annotate_unit(
                 report.notes.append(_uncalibrated(camera, around, request.camera_info))
         connections = list(bag.connections) if request.keeps else recording.connections
         outputs = outputs_for(KITTI if request.format == 'kitti' else request.topics)
-        total = sum(c.msgcount for c in bag.connections if c.topic in report.cameras)
+        total = _expected(bag, report, before_ns)
         steps = _steps(recording, config, load, work)
-        with made_whole(out) as room, ExitStack() as stack:
-            output = stack.enter_context(_output(room, bag, cameras, request, config))
-            with Stages() as stages:
+        with made_whole(out) as room:
+            with _output(room, bag, cameras, request, config) as output, Stages() as stages:
 
                 def keep(connection: Connection, time_ns: int, data: bytes) -> None:
-                    if request.keeps and (unit.start_ns is None or time_ns >= unit.start_ns):
+                    if request.keeps and unit.holds(time_ns):
                         stages.write(partial(output.keep, connection, time_ns, data))
 
                 for done, image in enumerate(recording.images(connections, keep), 1):
                     if stopped():
                         break
                     step, topic = steps[image.camera], cameras[image.camera].topic
-                    is_wanted = unit.start_ns is None or image.time_ns >= unit.start_ns
+                    is_wanted = work.begin(image)
                     try:
                         gathered = step.gather(step.predict(image.data))
                     except BadFrameError as error:
@@ -132,9 +131,19 @@ def annotate_unit(
                     on_frame(done, total)
                 else:
                     report.finished = True
+            report.write()  # before the output is there: with it there is always its report
             if not report.finished:
                 raise StopMaking
     return report
+
+
+def _expected(bag: Reader, report: UnitReport, from_ns: int | None) -> int:
+    """Return about how many images there are from a time to the end of the unit."""
+    count = sum(c.msgcount for c in bag.connections if c.topic in report.cameras)
+    stop_ns = report.unit.stop_ns
+    first_ns = bag.start_time if from_ns is None else max(from_ns, bag.start_time)
+    last_ns = bag.end_time if stop_ns is None else min(stop_ns, bag.end_time)
+    return round(count * (last_ns - first_ns) / max(bag.end_time - bag.start_time, 1))
 
 
 def _output(
@@ -184,23 +193,31 @@ class _Work:
     """Counts what becomes of images and messages."""
 
     def __init__(self, cameras: list[CameraTopics], report: UnitReport) -> None:
-        self._report = report
+        self._report, self._is_counted = report, True
         report.cameras = {camera.topic: CameraReport() for camera in cameras}
         self._reports = list(report.cameras.values())
 
     def refuse(
         self, topic: str, time_ns: int, error: BadFrameError, stamp_ns: int | None = None
     ) -> None:
-        """Count a message that cannot be used, and name the first ones."""
+        """Count a message of the unit that cannot be used, and name the first ones."""
+        if not self._report.unit.holds(time_ns):
+            return
         camera = self._report.cameras.get(topic)
         (self._report.refused if camera is None else camera.failed)[error.reason] += 1
         if len(self._report.failures) < MOST_NAMED:
             failure = Failure(topic, time_ns, stamp_ns, error.reason, str(error))
             self._report.failures.append(failure)
 
+    def begin(self, image: RecordedImage) -> bool:
+        """Tell whether an image is of the unit; others are worked through and not counted."""
+        self._is_counted = self._report.unit.holds(image.time_ns)
+        return self._is_counted
+
     def miss(self, topic: str, error: BadFrameError) -> None:
-        """Count what a frame has to do without."""
-        self._report.cameras[topic].incomplete[error.reason] += 1
+        """Count what the frame in hand has to do without."""
+        if self._is_counted:
+            self._report.cameras[topic].incomplete[error.reason] += 1
 
     def write(
         self,
@@ -216,4 +233,4 @@ class _Work:
         camera.frames += 1
         camera.states[frame.fit.state.value] += 1
         if math.isfinite(frame.sigma):
-            camera.sigmas.append(frame.sigma)
+            camera.add_sigma(frame.sigma)

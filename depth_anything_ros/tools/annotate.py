@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 import signal
 import sys
@@ -22,7 +21,17 @@ from rich.progress import (
 )
 
 from depth_anything_ros.annotation.calibration import read_camera_info
-from depth_anything_ros.annotation.unit import annotate_unit, LoadPredictor, Request
+from depth_anything_ros.annotation.engines import Engine, Job, LocalEngine
+from depth_anything_ros.annotation.ray_engine import RayEngine
+from depth_anything_ros.annotation.split_runs import run_in_parts
+from depth_anything_ros.annotation.summary import (
+    find_reports,
+    rows,
+    summary_table,
+    write_summary,
+)
+from depth_anything_ros.annotation.unit import LoadPredictor, Request
+from depth_anything_ros.annotation.unit_report import Work
 from depth_anything_ros.annotation.units import find_units
 from depth_anything_ros.errors import ConfigError, DatasetError, DepthAnythingError
 from depth_anything_ros.network.predictor import load_predictor
@@ -66,7 +75,29 @@ def _parser() -> argparse.ArgumentParser:
     add('--params-file', metavar='FILE', help="the node's parameters, as for ros2 run")
     add('-p', '--param', action='append', default=[], metavar='NAME:=VALUE',
         help='one parameter of the node')
+    add('--split', type=seconds, metavar='SECONDS',
+        help='work on long bags in parts of about so long, and join what comes of them')
+    add('--engine', choices=('local', 'ray'), default='local',
+        help='local: in this process; ray: on the workers of a Ray cluster (docs/fleet.md)')
+    add('--address', metavar='HOST:PORT',
+        help='Ray cluster; default: what RAY_ADDRESS names, or a new one on this machine')
+    add('--workers', type=count, metavar='N',
+        help='workers of --engine ray; default one for each GPU, else for each core')
     return parser
+
+
+def seconds(text: str) -> float:
+    """Return the length of a part; argparse names this function where it is none."""
+    if not 1 <= (length_s := float(text)) < float('inf'):
+        raise ValueError(text)
+    return length_s
+
+
+def count(text: str) -> int:
+    """Return a number of workers."""
+    if (workers := int(text)) < 1:
+        raise ValueError(text)
+    return workers
 
 
 def _outputs() -> list[str]:
@@ -94,36 +125,83 @@ def _request(args: argparse.Namespace) -> Request:
 
 
 def _run(args: argparse.Namespace, load: LoadPredictor) -> int:
-    config, request = load_config(args.params_file, args.param), _request(args)
-    units = find_units(args.inputs, args.out)
-    several, console, stop = len(units) > 1, Console(stderr=True), _Interrupt()
-    load, code = lru_cache(maxsize=1)(load), 0
-    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
-               TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        for unit, out in units:
-            if several and out.exists():
-                console.print(f'{out} is done already', highlight=False, soft_wrap=True)
-                continue
-            task = progress.add_task(Path(unit.path).name)
+    job = Job(_request(args), load_config(args.params_file, args.param), load)
+    found = [Work(unit, out) for unit, out in find_units(args.inputs, args.out)]
+    if args.engine == 'local' and (args.address or args.workers):
+        raise ConfigError('--address and --workers are for --engine ray')
+    if args.split is not None and args.format != 'mcap':
+        raise ConfigError(f'--split joins bags: leave it out with --format {args.format}')
+    ray = args.engine == 'ray'
+    engine: Engine = RayEngine(args.address, args.workers) if ray else LocalEngine()
+    try:
+        return _annotate(found, args, job, engine)
+    finally:
+        engine.close()
 
-            def tell(done: int, of: int, task: TaskID = task) -> None:
-                progress.update(task, completed=done, total=of)
 
-            try:
-                report = annotate_unit(unit, request, config, load, out, tell, stop.asked)
-            except DatasetError as error:
-                if not several:
-                    raise
-                console.print(f'annotate: {error}', highlight=False, markup=False, soft_wrap=True)
-                code = 1
-                continue
+def _annotate(found: list[Work], args: argparse.Namespace, job: Job, engine: Engine) -> int:
+    several, code = len(found) > 1, 0
+    with _Screen(found) as screen:
+        stop = _Interrupt()
+        todo = []
+        for bag in found:
+            if several and bag.out.exists():
+                screen.say(f'{bag.out} is done already')
+                screen.end(bag.out)
+            else:
+                todo.append(bag)
+        if args.split is None:
+            reports = engine.run(todo, job, screen.tell, stop.asked)
+        else:
+            reports = run_in_parts(engine, todo, job, args.split, screen.tell, stop.asked)
+        for report in reports:
+            if report.error and not several:
+                raise DatasetError(report.error)
+            screen.end(Path(report.output))
             for line in report.lines():
-                console.print(line, highlight=False, markup=False, soft_wrap=True)
-            report.write(out.with_name(out.name + '.report.json'))
-            if stop.asked():
-                return 1
-    return code
+                screen.say(line)
+            code = code if report.finished else 1
+        lines = rows(list(find_reports(args.out))) if several else []
+        if lines:
+            screen.console.print(summary_table(lines))
+            screen.say(f'written: {write_summary(lines, args.out)}')
+        return 1 if stop.asked() else code
+
+
+class _Screen:
+    """Shows how far bags are, and what is said of them."""
+
+    def __init__(self, bags: list[Work]) -> None:
+        self.console, self._count = Console(stderr=True), len(bags)
+        self._progress = Progress(
+            TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
+            TimeRemainingColumn(), console=self.console,
+        )
+        self._tasks: dict[Path, TaskID] = {}
+        self._all = self._progress.add_task('bags', total=len(bags), visible=len(bags) > 1)
+
+    def __enter__(self) -> _Screen:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def tell(self, bag: Work, done: int, of: int) -> None:
+        """Show how far a bag is."""
+        if bag.out not in self._tasks:
+            self._tasks[bag.out] = self._progress.add_task(Path(bag.unit.path).name)
+        self._progress.update(self._tasks[bag.out], completed=done, total=of)
+
+    def end(self, out: Path) -> None:
+        """Count a bag that has ended; of one alone the bar stays."""
+        self._progress.advance(self._all)
+        if self._count > 1 and out in self._tasks:
+            self._progress.remove_task(self._tasks.pop(out))
+
+    def say(self, line: str) -> None:
+        """Print a line as it is."""
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 class _Interrupt:

@@ -24,6 +24,8 @@ PACKAGES = {
     'onnx': 'onnx',
     'onnxruntime': 'onnxruntime',
     'openvino': 'openvino',
+    'pyarrow': 'pyarrow',
+    'ray': 'ray',
     'rerun': 'rerun-sdk',
     'rich': 'rich',
     'rosbags': 'rosbags',
@@ -67,6 +69,7 @@ world_robot = _program('world_robot', 'tools.world_robot')
 evaluate = _program('evaluate', 'tools.evaluate')
 annotate = _program('annotate', 'tools.annotate')
 inspect = _program('inspect', 'tools.inspect_bag')
+fleet_report = _program('fleet_report', 'tools.fleet_report')
 train = _program('train', 'training.train')
 demo = _program('demo', 'tools.demo')
 export_onnx = _program('export_onnx', 'tools.export_onnx')

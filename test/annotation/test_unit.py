@@ -188,9 +188,10 @@ def test_a_stopped_run_leaves_what_it_has_as_a_bag_that_says_it_is_unfinished(tm
     )
     assert not report.finished and not (tmp_path / 'out').exists()
     assert done[-1] == (4, 6)
-    assert topics_of(unfinished(tmp_path / 'out') / 'out')['/front/depth/image'] == 4
+    (left,) = unfinished(tmp_path / 'out').glob('*/out')
+    assert topics_of(left)['/front/depth/image'] == 4
     assert annotate(bag, tmp_path / 'out').finished
-    assert sorted(p.name for p in tmp_path.iterdir()) == ['bag', 'out']
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['bag', 'out', 'out.report.json']
 
 
 def test_a_bug_keeps_its_traceback_and_leaves_nothing_that_looks_whole(tmp_path):
