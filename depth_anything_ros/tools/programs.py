@@ -22,6 +22,7 @@ PACKAGES = {
     'onnx': 'onnx',
     'onnxruntime': 'onnxruntime',
     'openvino': 'openvino',
+    'pydantic': 'pydantic',
     'rerun': 'rerun-sdk',
     'rich': 'rich',
     'rosbags': 'rosbags',
