@@ -23,6 +23,7 @@ PACKAGES = {
     'onnxruntime': 'onnxruntime',
     'openvino': 'openvino',
     'pydantic': 'pydantic',
+    'pydantic_core': 'pydantic',
     'rerun': 'rerun-sdk',
     'rich': 'rich',
     'rosbags': 'rosbags',

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn, Tensor
@@ -117,7 +118,8 @@ def _depth_network(name: str, path: Path) -> tuple[DepthAnythingForDepthEstimati
                                   'to the official one, such as depth_anything_v2_vits.pth'
                                   ) from error
     checkpoint = open_checkpoint(path, ModelConfig(checkpoint=name))
-    spec, network = checkpoint.spec, checkpoint.load()
+    spec = checkpoint.spec
+    network: Any = checkpoint.load()
     normalised = spec.multiple == PATCH and (spec.mean, spec.std) == (MEAN, STD)
     if type(network) is not DepthAnythingForDepthEstimation or not normalised:
         raise CheckpointError(f'training knows the networks of Depth Anything V1, V2 and V2-metric '

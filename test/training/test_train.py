@@ -342,7 +342,7 @@ def test_encoder_of_another_size_is_named(data, teacher, tmp_path):
 
 def test_missing_teacher_is_named(data, tmp_path):
     student = StudentConfig(tmp_path / 'none', (data,))
-    with pytest.raises(CheckpointError, match='cannot load the teacher .*none.* is no file or folder'):
+    with pytest.raises(CheckpointError, match='cannot load the teacher .*none.* is no file'):
         train(tiny_run(data, tmp_path / 'run', student=student))
 
 
