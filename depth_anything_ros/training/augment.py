@@ -66,7 +66,7 @@ def random_crop(image: Tensor, inverse_depth: Tensor, semantic: Tensor, size: tu
 
 
 def gaussian_blur(image: Tensor, sigma_px: Tensor) -> Tensor:
-    """Blur each picture by its own sigma.
+    """Blur each picture by its own sigma, in full precision also where bfloat16 is computed in.
 
     Args:
         image: BxCxHxW.
@@ -79,8 +79,9 @@ def gaussian_blur(image: Tensor, sigma_px: Tensor) -> Tensor:
     kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
     kernel = kernel.to(image)[:, None]  # BC x 1 x taps
     flat = F.pad(image.flatten(0, 1)[None], (reach,) * 4, mode='replicate')
-    flat = F.conv2d(flat, kernel[:, :, None], groups=len(kernel))
-    return F.conv2d(flat, kernel[..., None], groups=len(kernel)).view_as(image)
+    with torch.autocast(image.device.type, enabled=False):
+        flat = F.conv2d(flat, kernel[:, :, None], groups=len(kernel))
+        return F.conv2d(flat, kernel[..., None], groups=len(kernel)).view_as(image)
 
 
 def strong_colours(

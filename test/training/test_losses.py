@@ -82,6 +82,9 @@ def test_blur_is_a_gaussian_of_each_pictures_own_sigma() -> None:
         expected = gaussian_filter(image[i].numpy(), (0, sigma, sigma), mode='nearest', truncate=3)
         assert float(np.abs(blurred[i].numpy() - expected)[:, 6:-6, 6:-6].max()) < 2e-3
     assert torch.equal(blurred[2], image[2])
+    with torch.autocast('cpu', torch.bfloat16):
+        again = augment.gaussian_blur(image, torch.tensor([2.0, 0.7, 1e-3]))
+    assert torch.equal(again, blurred)
 
 
 def test_strong_colours_blur_half_of_the_pictures_and_sharpen_none(
