@@ -103,4 +103,3 @@ def cut_boxes(shape: torch.Size, probability: float, generator: torch.Generator)
         if chance < probability:
             mask[i, top:top + rows, left:left + columns] = False
     return mask
-
