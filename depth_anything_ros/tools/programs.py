@@ -25,6 +25,8 @@ PACKAGES = {
     'onnxruntime': 'onnxruntime',
     'openvino': 'openvino',
     'pyarrow': 'pyarrow',
+    'pydantic': 'pydantic',
+    'pydantic_core': 'pydantic',
     'ray': 'ray',
     'rerun': 'rerun-sdk',
     'rich': 'rich',
