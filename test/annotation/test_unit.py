@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Broken bags, places that cannot be written, and runs that are stopped: one line, nothing half."""
 
-from contextlib import closing
-from contextlib import suppress
+from contextlib import closing, suppress
 import errno
 import pickle
 import sqlite3
