@@ -1,5 +1,5 @@
 # make test    every check of the project
-# make demo    the node on a moving scene; CHECKPOINT=..., BAG=... and VIEWER=... reach it
+# make demo    the node on a moving scene; SOURCE=..., CHECKPOINT=..., BAG=... and VIEWER=... reach it
 # make performance    how fast it is here, into build/performance; DEVICE=cuda and CHECKPOINT=...
 # make fuzz    the node under broken messages over DDS; N, SEED and TRANSPORT=raw or compressed
 #

@@ -11,7 +11,7 @@ from setuptools import find_packages, setup
 NAME = 'depth_anything_ros'
 SHARE = f'share/{NAME}'
 EXECUTABLES = (
-    'depth_node', 'play_frames', 'world_robot', 'evaluate', 'annotate', 'fleet_report',
+    'depth_node', 'play_frames', 'world_robot', 'evaluate', 'annotate', 'fleet_report', 'inspect',
     'train', 'demo', 'export_onnx',
 )
 

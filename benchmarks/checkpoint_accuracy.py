@@ -53,7 +53,7 @@ def node_prediction(model: ModelConfig, precision: str) -> Predict:
         height, width, _ = image_rgb.shape
         camera = Camera(width, height, np.diag([width, width, 1.0]))
         preprocess = Preprocessor(camera, predictor.spec, 0, predictor.device)
-        small = predictor(preprocess(np.array(image_rgb)).network_input)
+        small = predictor(preprocess(np.array(image_rgb)))
         large = torch.nn.functional.interpolate(
             small[None, None], (height, width), mode='bilinear', align_corners=False)
         result: Prediction = large[0, 0].numpy()

@@ -77,7 +77,8 @@ def _sequences(options: argparse.Namespace) -> Iterator[list[Frame]]:
 
 
 def _outline(pipeline: DepthPipeline, frame: Frame) -> NDArray[np.float32]:
-    edges: NDArray[np.float32] = pipeline.predict(frame.image_rgb, frame.camera).edges.numpy()
+    edges = pipeline.predict(frame.image_rgb, frame.camera).edges
+    assert edges is not None
     return edges
 
 

@@ -11,6 +11,7 @@ precision and smaller inputs have rows of their own at the last camera; what the
 is told by checkpoint_accuracy.py --precision and --input-size, and of 8 bits with random weights
 beside their row.
 
+With --sources only what each source of metres takes of one core is measured (source_cost.py).
 With --against CHECKOUT only what surrounds the network is timed, on one CPU thread, frame by frame
 in turn with another checkout of this repository.
 """
@@ -33,6 +34,7 @@ from around_network import compare, lidar_for, picture, print_comparison
 import numpy as np
 from numpy.typing import NDArray
 from rivals import AuthorsCode, TransformersUser
+from source_cost import print_source_cost, source_cost
 import torch
 
 from depth_anything_ros.camera import Camera
@@ -294,11 +296,18 @@ def main() -> None:
     parser.add_argument('--threads', type=int, help='CPU threads, for all rows')
     parser.add_argument('--authors', type=Path, help='checkout of Depth-Anything-V2')
     parser.add_argument('--against', type=Path, help='other checkout: around the network only')
+    parser.add_argument('--sources', action='store_true', help='what sources of metres take only')
     parser.add_argument('--quick', action='store_true', help='small images, 2 rounds: a test')
     parser.add_argument('--json', action='store_true', help='end with one JSON object')
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    if arguments.sources:
+        rows = source_cost(arguments.rounds or 30)
+        print_source_cost(rows)
+        if arguments.json:
+            print(json.dumps({'sources': rows}))
+        return
     if arguments.against:
         stages = compare(arguments.against, arguments.rounds or 100)
         print_comparison(stages)

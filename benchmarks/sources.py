@@ -20,7 +20,7 @@ its first metres; ms is what a source takes of one core for an image of 640x480,
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 import json
@@ -30,8 +30,9 @@ import time
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
-from world_frames import BASELINE_M, CAMERA, world_drive, WorldFrame
+from world_frames import CAMERA, world_drive, WorldFrame
 
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
 from depth_anything_ros.errors import BadFrameError
@@ -46,6 +47,8 @@ from depth_anything_ros.metric_depth.uncertainty import Q90
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.pipeline import DepthFrame, DepthPipeline, Outputs, Prediction
 from depth_anything_ros.stopwatch import Stopwatch
+from depth_anything_ros.world.cameras import BASELINE_M, noisy
+from depth_anything_ros.world.odometry import dead_reckoning
 
 Drive = list[WorldFrame]
 Told = list[list[Source]]  # what is told of each image
@@ -56,7 +59,6 @@ _FIRST_SEED = 990_000
 _DURATION_S = 2.0
 _FARTHEST_M = 80.0
 _OFF, _SURE = 0.2, 0.1
-_IMAGE_NOISE = 2.0  # gray levels
 _HOLES, _HOLE_PX = 0.3, 25.0  # share of a depth image, and about half their size
 _BASELINE = 'lidar'
 
@@ -159,6 +161,11 @@ def depth(drive: Drive, farthest_m: float = math.inf) -> Told:
     return told
 
 
+def together(drive: Drive, makes: Sequence[Callable[[Drive], Told]]) -> Told:
+    """Return what several sources tell of the same images."""
+    return [sum(told, []) for told in zip(*(make(drive) for make in makes))]
+
+
 SOURCES: dict[str, Callable[[Drive], Told]] = {
     _BASELINE: lidar,
     'depth, holes': depth,
@@ -172,6 +179,11 @@ SOURCES: dict[str, Callable[[Drive], Told]] = {
     'motion, odometry off by 20 %': partial(motion, stretched=0.2),
     'lidar and motion': partial(motion, rings=True),
     'lidar and motion, odometry off by 20 %': partial(motion, stretched=0.2, rings=True),
+    'lidar and depth': partial(together, makes=(lidar, depth)),
+    'depth and stereo': partial(together, makes=(depth, stereo)),
+    'depth and motion': partial(together, makes=(depth, motion)),
+    'stereo and motion': partial(together, makes=(stereo, motion)),
+    'all four': partial(together, makes=(lidar, depth, stereo, motion)),
 }
 
 
@@ -182,16 +194,10 @@ def _straight(time_s: float) -> float:
 def odometry(drive: Drive, stretched: float, turn_deg_s: float) -> list[NDArray[np.float64]]:
     """Return the poses of a drive as odometry has them, T_fixed_camera 4x4 each."""
     axis = np.random.default_rng(list(drive[0].frame.name.encode())).normal(size=3)
-    drift = np.eye(4)
     period_s = 1e-9 * (drive[1].frame.stamp_ns - drive[0].frame.stamp_ns)
-    angle_rad = math.radians(turn_deg_s * period_s)
-    drift[:3, :3] = Rotation.from_rotvec(angle_rad * axis / np.linalg.norm(axis)).as_matrix()
-    poses = [drive[0].T_world_camera]
-    for before, after in zip(drive, drive[1:]):
-        step = np.linalg.inv(before.T_world_camera) @ after.T_world_camera
-        step[:3, 3] *= 1 + stretched
-        poses.append(poses[-1] @ step @ drift)
-    return poses
+    turn_rad = math.radians(turn_deg_s * period_s) * axis / np.linalg.norm(axis)
+    poses = (world.T_world_camera for world in drive)
+    return list(dead_reckoning(poses, stretched, turn_rad))
 
 
 def _sweep(world: WorldFrame) -> Sweep:
@@ -238,10 +244,8 @@ def main() -> None:
 
 
 def _noisy(world: WorldFrame, seed: int) -> WorldFrame:
-    image = world.frame.image_rgb
-    noise = np.random.default_rng(seed).normal(0.5, _IMAGE_NOISE, image.shape)
-    noisy = np.clip(image + noise, 0, 255).astype(np.uint8)
-    return replace(world, frame=replace(world.frame, image_rgb=noisy))
+    image_rgb = noisy(world.frame.image_rgb, np.random.default_rng(seed))
+    return replace(world, frame=replace(world.frame, image_rgb=image_rgb))
 
 
 def _scored(
@@ -300,7 +304,11 @@ def _score(
     with np.errstate(divide='ignore'):
         line_m = 1 / line if frame.fit.space == 'inverse_depth' else line
     line_m = np.where((line_m > CONFIG.depth.min) & (line_m < CONFIG.depth.max), line_m, np.nan)
-    at = truth_m[np.rint(anchors.v).astype(int), np.rint(anchors.u).astype(int)]
+    # Between pixel centres inverse depth of a plane is linear: a rounded pixel is another place.
+    with np.errstate(divide='ignore'):
+        at = 1 / map_coordinates(
+            np.nan_to_num(1 / truth_m), [anchors.v, anchors.u], order=1, mode='nearest'
+        )
     truth_m = np.where(counts, truth_m, np.nan)
     off = np.abs(frame.depth / truth_m - 1)
     known = np.isfinite(off)

@@ -15,6 +15,7 @@ import torch
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.evaluation.frames import Frame
 from depth_anything_ros.metric_depth.anchors import SensorPoints
+from depth_anything_ros.world.cameras import BASELINE_M, beside, noisy
 from depth_anything_ros.world.primitives import Semantic
 from depth_anything_ros.world.raycast import cast
 from depth_anything_ros.world.render import render
@@ -22,8 +23,7 @@ from depth_anything_ros.world.scene import random_scene, Scene
 from depth_anything_ros.world.trajectory import camera_path
 
 WIDTH, HEIGHT, FOCAL_PX = 640, 480, 520.0
-BASELINE_M = 0.12  # of the second camera of a stereo pair
-_IMAGE_NOISE, _SECOND_GAIN = 2.0, 0.95  # gray levels; the second camera is exposed less
+_SECOND_GAIN = 0.95  # the second camera of a stereo pair is exposed less
 CAMERA = Camera(
     WIDTH,
     HEIGHT,
@@ -111,15 +111,9 @@ def world_drive(
 def _pair(
     scene: Scene, world: WorldFrame, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    pose, camera = world.T_world_camera.copy(), world.frame.camera
-    pose[:3, 3] += BASELINE_M * pose[:3, 0]
+    pose, camera = beside(world.T_world_camera, BASELINE_M), world.frame.camera
     right = render(scene, pose, camera.K, camera.width, camera.height).image_rgb
-    return _noisy(world.frame.image_rgb, rng), _noisy(_SECOND_GAIN * right, rng)
-
-
-def _noisy(image: NDArray[np.generic], rng: np.random.Generator) -> NDArray[np.uint8]:
-    noisy = image + rng.normal(0.5, _IMAGE_NOISE, image.shape)
-    return np.clip(noisy, 0, 255).astype(np.uint8)
+    return noisy(world.frame.image_rgb, rng), noisy(_SECOND_GAIN * right, rng)
 
 
 def _moved(scene: Scene, time_s: float) -> Scene:

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The product in one sentence: image -> network -> relative depth -> metric depth -> depth + cloud.
 
-No ROS here. Everything between the one upload and the one download stays on the device.
+No ROS here. Everything between the one upload and the one download stays on the device; what is
+seen in the image itself (colours, edges, corners) is looked at on the host, where it came from.
 """
 
 from __future__ import annotations
@@ -23,14 +24,18 @@ from torch import Tensor
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, with_values
 from depth_anything_ros.errors import ConfigError
+from depth_anything_ros.gray_view import GrayView
 from depth_anything_ros.metric_depth.anchors import SensorPoints
+from depth_anything_ros.metric_depth.bridging import Bridged
 from depth_anything_ros.metric_depth.depth_image import DepthImage, keep_measured
-from depth_anything_ros.metric_depth.extrinsics import outline
+from depth_anything_ros.metric_depth.extrinsics import outline, VIEW_ROWS
+from depth_anything_ros.metric_depth.glance import lattice
 from depth_anything_ros.metric_depth.motion import Motion, MotionTracker
 from depth_anything_ros.metric_depth.rangefinder import RangeReading
 from depth_anything_ros.metric_depth.refinement import metric_depth
 from depth_anything_ros.metric_depth.scale import (
     GroundPlane,
+    PassRecord,
     ScaleEstimator,
     ScaleFit,
     State,
@@ -41,7 +46,7 @@ from depth_anything_ros.network.devices import current
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.network.preprocessing import Preprocessor
 from depth_anything_ros.network.spec import SKY_FROM
-from depth_anything_ros.pointcloud import pack_cloud, PackedCloud, ray_tensor
+from depth_anything_ros.pointcloud import cloud_rays, pack_cloud, PackedCloud, without_flying
 from depth_anything_ros.stopwatch import Stopwatch
 
 P = ParamSpec('P')
@@ -76,19 +81,18 @@ class Prediction:
         values: HxW float32 at image size, in the model's space, and for a metric model in metres
             or 1/m (focal correction applied); NaN in the sky, and where
             rectification left nothing to see, whatever the network made of that.
-        image: HxWx3 uint8 RGB as uploaded.
-        host_image: the same on the host, where corners are followed.
+        image: HxWx3 uint8 RGB on the host, as it came.
         thumbnail: small float32 gray image on the host, by which scene cuts are told.
-        edges: outline of the image, by which the extrinsic is judged.
+        edges: outline of the rectified image on the host, by which the extrinsic is judged; None
+            without a calibrated camera.
         preprocessor: the geometry it was made with.
         watch: the running stopwatch of this frame.
     """
 
     values: Tensor
-    image: Tensor
-    host_image: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     thumbnail: NDArray[np.float32]
-    edges: Tensor
+    edges: NDArray[np.float32] | None
     preprocessor: Preprocessor
     watch: Stopwatch
 
@@ -164,7 +168,8 @@ class DepthPipeline:
         self._camera: Camera | None = None
         self._preprocessor: Preprocessor | None = None
         self._measured: Preprocessor | None = None  # predict() may be at the next image already
-        self._rays: Tensor | None = None
+        self._rays: tuple[int, NDArray[np.float32]] | None = None  # with the stride of the cloud
+        self._view: GrayView | None = None  # where edges are looked for
 
     def process(
         self,
@@ -215,22 +220,41 @@ class DepthPipeline:
             outputs=outputs,
         )
 
-    def warm_up(self) -> None:
-        """Run the network once, on a black image of the size of the mask where there is one."""
-        side = self.config.model.input_size or self.predictor.spec.input_size
-        height, width = (side, side) if self._body is None else self._body.shape
-        K = np.diag([width, width, 1.0])
-        camera = Camera.from_calibration(width, height, K)
-        self.predict(np.zeros((height, width, 3), np.uint8), camera)
+    @property
+    def record(self) -> PassRecord | None:
+        """What smooth() needs of the image that was measured last, None where it had no camera."""
+        return self._scale.record
+
+    def warm_up(self, camera: Camera | None = None) -> None:
+        """Run a black image through everything once, so that the first real one finds all made.
+
+        Nothing is kept of it but geometry, buffers and compiled kernels.
+
+        Args:
+            camera: of the images to come; None for one of the size of the mask where there is one,
+                else of the network's input.
+
+        Raises:
+            BadFrameError: as process() does for an image of that camera.
+        """
+        if camera is None:
+            side = self.config.model.input_size or self.predictor.spec.input_size
+            height, width = (side, side) if self._body is None else self._body.shape
+            camera = Camera.from_calibration(width, height, np.diag([width, width, 1.0]))
+        prediction = self.predict(np.zeros((*camera.size, 3), np.uint8), camera)
+        if camera.is_calibrated:
+            points = _as_predicted(prediction)
+            self.measure(prediction, points, np.eye(4), outputs=Outputs(stddev=True))
+            self._scale.reset()
 
     @_on_its_device
     def predict(self, image: NDArray[np.uint8], camera: Camera) -> Prediction:
         """Run the network on one image; see process() for the arguments."""
         watch = Stopwatch(self.predictor.device)
         preprocessor = self._preprocessor_for(camera)
-        prepared = preprocessor(image)
+        network_input = preprocessor(image)
         watch.lap('preprocess')
-        raw, sky = self.predictor(prepared.network_input), None
+        raw, sky = self.predictor(network_input), None
         watch.lap('network')
         if self.predictor.spec.has_sky:
             raw, says_sky = raw
@@ -239,10 +263,8 @@ class DepthPipeline:
             raw = raw * factor
         values = preprocessor.at_image_size(raw, sky)
         watch.lap('upsample')
-        edges = outline(prepared.network_input[0].mean(dim=0))
-        return Prediction(
-            values, prepared.image, image, _thumbnail(image), edges, preprocessor, watch
-        )
+        edges = None if self._view is None else outline(self._view(image))
+        return Prediction(values, image, _thumbnail(image), edges, preprocessor, watch)
 
     @_on_its_device
     def measure(
@@ -257,8 +279,13 @@ class DepthPipeline:
         ranging: RangeReading | None = None,
         T_fixed_camera: NDArray[np.float64] | None = None,
         outputs: Outputs = Outputs(),
+        bridged: Bridged | None = None,
     ) -> DepthFrame:
-        """Make metres of a prediction; points may arrive while the network runs, hence apart."""
+        """Make metres of a prediction; points may arrive while the network runs, hence apart.
+
+        See process(). What a recording knows of an image in its second pass, `bridged`, is used
+        where the image has no fit of its own.
+        """
         config, watch = self.config, prediction.watch
         geometry = prediction.preprocessor
         camera = geometry.rectified
@@ -274,12 +301,13 @@ class DepthPipeline:
         verdict = Verdict(None, {})
         if camera.is_calibrated:
             verdict = gather(sources, camera, config.scale)
+        anchors = verdict.anchors
         watch.lap('anchors')
         self._scale.config = config.scale
         if camera.is_calibrated:
             fit = self._scale.update(
                 prediction.values,
-                verdict.anchors,
+                anchors,
                 camera,
                 stamp_ns,
                 prediction.thumbnail,
@@ -287,6 +315,10 @@ class DepthPipeline:
                 prediction.edges,
                 ranging,
             )
+            if bridged is not None and fit.state is not State.FITTED:
+                fit, anchors = bridged.fit(
+                    prediction.values, camera, config.scale, self.predictor.spec
+                )
             for remark in (verdict.complaint, '' if motion is None else motion.note):
                 if remark:
                     fit = replace(fit, reason=f'{fit.reason}; {remark}')
@@ -298,11 +330,10 @@ class DepthPipeline:
         watch.lap('fit')
 
         results: dict[str, Tensor] = {}
-        cloud: PackedCloud | None = None
         step = config.depth.stride
         published = fit.state is not State.UNANCHORED or fit.assumed
         if published and outputs.metric:
-            metric = metric_depth(prediction.values, fit, verdict.anchors, config)
+            metric = metric_depth(prediction.values, fit, anchors, config)
             depth_m, stddev_m = metric.depth_m, metric.stddev_m
             if config.depth.keep_measured and 'depth' not in verdict.outvoted:
                 for measured_m in _registered(sources, camera, config):
@@ -317,25 +348,35 @@ class DepthPipeline:
             if outputs.stddev:
                 results['stddev_m'] = stddev_m[::step, ::step]
             if outputs.points:
-                cloud = pack_cloud(
-                    depth_m,
-                    self._rays_for(camera),
-                    geometry.rectify(prediction.image),
-                    stddev_m,
-                    config.cloud,
-                    geometry.network_px,
-                )
-                results['points'] = cloud.points
+                thin = (slice(None, None, config.cloud.stride),) * 2
+                solid_m = without_flying(depth_m, config.cloud.edge_threshold, geometry.network_px)
+                results['solid'] = solid_m[thin]
+                if config.cloud.stddev:
+                    results['unsure'] = stddev_m[thin]
             watch.lap('pack')
         if outputs.relative:
             results['relative'] = prediction.values[::step, ::step]
         if outputs.picture:
             picture = _picture(prediction.values, self.predictor.spec.space)
             results['picture'] = picture[::step, ::step]
-        if outputs.image_rect:
-            results['image_rect'] = geometry.rectify(prediction.image)[::step, ::step]
         arrays = _download(results, watch)
 
+        cloud: PackedCloud | None = None
+        coloured = outputs.image_rect or 'solid' in arrays
+        image = geometry.rectify(prediction.image) if coloured else prediction.image
+        if 'solid' in arrays:
+            stride = config.cloud.stride
+            cloud = pack_cloud(
+                arrays.pop('solid'),
+                self._rays_for(camera, stride),
+                image[::stride, ::stride],
+                arrays.pop('unsure', None),
+                config.cloud.organized,
+            )
+            watch.lap('pack')
+            watch.wait()
+        if outputs.image_rect:
+            arrays['image_rect'] = image[::step, ::step]
         if 'depth' in arrays and config.depth.encoding == '16UC1':
             arrays['depth'] = arrays['depth'].view(np.uint16)
         return DepthFrame(
@@ -343,6 +384,7 @@ class DepthPipeline:
             camera.strided(step),
             fit,
             _median(arrays.pop('sigma', None)),
+            points=cloud.points if cloud else None,
             point_fields=cloud.fields if cloud else (),
             points_dense=cloud.is_dense if cloud else False,
             timings_ms=watch.milliseconds(),
@@ -359,7 +401,7 @@ class DepthPipeline:
         if T_fixed_camera is None or not camera.is_calibrated or not takes(config.method, 'motion'):
             return None
         return self._motion.update(
-            prediction.host_image, camera, T_fixed_camera, stamp_ns, config
+            prediction.image, camera, T_fixed_camera, stamp_ns, config
         )
 
     def _preprocessor_for(self, camera: Camera) -> Preprocessor:
@@ -372,13 +414,13 @@ class DepthPipeline:
                 self.config.limits.network_pixels,
                 self._body,
             )
-            self._camera = camera
+            self._camera, self._view = camera, _gray_view(camera)
         return self._preprocessor
 
-    def _rays_for(self, camera: Camera) -> Tensor:
-        if self._rays is None:
-            self._rays = ray_tensor(camera, self.predictor.device)
-        return self._rays
+    def _rays_for(self, camera: Camera, stride: int) -> NDArray[np.float32]:
+        if self._rays is None or self._rays[0] != stride:
+            self._rays = stride, cloud_rays(camera, stride)
+        return self._rays[1]
 
     def _focal_factor(self, network_camera: Camera) -> float:
         """Return what a canonical-focal model's output is multiplied by to be metres, or 1/m.
@@ -410,6 +452,30 @@ def _body(path: str) -> NDArray[np.bool_]:
         )
     body: NDArray[np.bool_] = np.asarray(mask) == 0
     return body
+
+
+def _as_predicted(prediction: Prediction) -> SensorPoints:
+    """Return some thousand points whose inverse depth is affine in a prediction, as a lidar's."""
+    camera = prediction.preprocessor.rectified
+    v, u = np.meshgrid(*lattice(*camera.size, 40, 60), indexing='ij')
+    said = prediction.values.cpu().numpy()[v, u]
+    known = np.isfinite(said)
+    pixels = np.stack([u, v, np.ones_like(u)], axis=-1)[known]
+    # From 10 m to 2 m; all at about 10 m where all of a black image is alike.
+    low, high = said[known].min(initial=np.inf), said[known].max(initial=1e-9)
+    inverse_depth = 0.1 + 0.4 * (said[known] - low) / max(high - low, 0.1 * abs(high))
+    rays = pixels @ np.linalg.inv(camera.K).T @ camera.R
+    xyz_m = (rays / inverse_depth[:, None]).astype(np.float32)
+    return SensorPoints(xyz_m, 0, 'none', ring=v[known])
+
+
+def _gray_view(camera: Camera) -> GrayView | None:
+    """Return the small rectified view of a camera's images, None where its rays are not known."""
+    if not camera.is_calibrated:
+        return None
+    rows = min(camera.height, VIEW_ROWS)
+    columns = max(1, round(camera.width * rows / camera.height))
+    return GrayView(camera, camera.R, camera.rectified().scaled(columns, rows))
 
 
 def _registered(

@@ -1,17 +1,19 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Metric depth + viewing rays + colour -> packed cloud bytes, on the device."""
+"""Metric depth -> depth of solid pixels, on the device; with rays and colour -> cloud bytes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 import torch
 from torch import Tensor
 import torch.nn.functional as F
 
 from depth_anything_ros.camera import Camera
-from depth_anything_ros.config import CloudConfig
 
 _FRAME = 4  # pixels that an image is continued by, so that each has its neighbours
 _LEAST_RADIUS_PX = 2
@@ -31,7 +33,7 @@ class PackedCloud:
         is_dense: whether no point is NaN.
     """
 
-    points: Tensor
+    points: NDArray[np.float32]
     is_dense: bool
 
     @property
@@ -70,55 +72,75 @@ def _flying(depth_m: Tensor, threshold: float, network_px: float) -> Tensor:
     while radius < _SOFT_NETWORK_PX * network_px and min(levels[-1].shape) >= _LEAST_SIDE_PX:
         levels.append(levels[-1][::2, ::2].contiguous())
         radius *= 2
+    framed = [_framed(level) for level in (*levels, levels[-1][::2, ::2])]
     # From here on yes and no are the sign of a number: comparing is dear, and grids of numbers can
     # be refined linearly.
     flying: Tensor | None = None
     for i, level in reversed(list(enumerate(levels))):
         # What is wider is rarer an edge, so more is asked of it.
-        coarser, flying = flying, _on_ramps(level, threshold * 2 ** (i / 2))
+        ramps = _ramps(framed[i + 1], threshold * 2 ** (i / 2))
+        coarser, flying = flying, _on_ramps(level, framed[i], ramps)
         if coarser is not None:
-            rows, columns = (2 * n - 1 for n in coarser.shape)
-            refined = F.interpolate(
-                coarser[None, None], (rows, columns), mode='bilinear', align_corners=True
-            )[0, 0]
-            part = flying[:rows, :columns]
-            torch.maximum(part, refined, out=part)
+            _refined_onto(flying, coarser)
     assert flying is not None
     return flying
 
 
-def _on_ramps(inverse: Tensor, threshold: float) -> Tensor:
-    """Return a grid that is positive on ramps with a radius of two of its pixels."""
+def _refined_onto(flying: Tensor, coarser: Tensor) -> None:
+    """Raise a grid to one of every second of its samples, interpolated between these."""
+    rows, columns = coarser.shape
+    lines = flying.new_empty(2 * rows - 1, columns)
+    lines[::2] = coarser
+    torch.lerp(coarser[:-1], coarser[1:], 0.5, out=lines[1::2])
+    at_samples, between = flying[: len(lines), ::2], flying[: len(lines), 1::2][:, : columns - 1]
+    torch.maximum(at_samples, lines, out=at_samples)
+    torch.maximum(between, torch.lerp(lines[:, :-1], lines[:, 1:], 0.5), out=between)
+
+
+def _on_ramps(inverse: Tensor, framed: Tensor, ramps: Tensor) -> Tensor:
+    """Return a grid that is positive on ramps with a radius of two of its pixels.
+
+    Args:
+        inverse: HxW.
+        framed: the same, see _framed().
+        ramps: of every second of its samples, see _ramps().
+    """
     rows, columns = inverse.shape
-    ramps = F.interpolate(_ramps(inverse[::2, ::2], threshold)[None], scale_factor=2)[0]
-    found = _between(inverse)
-    torch.minimum(ramps[:, :rows, :columns], found, out=found)
+    wide = ramps.new_empty(*ramps.shape[:2], 2 * ramps.shape[2])
+    wide[..., ::2] = ramps
+    wide[..., 1::2] = ramps
+    found = _between(inverse, framed)
+    for first in (0, 1):  # each row of ramps is of two rows here
+        part = found[:, first::2]
+        torch.minimum(part, wide[:, : part.shape[1], :columns], out=part)
     return torch.maximum(found[0], found[1])
 
 
-def _framed(inverse: Tensor, frame: int) -> Tensor:
-    """Return a grid twice, along columns and along rows, continued by so many pixels: 2xHxW."""
-    twice = inverse.expand(1, 2, *inverse.shape)
-    return F.pad(twice, (frame,) * 4, mode='replicate')[0]
+def _framed(inverse: Tensor) -> Tensor:
+    """Return a grid twice, along columns and along rows, continued by _FRAME pixels: 2xHxW."""
+    once = F.pad(inverse[None, None], (_FRAME,) * 4, mode='replicate')[0]
+    return once.expand(2, -1, -1).contiguous()
 
 
-def _between(inverse: Tensor) -> Tensor:
+def _between(inverse: Tensor, framed: Tensor) -> Tensor:
     """Return by how much a pixel lies between those two before and two after it, 2xHxW."""
-    framed = _framed(inverse, 2)
-    before, after = _shifted(framed, -2, 2), _shifted(framed, 2, 2)
+    before, after = _shifted(framed, -2, _FRAME), _shifted(framed, 2, _FRAME)
     above = torch.maximum(before, after).sub_(inverse)
     below = torch.minimum(before, after)
     torch.sub(inverse, below, out=below)
     return torch.minimum(above, below, out=below).sub_(inverse, alpha=_SAME_SURFACE)
 
 
-def _ramps(inverse: Tensor, threshold: float) -> Tensor:
+def _ramps(framed: Tensor, threshold: float) -> Tensor:
     """Return what is positive next to a rise, one pixel to either side, that goes on nowhere.
+
+    Args:
+        framed: a grid, see _framed().
+        threshold: of a rise.
 
     Returns:
         2xHxW: along columns and along rows, which are gone through together.
     """
-    framed = _framed(inverse, _FRAME)
     steps = _shifted(framed, 1, 1) - _shifted(framed, 0, 1)
     before_that, before, after, after_that = (_shifted(steps, i, 2) for i in (-2, -1, 0, 1))
     rise = torch.lerp(before, after, 0.5)  # over half its length, as in _between()
@@ -148,47 +170,49 @@ def _shifted(planes: Tensor, steps: int, margin: int) -> Tensor:
     return planes.as_strided(size, stride, margin * (columns + 1) + steps * columns)
 
 
+def without_flying(depth_m: Tensor, threshold: float, network_px: float = 1.0) -> Tensor:
+    """Return depth with NaN at flying pixels; see flying_pixels() for the arguments."""
+    if threshold <= 0:
+        return depth_m
+    flying = _flying(depth_m, threshold, network_px)
+    solid = torch.le(flying, 0, out=flying)
+    return solid.div_(solid).mul_(depth_m)  # 0 / 0 is NaN, and a mask takes longer
+
+
 def pack_cloud(
-    depth_m: Tensor,
-    rays: Tensor,
-    image: Tensor,
-    stddev_m: Tensor | None,
-    config: CloudConfig,
-    network_px: float = 1.0,
+    z_m: NDArray[np.float32],
+    rays: NDArray[np.float32],
+    image: NDArray[np.uint8],
+    stddev_m: NDArray[np.float32] | None,
+    organized: bool,
 ) -> PackedCloud:
     """Unproject depth to a coloured cloud.
 
+    This is done on the host: a plane of depth comes down in a quarter of the time of a cloud, and
+    colours are there already.
+
     Args:
-        depth_m: HxW float32 depth along the optical axis in metres, NaN invalid.
-        rays: 3xHxW float32 viewing rays with unit z.
-        image: HxWx3 uint8 RGB registered to the depth.
-        stddev_m: HxW float32 in metres, needed when config.stddev asks for it.
-        config: stride, organisation, edge threshold, optional field.
-        network_px: image pixels per pixel of the network: edges are as soft.
+        z_m: HxW depth along the optical axis in metres, NaN invalid.
+        rays: 2xHxW x and y of the viewing rays with unit z.
+        image: HxWx3 RGB registered to the depth.
+        stddev_m: HxW in metres, None for a cloud without it.
+        organized: whether points stay where they are in the image, NaN where invalid.
 
     Returns:
         The cloud: image order with NaN points, or one row of valid points.
     """
-    if config.edge_threshold > 0:
-        flying = _flying(depth_m, config.edge_threshold, network_px)
-        solid = torch.le(flying, 0, out=flying)
-        depth_m = solid.div_(solid).mul_(depth_m)  # 0 / 0 is NaN, and a mask takes longer
-    step = config.stride
-    z, colour = (plane[::step, ::step] for plane in (depth_m, image))
-    extra = stddev_m if config.stddev else None
-    points = torch.empty(*z.shape, 4 if extra is None else 5, device=z.device)
-    torch.mul(rays[:, ::step, ::step], z, out=points.permute(2, 0, 1)[:3])
-    rgb = points[..., 3:4].view(torch.uint8)  # rows x columns x 4, little endian: b, g, r, 0
-    for i in range(3):
-        rgb[..., 2 - i] = colour[..., i]
-    rgb[..., 3] = 0
-    if extra is not None:
-        points[..., 4] = extra[::step, ::step]
-    if config.organized:
+    colour = cv2.cvtColor(image, cv2.COLOR_RGB2BGRA).view(np.uint32)[..., 0]
+    colour &= np.uint32(0xFFFFFF)  # little endian: b, g, r, 0
+    planes = [rays[0] * z_m, rays[1] * z_m, z_m, colour.view(np.float32)]
+    if stddev_m is not None:
+        planes.append(stddev_m)
+    points = np.asarray(cv2.merge(planes), np.float32)
+    if organized:
         return PackedCloud(points, is_dense=False)
-    return PackedCloud(points[z.isfinite()][None], is_dense=True)
+    return PackedCloud(points[np.isfinite(z_m)][None], is_dense=True)
 
 
-def ray_tensor(camera: Camera, device: torch.device) -> Tensor:
-    """Return the camera's viewing rays with unit z as a 3xHxW float32 tensor on the device."""
-    return torch.from_numpy(camera.rays()).float().permute(2, 0, 1).contiguous().to(device)
+def cloud_rays(camera: Camera, stride: int) -> NDArray[np.float32]:
+    """Return x and y of every stride-th of a camera's viewing rays with unit z, 2xHxW."""
+    rays = camera.rays()[::stride, ::stride, :2]
+    return np.ascontiguousarray(rays.transpose(2, 0, 1), dtype=np.float32)

@@ -5,11 +5,19 @@
 The tests that use this run on the real one too where it is installed.
 """
 
+import sys
+
 from geometry_msgs.msg import TransformStamped
 import numpy as np
+from rclpy.serialization import deserialize_message
 from rclpy.time import Time
 
 from depth_anything_ros.poses import interpolate, matrix_to_pose, pose_to_matrix
+
+try:
+    from tf2_msgs.msg import TFMessage
+except ImportError:
+    TFMessage = None
 
 CACHE_NS = 10_000_000_000
 
@@ -179,3 +187,26 @@ def _pose(R, t):
     T = np.eye(4)
     T[:3, :3], T[:3, 3] = R, t
     return T
+
+
+# Processes --------------------------------------------------------------------------------------
+
+# Where there is no tf2_msgs /tf carries the transforms one by one, as all else over DDS.
+ON_TF = TransformStamped if TFMessage is None else TFMessage
+
+
+def on_tf(transform):
+    """Return what is published on /tf and /tf_static for one TransformStamped."""
+    return transform if TFMessage is None else TFMessage(transforms=[transform])
+
+
+def stand_in(transforms):
+    """Let the node's module of transforms listen to TF where tf2 is not installed."""
+    if transforms.tf2_py is not None:
+        return
+    transforms.tf2_py, transforms.TFMessage = sys.modules[__name__], TransformStamped
+
+    def on_transforms(self, buffer, static, data):
+        buffer.add([deserialize_message(data, TransformStamped)], static)
+
+    transforms.TransformListener._on_transforms = on_transforms

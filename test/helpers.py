@@ -144,6 +144,18 @@ class ExactPredictor:
         return torch.from_numpy((1 / depth_m - self._shift) / self._scale).float()
 
 
+class NearnessPredictor:
+    """A network that reads inverse depth off the red of what moving_camera.look() draws."""
+
+    def __init__(self, input_size=224):
+        self.spec = ModelSpec('nearness', 'inverse_depth', metric=False, input_size=input_size)
+        self.device = torch.device('cpu')
+
+    def __call__(self, image):
+        """Return the red of a normalised image."""
+        return image[0, 0] * self.spec.std[0] + self.spec.mean[0]
+
+
 class RowPredictor:
     """A stand-in for a network on street images: nearness grows below the horizon."""
 

@@ -12,10 +12,8 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
-import torch
 
 from depth_anything_ros.camera import Camera
-from depth_anything_ros.network.spec import ModelSpec
 
 CAMERA = Camera.from_calibration(320, 240, [[260.0, 0, 158.5], [0, 255.0, 121], [0, 0, 1]])
 SECOND = 1_000_000_000
@@ -59,18 +57,6 @@ def look(T_world_camera, camera=CAMERA, box_m=(0.0, 0.0), seed=0):
     gray = np.where(on_box, _texture(across, down, 50, seed + 2), gray)
     nearness = 255 * (SHIFT + SLOPE / np.maximum(depth_m, 1.0))
     return np.stack([nearness, gray, gray], axis=-1).clip(0, 255).astype(np.uint8), depth_m
-
-
-class NearnessPredictor:
-    """A network that reads inverse depth off the red of what look() draws: p = .1 + 1.6 / z."""
-
-    def __init__(self, input_size=224):
-        self.spec = ModelSpec('nearness', 'inverse_depth', metric=False, input_size=input_size)
-        self.device = torch.device('cpu')
-
-    def __call__(self, image):
-        """Return the red of a normalised image."""
-        return image[0, 0] * self.spec.std[0] + self.spec.mean[0]
 
 
 def _texture(x_m, y_m, per_metre, seed):

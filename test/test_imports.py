@@ -47,15 +47,17 @@ ROOMS = ['depth_anything_ros.network', 'depth_anything_ros.metric_depth']
 
 
 # Room (a folder, or a module beside them) -> the rooms that it may import from, itself apart.
-GROUND = {'errors', 'poses', 'stopwatch', 'transfer'}
-CAMERA = {*GROUND, 'config', 'camera'}
+GROUND = {'errors', 'poses', 'stopwatch', 'stretch', 'transfer'}
+CAMERA = {*GROUND, 'config', 'camera', 'gray_view'}
 MAY_IMPORT = {
     'errors': set(),
     'poses': {'errors'},
     'stopwatch': set(),
+    'stretch': set(),
     'transfer': set(),
     'config': GROUND,
     'camera': GROUND,
+    'gray_view': {'camera'},
     'pointcloud': CAMERA,
     'network': CAMERA,
     'metric_depth': {*CAMERA, 'network.spec'},  # they share what a prediction means, nothing else

@@ -29,7 +29,7 @@ PACKAGED = (
     *('requirements', 'resource', 'launch', 'config', 'checkpoints', NAME),
 )
 EXECUTABLES = {
-    'depth_node', 'play_frames', 'evaluate', 'annotate', 'fleet_report', 'train', 'demo',
+    'depth_node', 'play_frames', 'evaluate', 'annotate', 'fleet_report', 'inspect', 'train', 'demo',
     'world_robot', 'export_onnx',
 }
 

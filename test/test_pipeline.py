@@ -19,6 +19,7 @@ from depth_anything_ros.pipeline import DepthPipeline, Outputs
 from helpers import (
     edges,
     ExactPredictor,
+    NearnessPredictor,
     RowPredictor,
     SCENE_CAMERA,
     scene_depth_image,
@@ -26,7 +27,7 @@ from helpers import (
     scene_lidar,
     SCENE_T_CAMERA_LIDAR,
 )
-from moving_camera import CAMERA, look, NearnessPredictor, pose, SECOND
+from moving_camera import CAMERA, look, pose, SECOND
 
 MOVING_M = 0.08  # from one image to the next, a tenth of a second later
 EVERYTHING = Outputs(True, True, True, True, True, True)

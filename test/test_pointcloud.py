@@ -8,18 +8,19 @@ import pytest
 import torch
 
 from depth_anything_ros.camera import Camera
-from depth_anything_ros.config import CloudConfig
-from depth_anything_ros.pointcloud import flying_pixels, pack_cloud, ray_tensor
+from depth_anything_ros.pointcloud import cloud_rays, flying_pixels, pack_cloud, without_flying
 
 CAMERA = Camera.from_calibration(8, 6, [[10.0, 0, 3], [0, 20.0, 2], [0, 0, 1]])
-RAYS = ray_tensor(CAMERA, torch.device('cpu'))
-IMAGE = torch.arange(6 * 8 * 3, dtype=torch.uint8).reshape(6, 8, 3)
-NO_EDGES = {'edge_threshold': 0.0}
+RAYS = cloud_rays(CAMERA, 1)
+IMAGE = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
+
+
+def depth(fill: float = 2.0) -> np.ndarray:
+    return np.full((6, 8), fill, np.float32)
 
 
 def test_positions_and_colour_by_hand():
-    depth_m = torch.full((6, 8), 2.0)
-    points = pack_cloud(depth_m, RAYS, IMAGE, None, CloudConfig(**NO_EDGES)).points.numpy()
+    points = pack_cloud(depth(), RAYS, IMAGE, None, organized=True).points
     # Pixel (v, u) = (4, 5): x = (5 - 3) / 10 * 2, y = (4 - 2) / 20 * 2.
     np.testing.assert_allclose(points[4, 5, :3], [0.4, 0.2, 2.0], rtol=1e-6)
     r, g, b = (int(c) for c in IMAGE[4, 5])
@@ -27,28 +28,40 @@ def test_positions_and_colour_by_hand():
 
 
 def test_invalid_depth_is_nan_in_an_organised_cloud():
-    depth_m = torch.full((6, 8), 2.0)
-    depth_m[1, 2] = torch.nan
-    cloud = pack_cloud(depth_m, RAYS, IMAGE, None, CloudConfig(**NO_EDGES))
+    depth_m = depth()
+    depth_m[1, 2] = np.nan
+    cloud = pack_cloud(depth_m, RAYS, IMAGE, None, organized=True)
     assert not cloud.is_dense
-    assert np.isnan(cloud.points[1, 2, :3].numpy()).all()
-    assert cloud.points[..., 2].isnan().sum() == 1
+    assert np.isnan(cloud.points[1, 2, :3]).all()
+    assert np.isnan(cloud.points[..., 2]).sum() == 1
 
 
 def test_unorganised_cloud_keeps_only_valid_points():
-    depth_m = torch.full((6, 8), 2.0)
-    depth_m[1, 2] = torch.nan
-    cloud = pack_cloud(depth_m, RAYS, IMAGE, None, CloudConfig(organized=False, **NO_EDGES))
+    depth_m = depth()
+    depth_m[1, 2] = np.nan
+    cloud = pack_cloud(depth_m, RAYS, IMAGE, None, organized=False)
     assert cloud.is_dense and cloud.points.shape == (1, 47, 4)
+    np.testing.assert_allclose(cloud.points[0, 10, :2], [(3 - 3) / 10 * 2, (1 - 2) / 20 * 2])
 
 
 def test_stride_and_stddev_field():
-    stddev_m = torch.arange(48.0).reshape(6, 8)
-    config = CloudConfig(stride=3, stddev=True, **NO_EDGES)
-    cloud = pack_cloud(torch.ones(6, 8), RAYS, IMAGE, stddev_m, config)
+    thin = (slice(None, None, 3),) * 2
+    stddev_m = np.arange(48, dtype=np.float32).reshape(6, 8)
+    cloud = pack_cloud(
+        depth(1.0)[thin], cloud_rays(CAMERA, 3), IMAGE[thin], stddev_m[thin], organized=True
+    )
     assert cloud.fields == ('x', 'y', 'z', 'rgb', 'stddev')
     assert cloud.points.shape == (2, 3, 5)
     assert cloud.points[1, 2, 4] == stddev_m[3, 6]
+    np.testing.assert_allclose(cloud.points[1, 2, :3], [(6 - 3) / 10, (3 - 2) / 20, 1], rtol=1e-6)
+
+
+def test_flying_pixels_are_left_out_of_depth():
+    ramp = torch.tensor([2.0] * 10 + [2.4, 3.0, 4.0] + [5.0] * 11).expand(16, 24)
+    solid = without_flying(ramp, 0.05)
+    np.testing.assert_array_equal(torch.isnan(solid), flying_pixels(ramp, 0.05))
+    assert torch.isnan(solid).any() and solid[3, 2] == 2.0
+    assert without_flying(ramp, 0.0) is ramp
 
 
 def test_a_steep_plane_has_no_flying_pixels():

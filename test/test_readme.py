@@ -17,7 +17,8 @@ import depth_anything_ros
 from depth_anything_ros.config import Config, parameters
 from depth_anything_ros.network.hub import KNOWN
 from depth_anything_ros.tools import programs
-from depth_anything_ros.tools.world_robot import DEMO_SEED, WorldDrive
+from depth_anything_ros.tools.world_robot import DEMO_SEED
+from depth_anything_ros.world.drive import WorldDrive
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / 'README.md').read_text()
@@ -28,7 +29,7 @@ def test_ten_lines_of_python_make_metres(tmp_path, monkeypatch, capsys):
     (block,) = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
     seen = WorldDrive(DEMO_SEED, 'street').moment(2.0)
     cv2.imwrite(str(tmp_path / 'image.png'), seen.image_rgb[..., ::-1])
-    np.save(tmp_path / 'lidar.npy', seen.points.xyz_m)
+    np.save(tmp_path / 'lidar.npy', seen.sweep.points_lidar)
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(block, names)
@@ -66,7 +67,8 @@ def test_every_parameter_that_a_page_names_is_one(page):
     names = {parameter.name for parameter in parameters()}
     groups = {name.partition('.')[0] for name in names if '.' in name}
     quoted = re.findall(rf'`({"|".join(groups)})\.(\w+)\b(?!\()', page.read_text())
-    said = {'.'.join(pair) for pair in quoted if pair[1] not in ('py', 'md', 'yaml', 'safetensors')}
+    files = ('py', 'md', 'yaml', 'json', 'safetensors')
+    said = {'.'.join(pair) for pair in quoted if pair[1] not in files}
     assert said <= names
 
 

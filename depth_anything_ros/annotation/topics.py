@@ -143,7 +143,8 @@ def _beside(bag: Reader, given: dict[str, str], notes: list[str]) -> dict[str, s
         there = {c.topic: c for kind in KINDS[name] for c in of_type(bag, kind)}
         beside[name] = _in_bag(topic, there, bag)
     for name in ('points', 'scan'):
-        found = [c.topic for kind in KINDS[name] for c in of_type(bag, kind) if not _is_ours(c)]
+        clouds = [c for kind in KINDS[name] for c in of_type(bag, kind)]
+        found = [c.topic for c in clouds if not _is_ours(bag, c)]
         if found and not {'points', 'scan'} & set(given):
             beside[name] = found[0]
             if len(found) > 1:
@@ -173,7 +174,7 @@ def _one_of_each(
     chosen = []
     for connection in ranked:
         namespace = _base(connection.topic).rpartition('/')[0]
-        if _is_ours(connection) or not _is_picture(bag, connection):
+        if _is_ours(bag, connection) or not _is_picture(bag, connection):
             continue
         if namespace in taken:
             if _base(connection.topic) != taken[namespace]:
@@ -191,10 +192,14 @@ def _base(topic: str) -> str:
     return topic.removesuffix('/compressed').removesuffix('/compressedDepth')
 
 
-def _is_ours(connection: Connection) -> bool:
-    """Tell whether a topic is an output of this node, of an earlier run."""
-    ours = ('/depth/image_color', '/depth/image_rect', '/depth/points')
-    return connection.topic.endswith(ours)
+def _is_ours(bag: Reader, connection: Connection) -> bool:
+    """Tell whether a topic is an output of an earlier run, which has depth/scale beside it."""
+    return any(
+        other.topic.endswith('/depth/scale')
+        and other.msgtype == 'diagnostic_msgs/msg/DiagnosticStatus'
+        and connection.topic.startswith(other.topic.removesuffix('scale'))
+        for other in bag.connections
+    )
 
 
 def _is_picture(bag: Reader, connection: Connection) -> bool:

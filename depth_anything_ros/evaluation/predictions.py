@@ -91,7 +91,7 @@ def from_network(checkpoint: str, device: str, protocol: Protocol) -> tuple[Pred
         height, width = image_rgb.shape[:2]
         camera = Camera(width, height, np.eye(3))  # any pinhole: its focal length is not used
         prepare = Preprocessor(camera, network.spec, 0, network.device)
-        prediction = network(prepare(image_rgb).network_input).float().cpu().numpy()
+        prediction = network(prepare(image_rgb)).float().cpu().numpy()
         prediction = prediction[0] if network.spec.has_sky else prediction
         return _resized(prediction, (height, width))
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -109,6 +110,10 @@ class Anchors:
             return self
         return self[self.source == (self.names.index(name) if name in self.names else -1)]
 
+    def without(self, name: str) -> Anchors | None:
+        """Return those from the other sources, None where there is no other."""
+        return joined({other: self.of(other) for other in self.names if other != name})
+
 
 def joined(parts: Mapping[str, Anchors]) -> Anchors | None:
     """Return the anchors of several sources as one set, None where there are no sources.
@@ -171,7 +176,7 @@ def project_points(
     # NaN, infinity and what overflows fail the comparisons.
     with np.errstate(invalid='ignore', over='ignore'):
         xyz = (seen @ R.T.astype(np.float32)) + (camera.R @ T[:3, 3]).astype(np.float32)
-        range_m = np.linalg.norm(seen, axis=1)
+        range_m = np.sqrt(np.einsum('ij,ij->i', seen, seen))
         near_enough = (range_m >= config.min_range) & (range_m <= config.max_range)
         index = np.flatnonzero(near_enough & (xyz[:, 2] > 0.05))
         pixels = xyz[index] @ camera.K.T.astype(np.float32)
@@ -182,7 +187,7 @@ def project_points(
     keep = keep[_evenly(len(keep), _MOST_ANCHORS)]
     u, v, index = u[keep], v[keep], index[keep]
     ring = np.full(len(index), -1) if points.ring is None else points.ring[kept][index]
-    sigma = _RANGE_SIGMA_M / np.linalg.norm(seen[index], axis=1)
+    sigma = _RANGE_SIGMA_M / range_m[index]
     return Anchors(u, v, xyz[index, 2], ring.astype(np.int64), sigma, frame_id=points.frame_id)
 
 
@@ -200,11 +205,21 @@ def neighbours(
     Returns:
         Those of some that have another one near, and for each the nearest of the others.
     """
-    some, others = thinned(some, most[0]), thinned(others, most[1])
-    places, asked = (np.stack([anchors.u, anchors.v], axis=1) for anchors in (others, some))
-    distance_px, nearest = cKDTree(places).query(asked)
+    some = thinned(some, most[0])
+    others, tree = _tree(others, most[1])
+    asked = np.stack([some.u, some.v], axis=1)
+    distance_px, nearest = tree.query(asked, distance_upper_bound=within_px)
     close = distance_px < within_px
     return some[close], others[nearest[close]]
+
+
+@lru_cache(maxsize=4)
+def _tree(anchors: Anchors, most: int) -> tuple[Anchors, cKDTree]:
+    """Return anchors, thinned, and how their neighbours are found: one source is asked by many."""
+    few = thinned(anchors, most)
+    places = np.stack([few.u, few.v], axis=1)
+    # Lidars and lattices spread evenly enough: finding medians would take longer than it saves.
+    return few, cKDTree(places, leafsize=32, balanced_tree=False, compact_nodes=False)
 
 
 def thinned(anchors: Anchors, most: int) -> Anchors:
@@ -241,16 +256,18 @@ def visible(
         return np.zeros(0, dtype=np.int64)
     column, row = np.rint(u).astype(np.int64), np.rint(v).astype(np.int64)
     pixel = row * camera.width + column
-    near_last = np.argsort(-z_m, kind='stable')
+    nearness = np.float32(1) / z_m
     inverse = np.zeros(camera.height * camera.width, dtype=np.float32)
-    owner = np.full(inverse.size, -1)
-    inverse[pixel[near_last]] = 1.0 / z_m[near_last]  # z-buffer: the last write is the nearest
-    owner[pixel[near_last]] = near_last
+    np.maximum.at(inverse, pixel, nearness)  # z-buffer
+    nearest = np.flatnonzero(nearness == inverse[pixel])
+    owner = np.empty(inverse.size, dtype=np.int32)
+    owner[pixel[nearest]] = nearest  # the last of those in one place
+    nearest = nearest[owner[pixel[nearest]] == nearest]
     # The window spans the gaps between scan lines: about the mean spacing of the points.
     covered = (np.ptp(column) + 1) * (np.ptp(row) + 1)
     radius = int(np.clip(0.5 * np.sqrt(covered / len(z_m)), *_WINDOW_RADIUS_PX))
     window = np.ones((2 * radius + 1, 2 * radius + 1), dtype=np.uint8)
-    largest = cv2.dilate(inverse.reshape(camera.size), window).reshape(-1)[pixel]
+    largest = cv2.dilate(inverse.reshape(camera.size), window).reshape(-1)[pixel[nearest]]
     slope = radius / (camera.K[1, 1] * _NEAREST_PLANE_M)
-    hidden = largest > (1 + _RELATIVE_STEP) / z_m + slope
-    return np.flatnonzero((owner[pixel] == np.arange(len(z_m))) & ~hidden)
+    seen: NDArray[np.int64] = nearest[largest <= (1 + _RELATIVE_STEP) / z_m[nearest] + slope]
+    return seen

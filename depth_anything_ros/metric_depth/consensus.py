@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_anything_ros.metric_depth.anchors import Anchors
+from depth_anything_ros.metric_depth.fitting import median
 
 _PER_CELL = 5.0  # anchors that share a cell of the image; a cell and its neighbours are compared
 _MOST_CELLS = 20_000  # small objects far apart, alone in the image, would want millions
@@ -59,7 +60,7 @@ def agreement(anchors: Anchors, inverse_prior: NDArray[np.float64]) -> NDArray[n
     # A line through most of the points is a first witness; one that is rough speaks for all.
     off = np.abs(residual)
     near_line = off[off < _NEAR_LINE]
-    spread = 1.4826 * float(np.median(near_line)) if len(near_line) else _NEAR_LINE
+    spread = 1.4826 * median(near_line) if len(near_line) else _NEAR_LINE
     on_line = off < max(4 * spread, 0.3)
     voice = np.where(on_line, 1.0, _VOICE_OFF_LINE)
     cell, shape = _cells(anchors)
@@ -94,7 +95,7 @@ def shared(
     Returns:
         N from 0, where each is off by itself, to 1, where neighbours are off alike.
     """
-    limit = _LARGEST * float(np.median(np.abs(residual)))
+    limit = _LARGEST * median(np.abs(residual))
     bounded = np.clip(residual, -limit, limit)
     depth = np.log(anchors.z_m.astype(np.float64))
     cell, shape = _cells(anchors)

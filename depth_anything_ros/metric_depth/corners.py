@@ -8,8 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depth_anything_ros.camera import Camera
+
 Gray = NDArray[np.uint8]
 Pixels = NDArray[np.float32]
+Array = NDArray[np.float64]
 
 _SHRUNK = 2  # corners are looked for at half size, where that takes a quarter of the time
 _TILES = (6, 8)  # rows, columns: where little is to be seen the best of that is taken
@@ -22,6 +25,8 @@ _WINDOW = (11, 11)
 _LEVELS = 3
 _STEPS = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 6, 0.03)
 _THERE_AND_BACK_PX = 0.5
+_LONGEST_SIDE_PX = 640  # of the image that corners are followed in
+_LEAST_Z = 0.05  # of a direction that is ahead
 
 
 def detect(gray: Gray, known: Pixels, most: int) -> Pixels:
@@ -110,3 +115,49 @@ def _flow(
         flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
     )
     return np.asarray(end, np.float32), np.asarray(found)
+
+
+def followed_camera(camera: Camera) -> Camera:
+    """Return the camera of the image that corners are followed in."""
+    factor = _LONGEST_SIDE_PX / max(camera.size)
+    if factor >= 1:
+        return camera
+    return camera.scaled(
+        max(1, round(factor * camera.width)), max(1, round(factor * camera.height))
+    )
+
+
+def followed_image(image: NDArray[np.uint8], small: Camera) -> Gray:
+    """Return an HxWx3 uint8 RGB image in gray and of the size of that camera."""
+    if image.shape[:2] != small.size:
+        image = np.asarray(cv2.resize(image, small.size[::-1], interpolation=cv2.INTER_AREA))
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+
+
+def directions(camera: Camera, pixels: Pixels) -> Array:
+    """Return where pixels look, Nx2 on z = 1 of the rectified axes; NaN where that is not ahead."""
+    xy = camera.undistort(pixels)
+    return after_turn(rotation(camera.R), xy) if camera.is_distorted else xy
+
+
+def projected(camera: Camera, there: Array) -> Pixels:
+    """Return about where Nx3 directions on rectified axes are in the image."""
+    if camera.is_distorted:
+        there = there @ camera.R
+    xy = there[:, :2] / np.maximum(there[:, 2:], _LEAST_Z)
+    return camera.distort(xy).astype(np.float32)
+
+
+def after_turn(T: Array, xy: Array) -> Array:
+    """Return directions as seen after a turn, Nx2 on z = 1; NaN where that is not ahead."""
+    there = xy @ T[:3, :2].T + T[:3, 2]
+    there[there[:, 2] < _LEAST_Z] = np.nan
+    ahead: Array = there[:, :2] / there[:, 2:]
+    return ahead
+
+
+def rotation(R: Array) -> Array:
+    """Return a 3x3 rotation as a 4x4 transform."""
+    T = np.eye(4)
+    T[:3, :3] = R
+    return T

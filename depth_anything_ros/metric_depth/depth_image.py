@@ -116,18 +116,19 @@ def keep_measured(
     Returns:
         Depth and standard deviation, both HxW.
     """
-    seen = np.isfinite(measured_m).astype(np.uint8)
+    planes = np.empty((2, *measured_m.shape), np.float32)
+    np.copyto(planes[0], measured_m)
+    cv2.patchNaNs(planes[0], 0.0)
+    seen = 255 * (planes[0] > 0).view(np.uint8)
     # The share of pixels seen in a box is 1 inside and a half at a straight border of a hole.
     size = 2 * _SEAM_PX + 1
-    share = cv2.boxFilter(255 * seen, -1, (size, size), borderType=cv2.BORDER_REPLICATE)
-    giving_way = cv2.LUT(share, _GIVING_WAY)
-    giving_way[seen == 0] = 1
-    own_m, giving_way = upload(np.stack([np.nan_to_num(measured_m), giving_way]), depth_m.device)
-    known = own_m > 0
+    share = cv2.boxFilter(seen, -1, (size, size), borderType=cv2.BORDER_REPLICATE)
+    cv2.LUT(cv2.bitwise_and(share, seen), _GIVING_WAY, dst=planes[1])  # all of it in the hole
+    own_m, giving_way = upload(planes, depth_m.device)
     if border is not None:
-        known &= ~border
+        own_m.masked_fill_(border, 0.0)
     own_sigma = own_m.square().mul_(config.depth_sigma_square).add_(config.depth_sigma)
-    precision = own_sigma.square_().reciprocal_().mul_(known)
+    precision = own_sigma.square_().reciprocal_().mul_(own_m.sign())
     # 0 for NaN, then 0 / 0 is NaN where neither says anything.
     other = stddev_m.square().reciprocal_().nan_to_num_(0.0).mul_(giving_way)
     total = precision + other
@@ -145,19 +146,21 @@ def _sure(
         HxW depth, NaN where it is blind, beside a hole, out of range, or between the depths of two
         surfaces, where it is on neither; and HxW, where no edge is near.
     """
-    known = cv2.patchNaNs(image.depth_m.copy(), 0.0)
-    with np.errstate(invalid='ignore', over='ignore'):
-        known[(known < config.min_range) | (known > config.max_range)] = 0
-        allowed = _EDGE * known + 6 * sigma_m(known, config)
-        # Out of the image there is no neighbour to differ from.
-        box = np.ones((3, 3), np.uint8)
-        nearest, farthest = cv2.erode(known, box), cv2.dilate(known, box)
-        far_off, near_off = known - nearest > allowed, farthest - known > allowed
+    known = np.asarray(cv2.patchNaNs(image.depth_m.copy(), 0.0), np.float32)
+    cv2.threshold(known, config.max_range, 0, cv2.THRESH_TOZERO_INV, dst=known)
+    under = math.nextafter(config.min_range, 0.0)  # itself it is in range
+    cv2.threshold(known, float(np.float32(under)), 0, cv2.THRESH_TOZERO, dst=known)
+    allowed = known * np.float32(6 * config.depth_sigma_square)
+    allowed += np.float32(_EDGE)
+    allowed *= known
+    allowed += np.float32(6 * config.depth_sigma)
+    # Out of the image there is no neighbour to differ from.
+    box = np.ones((3, 3), np.uint8)
+    nearest, farthest = cv2.erode(known, box), cv2.dilate(known, box)
     whole = nearest > 0
-    return (
-        np.where(whole & ~(far_off & near_off), image.depth_m, np.float32(np.nan)),
-        whole & ~(far_off | near_off),
-    )
+    far_off, near_off = known - nearest > allowed, farthest - known > allowed
+    np.copyto(known, np.float32(np.nan), where=~whole | (far_off & near_off))
+    return known, whole & ~(far_off | near_off)
 
 
 @lru_cache(maxsize=2)

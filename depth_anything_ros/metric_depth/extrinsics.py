@@ -13,14 +13,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
-import torch.nn.functional as F
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.metric_depth.anchors import Anchors
 
+VIEW_ROWS = 120  # of the gray image whose outline is looked at
 _ROWS = 100  # of the outline: its cells are as wide as the errors of a good extrinsic
 _RING_PX = 4.0  # height of the bands that stand for rings where the sensor names none
+_ROW_PX = 2.0**20  # rings are sorted one after the other, as in a row that is so long
 _NEIGHBOUR_PX = 12.0  # farther apart, two returns of a ring are no neighbours
 _JUMPS = (0.08, 0.5)  # log depth: less is no jump, more is not more of one
 _ANCHORS_NEEDED = 60
@@ -48,24 +48,33 @@ _CLEAR = (0.14, 3.0)
 # Of the mean correlation: a sweep under it is not of the established mount. Right ones stay above
 # .74, those turned by 10 degrees and more under .52.
 _FALLEN = 0.6
+# Correlation by which a single sweep that lies better turned is doubted: 9 of 10 and more of those
+# that are turned by 10 to 30 degrees do, and 1 of 10 that are right.
+_ODD = 0.03
 _ANOTHER_PLACE = 0.3  # change of the image
 _CONVINCED_S = 7.0  # sweeps that have fallen for so long are judged anew
 _DOUBT = 0.12  # log depth, while nothing says that the extrinsic is right
 
 
-def outline(gray: Tensor) -> Tensor:
+def outline(gray: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
     """Return how strongly brightness changes along the rows of an image, in about 100 rows.
 
     Args:
-        gray: hxw float32 in any unit.
+        gray: hxw in any unit.
 
     Returns:
         Float32, the image in cells of a whole number of its pixels.
     """
-    change = F.pad((gray[:, 2:] - gray[:, :-2]).abs_().sqrt_(), (1, 1))
+    level: NDArray[np.float32] = gray.astype(np.float32)
+    change = np.zeros_like(level)
+    change[:, 1:-1] = np.sqrt(np.abs(level[:, 2:] - level[:, :-2]))
     cell = max(1, round(gray.shape[0] / _ROWS))
-    pooled = F.avg_pool2d(change[None, None], cell)
-    return F.avg_pool2d(pooled, 3, stride=1, padding=1)[0, 0]
+    rows, columns = (n // cell for n in gray.shape)
+    cells = cv2.resize(
+        change[: rows * cell, : columns * cell], (columns, rows), interpolation=cv2.INTER_AREA
+    )
+    smooth = cv2.blur(cells, (3, 3), borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(smooth, np.float32)
 
 
 class ExtrinsicJudge:
@@ -78,6 +87,7 @@ class ExtrinsicJudge:
     def __init__(self) -> None:
         """Start without an opinion."""
         self.established = False
+        self._odd = False  # the newest sweep, by itself
         self._mean = np.zeros(len(_ROTATIONS))
         self._sweeps = 0
         self._refused = False
@@ -101,8 +111,11 @@ class ExtrinsicJudge:
 
     @property
     def doubt(self) -> float:
-        """Return the standard deviation of log depth to add while nothing is established."""
-        return 0.0 if self.established else _DOUBT
+        """Return the standard deviation of log depth to add while nothing is established.
+
+        A sweep that lies better turned is doubted by itself, before the mean has followed.
+        """
+        return 0.0 if self.established and not self._odd else _DOUBT
 
     def judge(
         self,
@@ -125,6 +138,7 @@ class ExtrinsicJudge:
             Empty, or one line saying why the sweep must not be used.
         """
         found = agreement(edges, anchors, camera)
+        self._odd = found is not None and float(np.nanmax(found[1:])) - found[0] > _ODD
         fallen = self._has_fallen(found, stamp_ns)
         # One that still fits better than turned ones is right, under sudden stripes of light, say;
         # after a sharp turn at a low rate it is the place that is another.
@@ -280,7 +294,7 @@ def _jumps(
     u: NDArray[np.float32], ring: NDArray[np.float32], z_m: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Return by how much the next return along the ring is farther, in log depth; 0 without."""
-    order = np.lexsort((u, ring))
+    order = np.argsort(ring.astype(np.float64) * _ROW_PX + u)
     step = np.diff(np.log(z_m[order]))
     step[(np.diff(ring[order]) != 0) | (np.diff(u[order]) >= _NEIGHBOUR_PX)] = 0.0
     farther = np.zeros(len(z_m), dtype=np.float32)

@@ -150,9 +150,18 @@ def _fit_in_family(p: Array, y: Array, own: Array, prior: Prior, affine: bool) -
 
 def _explains(p: Array, y: Array, fit: LineFit) -> bool:
     """Tell a rough network from noise: the line leaves much less spread of depth than there was."""
-    left = np.median(np.abs(log_ratio(fit.scale * p + fit.shift, y)))
+    left = median(np.abs(log_ratio(fit.scale * p + fit.shift, y)))
     log_y = np.log(y)
-    return bool(left < _MAX_UNEXPLAINED * np.median(np.abs(log_y - np.median(log_y))))
+    return left < _MAX_UNEXPLAINED * median(np.abs(log_y - median(log_y)))
+
+
+def median(values: NDArray[Real]) -> float:
+    """Return what np.median does, of one axis without NaN, in a third of the time."""
+    half = len(values) // 2
+    parted = np.partition(values, half)
+    if len(values) % 2:
+        return float(parted[half])
+    return 0.5 * (float(parted[:half].max()) + float(parted[half]))
 
 
 def log_ratio(prediction: NDArray[Real], target: NDArray[Real]) -> NDArray[Real]:
@@ -166,7 +175,7 @@ def _best_hypothesis(p: Array, y: Array, prior: Prior, affine: bool) -> tuple[Ar
 
     Where a different line explains about as many points, that which explains more depths is taken.
     """
-    order = np.argsort(p, kind='stable')
+    order = np.argsort(p)
     scored = order[np.linspace(0, len(p) - 1, min(len(p), _SCORED)).astype(np.int64)]
     p, y = p[scored], y[scored]
     count = len(p)
@@ -275,7 +284,7 @@ def _polish(
 def _spread(magnitude: Array) -> float:
     """Return the standard deviation of log depth by the MAD of what is near the line at all."""
     near = magnitude[magnitude < 2 * _BAND]
-    sigma = 1.4826 * float(np.median(near)) if len(near) else math.inf
+    sigma = 1.4826 * median(near) if len(near) else math.inf
     return min(max(sigma, _SIGMA_LIMITS[0]), _SIGMA_LIMITS[1])
 
 

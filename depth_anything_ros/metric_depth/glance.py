@@ -27,12 +27,10 @@ class Glance:
     Attributes:
         at_anchors: N float64 at the anchors, bilinear between pixels; none without anchors.
         lattice: rows x columns float64 of pixels that are spread over the image, see lattice().
-        edges: outline of the image, None where it was not looked at.
     """
 
     at_anchors: NDArray[np.float64]
     lattice: NDArray[np.float64]
-    edges: NDArray[np.float32] | None
 
     @property
     def pooled(self) -> NDArray[np.float64]:
@@ -42,26 +40,20 @@ class Glance:
         return averages.ravel()
 
 
-def glance(prediction: Tensor, anchors: Anchors | None, edges: Tensor | None = None) -> Glance:
+def glance(prediction: Tensor, anchors: Anchors | None) -> Glance:
     """Fetch what is needed of a prediction; the host waits for the device here, and only here.
 
     Args:
         prediction: HxW float32.
         anchors: where it is looked at.
-        edges: outline of the image, see extrinsics.outline().
     """
     rows, columns = _pixels(*prediction.shape, prediction.device)
     nothing = prediction.new_empty(0)
-    at_anchors, seen, outline = download([
+    at_anchors, seen = download([
         nothing if anchors is None else sample(prediction, anchors),
         prediction.index_select(0, rows).index_select(1, columns),
-        nothing if edges is None else edges,
     ])
-    return Glance(
-        at_anchors.astype(np.float64),
-        seen.astype(np.float64),
-        None if edges is None else outline,
-    )
+    return Glance(at_anchors.astype(np.float64), seen.astype(np.float64))
 
 
 def lattice(height: int, width: int, rows: int, columns: int) -> tuple[NDArray[np.int64], ...]:

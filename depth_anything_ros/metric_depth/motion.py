@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 import math
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -20,12 +19,22 @@ from scipy.spatial import cKDTree
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import ScaleConfig
 from depth_anything_ros.metric_depth.anchors import Anchors
-from depth_anything_ros.metric_depth.corners import detect, follow, Gray, Pixels
+from depth_anything_ros.metric_depth.corners import (
+    after_turn,
+    detect,
+    directions,
+    follow,
+    followed_camera,
+    followed_image,
+    Gray,
+    Pixels,
+    projected,
+    rotation,
+)
 from depth_anything_ros.metric_depth.triangulation import Points, triangulate
 
 Array = NDArray[np.float64]
 
-_LONGEST_SIDE_PX = 640  # of the image that corners are followed in
 _CORNERS = 192
 _FEWEST = 20
 _VIEWS = 5  # before the newest
@@ -43,7 +52,6 @@ _POSE_SIGMA = (0.001, 0.002)  # rad and m, at best: stamps, resolution and jitte
 _CONTRADICTED = 0.5  # share of the points that do not fit, from which on odometry does not
 _STILL_M = 0.02
 _STILL_RAD = 0.02
-_LEAST_Z = 0.05  # of a direction that is ahead
 # Odometry goes on as it did, but for this: distance, share of the last step, acceleration.
 _JUMP_M, _JUMP_SHARE, _JUMP_M_S2 = 0.1, 0.5, 10.0
 _FASTEST_M_S = 60.0
@@ -122,9 +130,9 @@ class MotionTracker:
         Returns:
             Anchors, or why there are none.
         """
-        small = _shrunk(camera)
-        gray = _gray(image, small)
-        view = _View(stamp_ns, T_fixed_camera @ _turn(camera.R.T))
+        small = followed_camera(camera)
+        gray = followed_image(image, small)
+        view = _View(stamp_ns, T_fixed_camera @ rotation(camera.R.T))
         try:
             step = self._step(camera, view)
             motion = self._go_on(step, view, gray, small, config)
@@ -173,7 +181,7 @@ class MotionTracker:
         T = np.linalg.inv([old.T_fixed_camera for old in self._views]) @ view.T_fixed_camera
         focal_px = small.rectified().K[0, 0]
         moved_px = focal_px * np.linalg.norm(
-            _turned(T[-1], self._point[:, :2]) - self._seen[-1], axis=1
+            after_turn(T[-1], self._point[:, :2]) - self._seen[-1], axis=1
         )
         if np.linalg.norm(T[:, :3, 3], axis=1).max() < _STILL_M:
             turned = max(_angle_rad(one) for one in T) > _STILL_RAD
@@ -201,8 +209,8 @@ class MotionTracker:
             beside = cKDTree(self._point[known, :2]).query(self._point[~known, :2])[1]
             self._point[~known, 2] = self._point[known, 2][beside]
         expected = self._point @ np.stack([step[:3, 0], step[:3, 1], step[:3, 3]]) + step[:3, 2]
-        pixels, found = follow(self._gray, gray, self._start, _pixels(small, expected))
-        newest = _directions(small, pixels)
+        pixels, found = follow(self._gray, gray, self._start, projected(small, expected))
+        newest = directions(small, pixels)
         found &= np.isfinite(newest[:, 0])
         self._select(found)
         self._point = np.pad(newest[found], ((0, 0), (0, 1)))
@@ -265,7 +273,7 @@ class MotionTracker:
             pixels: the corners that are followed.
         """
         found = detect(gray, pixels, _CORNERS)
-        new = _directions(small, found)
+        new = directions(small, found)
         known = np.isfinite(new[:, 0])
         found, new = found[known], new[known]
         seen = np.full((len(self._views) + 1, len(pixels) + len(found), 2), np.nan)
@@ -283,49 +291,5 @@ def _nothing(note: str) -> Motion:
     return Motion(anchors, f'no anchors from motion: {note}')
 
 
-def _shrunk(camera: Camera) -> Camera:
-    """Return the camera of the image that corners are followed in."""
-    factor = _LONGEST_SIDE_PX / max(camera.size)
-    if factor >= 1:
-        return camera
-    return camera.scaled(
-        max(1, round(factor * camera.width)), max(1, round(factor * camera.height))
-    )
-
-
-def _gray(image: NDArray[np.uint8], small: Camera) -> Gray:
-    if image.shape[:2] != small.size:
-        image = np.asarray(cv2.resize(image, small.size[::-1], interpolation=cv2.INTER_AREA))
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
-
-
-def _turn(R: Array) -> Array:
-    T = np.eye(4)
-    T[:3, :3] = R
-    return T
-
-
 def _angle_rad(T: Array) -> float:
     return math.acos(min(1.0, max(-1.0, (float(np.trace(T[:3, :3])) - 1) / 2)))
-
-
-def _directions(camera: Camera, pixels: Pixels) -> Array:
-    """Return where pixels look, Nx2 on z = 1 of the rectified axes; NaN where that is not ahead."""
-    xy = camera.undistort(pixels)
-    return _turned(_turn(camera.R), xy) if camera.is_distorted else xy
-
-
-def _turned(T: Array, xy: Array) -> Array:
-    """Return directions as seen after a turn, Nx2 on z = 1; NaN where that is not ahead."""
-    there = xy @ T[:3, :2].T + T[:3, 2]
-    there[there[:, 2] < _LEAST_Z] = np.nan
-    ahead: Array = there[:, :2] / there[:, 2:]
-    return ahead
-
-
-def _pixels(camera: Camera, there: Array) -> Pixels:
-    """Return about where Nx3 directions on rectified axes are in the image."""
-    if camera.is_distorted:
-        there = there @ camera.R
-    xy = there[:, :2] / np.maximum(there[:, 2:], _LEAST_Z)
-    return camera.distort(xy).astype(np.float32)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 import math
 from typing import cast
 
@@ -82,20 +83,26 @@ def correct(
 
 def _sphere(reading: RangeReading, shape: tuple[int, ...], camera: Camera) -> Array:
     """Return depth in metres on the sphere of the range, NaN outside of the cone."""
-    rows, columns = lattice(camera.height, camera.width, *cast(tuple[int, int], shape))
-    v, u = np.meshgrid(rows, columns, indexing='ij')
-    rays = np.stack([u, v, np.ones_like(u)], axis=-1) @ np.linalg.inv(camera.K).T
+    rays, a = _lattice_rays(camera, cast(tuple[int, int], shape))
     T = np.eye(4)
     T[:3, :3] = camera.R
     T = T @ reading.T_camera_sensor
     centre, axis = T[:3, 3], T[:3, 0]
     # |z ray - centre| = range, the farther of two solutions: from where the sensor looks out.
-    a, b = (rays**2).sum(axis=-1), rays @ centre
+    b = rays @ centre
     inside = b**2 - a * (centre @ centre - reading.range_m**2)
     z_m: Array = (b + np.sqrt(np.maximum(inside, 0))) / a
-    towards = (rays * z_m[..., None] - centre) @ axis / reading.range_m
+    towards = (z_m * (rays @ axis) - centre @ axis) / reading.range_m
     # A beam narrower than the lattice is as wide as that.
     apart = np.array([camera.width / shape[1], camera.height / shape[0]]) / camera.K.diagonal()[:2]
     half_rad = max(reading.field_of_view_rad / 2, 1.5 * float(apart.max()))
     z_m[(inside <= 0) | (z_m <= 0) | (towards < math.cos(half_rad))] = np.nan
     return z_m
+
+
+@lru_cache(maxsize=2)
+def _lattice_rays(camera: Camera, shape: tuple[int, int]) -> tuple[Array, Array]:
+    """Return the viewing rays of a lattice with unit z, and the squares of their lengths."""
+    v, u = np.meshgrid(*lattice(camera.height, camera.width, *shape), indexing='ij')
+    rays: Array = np.stack([u, v, np.ones_like(u)], axis=-1) @ np.linalg.inv(camera.K).T
+    return rays, (rays**2).sum(axis=-1)

@@ -41,6 +41,7 @@ from depth_anything_ros.metric_depth.uncertainty import (
     Q90,
     SHRUNK,
 )
+from depth_anything_ros.stretch import enlarged, stretched
 
 _MIN_ANCHORS = 20
 _CELLS = 19200
@@ -53,6 +54,9 @@ _UNSURE = 0.05  # log depth: an anchor with such a sigma pulls half
 _ROBUST = 2.5  # left-out error, in typical ones around it, at which an anchor counts half
 _ROUGHEST = 4.0  # typical error of the roughest places, in that of the whole image
 _NOISE_CELLS = 3.0  # radius that errors are averaged over
+# Of anchors without a ring, bands of rows are left out. Dense ones have no gaps but holes, and what
+# is left out must be as wide as these.
+_BANDS = 10
 _ENOUGH = 1024  # anchors of which quantiles are taken
 _OVERSTATED = 0.9  # the error between rings, in what gaps twice as large make of it
 _MIN_ERROR = 0.003
@@ -148,7 +152,7 @@ def refine(
     anchors, believed, prior = anchors[kept], believed[kept], at_anchors[kept]
     believed = believed / (1 + np.square(anchors.sigma / _UNSURE))
     fold = folds(anchors, height, width)
-    if len(anchors) < _MIN_ANCHORS or len(np.unique(fold)) < 2:
+    if len(anchors) < _MIN_ANCHORS or fold.min() == fold.max():
         return None
     planar, one_depth = len(_rings(anchors, height)[0]) < 2, _at_one_depth(anchors)
     # Of one row or one depth, anchors tell nothing of what is farther than the gaps between them.
@@ -196,7 +200,7 @@ def refine(
     planes = _planes(sheet, learned, correction, level, noise, detail)
     if common_sigma > 0:
         planes[-1].square_().add_(common_sigma**2).sqrt_()
-    pixels = fine.upsample(planes, height, width)
+    pixels = enlarged(planes, fine.cell_px, height, width)
 
     # The network as it is, the lidar alone, both in log space.
     slope, constant = next(pixels), next(pixels)
@@ -253,7 +257,7 @@ def _rings(anchors: Anchors, height: int) -> tuple[NDArray[np.int64], NDArray[np
     """Return the rings (or bands of rows) that there are, and which of them each anchor is of."""
     ring = anchors.ring
     if (ring < 0).any():
-        ring = (anchors.v * (32 / height)).astype(np.int64)
+        ring = (anchors.v * (_BANDS / height)).astype(np.int64)
     return np.unique(ring, return_inverse=True)
 
 
@@ -422,11 +426,9 @@ def _planes(
     goes_on = (level[0] - level[1]).exp_().mul_(sheet.regions[1])
     upright = torch.addcmul(level[0], level[1], learned.trust_above, value=-1)
     beyond = torch.addcmul(sheet.beyond[0], sheet.beyond[1], learned.error_above**SHRUNK)
-    noise, detail, beyond, goes_on, upright = F.interpolate(
-        torch.stack([noise, detail, beyond, goes_on, upright])[None],
-        scale_factor=2,
-        mode='bilinear',
-    )[0]
+    noise, detail, beyond, goes_on, upright = stretched(
+        torch.stack([noise, detail, beyond, goes_on, upright]), *sheet.above.shape
+    )
     rest, reached = sheet.inside
     share = torch.addcmul(sheet.above, reached, learned.share[1])
     return torch.stack([

@@ -52,8 +52,9 @@ class ScaleFit:
     Attributes:
         state: FITTED from this frame's anchors, HELD from earlier ones, METRIC from the checkpoint
             alone, UNANCHORED from nothing.
-        method: the sources of the anchors ('lidar', 'depth+motion'), 'camera_height', 'checkpoint',
-            'assumed' or 'none'; '+range' where a rangefinder has corrected it.
+        method: the sources of the anchors ('lidar', 'depth+motion'; 'carried' from sweeps of other
+            times of a recording), 'camera_height', 'checkpoint', 'assumed' or 'none'; '+range'
+            where a rangefinder has corrected it.
         space: 'inverse_depth': 1/z = scale * p + shift; 'depth': z = scale * p + shift.
         scale: NaN where there is none.
         shift: in 1/m or m, NaN where there is none.
@@ -90,12 +91,33 @@ class ScaleFit:
         return self.method not in ('camera_height', 'checkpoint', 'assumed', 'none')
 
 
+@dataclass(frozen=True, eq=False)
+class PassRecord:
+    """What smoothing needs of one image: some kilobytes.
+
+    Attributes:
+        pooled: M float64 averages of the prediction over parts of the image, see Glance.
+        change: how much the image changed since the one before, see SceneCutDetector.
+        restarted: whether there is no past: at the start, at a scene cut, with another camera, or
+            where time ran backwards.
+        stamp_ns: time of the image in nanoseconds.
+        fit: what was made of it, without what it is at its anchors.
+    """
+
+    pooled: NDArray[np.float64]
+    change: float
+    restarted: bool
+    stamp_ns: int
+    fit: ScaleFit
+
+
 class ScaleEstimator:
     """Follows scale and shift over time.
 
     Attributes:
         config: may be replaced between updates.
         spec: what the network predicts.
+        record: of the last update, what smoothing needs; None before the first.
     """
 
     def __init__(self, config: ScaleConfig, spec: ModelSpec) -> None:
@@ -113,6 +135,7 @@ class ScaleEstimator:
         self._judge = ExtrinsicJudge()  # of the newest sweep
         self._accepted: ScaleFit | None = None
         self._stamp_ns: int | None = None
+        self.record: PassRecord | None = None
 
     def update(
         self,
@@ -122,7 +145,7 @@ class ScaleEstimator:
         stamp_ns: int,
         image: NDArray[np.float32] | None = None,
         ground: GroundPlane | None = None,
-        edges: Tensor | None = None,
+        edges: NDArray[np.float32] | None = None,
         ranging: RangeReading | None = None,
     ) -> ScaleFit:
         """Fit one frame and say what it is worth.
@@ -134,22 +157,29 @@ class ScaleEstimator:
             stamp_ns: time of the image in nanoseconds.
             image: small gray image by which scene cuts are told; None never cuts.
             ground: the ground plane where it is known.
-            edges: outline of the image, by which the extrinsic is judged; None judges nothing.
+            edges: its outline, by which the extrinsic is judged; None judges nothing.
             ranging: what a rangefinder says, which corrects a line that no anchors give.
 
         Returns:
             The fit to use for this frame.
         """
         note = self._restart_reason(stamp_ns, image)
-        seen = glance(prediction, anchors, edges)
-        fit = self._follow(seen, anchors, camera, stamp_ns, ground, note)
+        restarted = self._stamp_ns is None or bool(note)
+        seen = glance(prediction, anchors)
+        at_anchors = None if anchors is None else seen.at_anchors
+        turned, doubt = self._judged(edges, anchors, camera, stamp_ns)
+        if turned and anchors is not None and (others := anchors.without('lidar')) is not None:
+            is_lidar = anchors.source == anchors.names.index('lidar')
+            # What samples a NaN is no anchor to refinement either.
+            at_anchors = np.where(is_lidar, np.nan, seen.at_anchors)
+            seen = replace(seen, at_anchors=seen.at_anchors[~is_lidar])
+            anchors, note, turned, doubt = others, f'{note}lidar: {turned}; ', '', 0.0
+        fit = self._follow(seen, anchors, camera, stamp_ns, ground, note, turned, doubt)
         if ranging is not None and takes(self.config.method, 'range'):
             fit = _ranged(fit, ranging, seen, camera)
-        return replace(
-            fit,
-            extrinsic_score=self._judge.score,
-            at_anchors=None if anchors is None else seen.at_anchors,
-        )
+        fit = replace(fit, extrinsic_score=self._judge.score)
+        self.record = PassRecord(seen.pooled, self._cuts.change, restarted, stamp_ns, fit)
+        return replace(fit, at_anchors=at_anchors)
 
     def _follow(
         self,
@@ -159,6 +189,8 @@ class ScaleEstimator:
         stamp_ns: int,
         ground: GroundPlane | None,
         note: str,
+        turned: str,
+        doubt: float,
     ) -> ScaleFit:
         elapsed_s = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) * 1e-9
         self._stamp_ns = stamp_ns
@@ -169,16 +201,10 @@ class ScaleEstimator:
             anchors if from_anchors else None, elapsed_s, self._cuts.change
         )
         vouched = None if moved is None else moved == 0.0
-        turned, doubt = '', 0.0
-        if from_anchors and anchors and anchors.names == ('motion',):
+        if not from_anchors:
+            doubt = 0.0
+        elif anchors is not None and anchors.names == ('motion',):
             doubt = self.config.odometry_sigma  # of all anchors alike, so that no residual tells
-        if from_anchors and anchors and 'lidar' in anchors.names and seen.edges is not None:
-            sweep = anchors.of('lidar')
-            self._judge = self._judge_of(sweep.frame_id)
-            turned = self._judge.judge(
-                seen.edges, sweep, camera, stamp_ns, self._cuts.change
-            )
-            doubt = self._judge.doubt
         rejection = fit.failure or turned
         if not rejection:
             rejection = self._track.update(fit, _sampled(seen), vouched)
@@ -205,6 +231,21 @@ class ScaleEstimator:
             doubt=doubt,
         )
         return self._accepted
+
+    def _judged(
+        self,
+        edges: NDArray[np.float32] | None,
+        anchors: Anchors | None,
+        camera: Camera,
+        stamp_ns: int,
+    ) -> tuple[str, float]:
+        """Return why the lidar's anchors must not be used, empty where they may, and a doubt."""
+        if anchors is None or 'lidar' not in anchors.names or edges is None:
+            return '', 0.0
+        sweep = anchors.of('lidar')
+        self._judge = self._judge_of(sweep.frame_id)
+        turned = self._judge.judge(edges, sweep, camera, stamp_ns, self._cuts.change)
+        return turned, self._judge.doubt
 
     def _judge_of(self, frame_id: str) -> ExtrinsicJudge:
         """Return who judges the sweeps of a sensor, by the name of its frame."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from depth_anything_ros.camera import Array, Camera
 from depth_anything_ros.config import ScaleConfig
 from depth_anything_ros.errors import BadFrameError
+from depth_anything_ros.gray_view import GrayView
 from depth_anything_ros.metric_depth.anchors import Anchors
 
 _MATCHED_WIDTH_PX = 320
@@ -101,8 +102,8 @@ class StereoMatcher:
         self._columns, self._rows = np.meshgrid(
             np.arange(target.width, dtype=np.float32), np.arange(target.height, dtype=np.float32)
         )
-        self._first = _Rectifier(first, self._R, target)
-        self._second = _Rectifier(second, self._R @ T_first_second[:3, :3], target)
+        self._first = GrayView(first, self._R, target)
+        self._second = GrayView(second, self._R @ T_first_second[:3, :3], target)
         block = np.ones((_BLOCK_PX, _BLOCK_PX), np.uint8)
         self._seen = cv2.erode(self._first.seen.astype(np.uint8), block, borderValue=0) > 0
         self._matcher = cv2.StereoBM.create(_DISPARITIES[1], _BLOCK_PX)
@@ -175,35 +176,6 @@ class StereoMatcher:
         common = cv2.boxFilter(gradient * moved, -1, window)
         power = cv2.sqrBoxFilter(gradient, -1, window) * cv2.sqrBoxFilter(moved, -1, window)
         return np.asarray((common > 0) & (common * common > _LEAST_CORRELATION**2 * power))
-
-
-class _Rectifier:
-    """Turns and shrinks the images of one camera.
-
-    Attributes:
-        seen: HxW, which pixels of the target the camera sees.
-    """
-
-    def __init__(self, camera: Camera, R: Array, target: Camera) -> None:
-        """Remember where the pixels of a pinhole, turned by R from the optical frame, come from."""
-        # Two source pixels to one of the target are averaged by sampling between them.
-        shrunk = max(1, round(float(camera.K[0, 0] / (2 * target.K[0, 0]))))
-        self._size = camera.size
-        self._small = (camera.width // shrunk, camera.height // shrunk)
-        where = camera.scaled(*self._small).project(target.rays() @ R)
-        self.seen: NDArray[np.bool_] = np.isfinite(where[..., 0])
-        where = np.where(self.seen[..., None], where, -1.0).astype(np.float32)
-        self._u, self._v = (np.ascontiguousarray(where[..., i]) for i in range(2))
-
-    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        assert image.shape[:2] == self._size
-        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
-        if gray.shape[::-1] != self._small:
-            gray = cv2.resize(gray, self._small, interpolation=cv2.INTER_AREA)
-        rectified = cv2.remap(
-            gray, self._u, self._v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
-        return np.asarray(rectified, np.uint8)
 
 
 def pose_from_calibration(first: Camera, second: Camera) -> Array | None:

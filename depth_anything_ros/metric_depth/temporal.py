@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_anything_ros.metric_depth.anchors import Anchors, neighbours
-from depth_anything_ros.metric_depth.fitting import inverse_2x2, LineFit
+from depth_anything_ros.metric_depth.fitting import inverse_2x2, LineFit, median
 
 _POOLED_NEEDED = 40
 _FIRST_ERRORS = (0.02, 0.04)  # log depth a frame: of a line that stays, and of one that is carried
@@ -99,7 +99,7 @@ class _Sweep:
         here, there = neighbours(anchors, self.anchors, _ANCHORS_COMPARED, _NEIGHBOUR_PX)
         if len(here) < _ANCHORS_NEEDED:
             return None
-        return float(np.median(np.log(here.z_m / there.z_m)))
+        return median(np.log(here.z_m / there.z_m))
 
 
 class AnchorWatch:
@@ -192,10 +192,8 @@ class LineTrack:
     def line(self) -> tuple[float, float, NDArray[np.float64]]:
         """Return scale, shift and their 2x2 covariance for the last prediction."""
         assert self._line is not None and self._last is not None
-        said = np.abs(self._line[0] * self._last + self._line[1])
-        level = float(np.median(said[np.isfinite(said)])) if np.isfinite(said).any() else 0.0
-        doubt = np.square(self._doubt * np.array([self._line[0], level]))
-        return float(self._line[0]), float(self._line[1]), self._covariance + np.diag(doubt)
+        doubt = doubted(self._line, self._last, self._doubt)
+        return float(self._line[0]), float(self._line[1]), self._covariance + doubt
 
     def advance(
         self, pooled: NDArray[np.float64], elapsed_s: float, change: float = 0.0
@@ -236,9 +234,11 @@ class LineTrack:
     ) -> tuple[NDArray[np.float64], float] | None:
         """Return the line that keeps depth, and how far depth jumps under the one that stays."""
         target = line[0] * before + line[1]
-        known = self._near(target) & np.isfinite(now)
-        carried = _line_through(now[known], target[known])
-        return carried if carried is None else (carried, _distance(line, now[known], target[known]))
+        known = self.near(target) & np.isfinite(now)
+        carried = line_through(now[known], target[known])
+        if carried is None:
+            return None
+        return carried, line_distance(line, now[known], target[known])
 
     def update(
         self, fit: LineFit, values: NDArray[np.float64], vouched: bool | None = None
@@ -278,13 +278,18 @@ class LineTrack:
         if not self._guesses or self._last is None:
             return
         target = measured[0] * self._last + measured[1]
-        known = self._near(target)
+        known = self.near(target)
         if known.any():
-            errors = [_distance(guess, self._last[known], target[known]) for guess in self._guesses]
+            value = self._last[known]
+            errors = [line_distance(guess, value, target[known]) for guess in self._guesses]
             self._errors += _LEARNING * (np.maximum(errors, _LEAST_ERROR) - self._errors)
 
-    def _near(self, target: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Tell where a line says something: towards the sky any two differ by any factor."""
+    def near(self, target: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell where a line says something: towards the sky any two differ by any factor.
+
+        Args:
+            target: N values of the line.
+        """
         with np.errstate(invalid='ignore', divide='ignore'):
             inverse = np.where(target > 0, target**self._sign, np.nan)
         if np.isnan(inverse).all():
@@ -293,10 +298,30 @@ class LineTrack:
         return near
 
 
-def _line_through(
+def doubted(
+    line: NDArray[np.float64], pooled: NDArray[np.float64], sigma: float
+) -> NDArray[np.float64]:
+    """Return the 2x2 covariance of a line that is off by so much in log depth, where unknown.
+
+    Args:
+        line: scale and shift.
+        pooled: N predictions all over the image.
+        sigma: standard deviation of log depth, of scale and shift each.
+    """
+    said = np.abs(line[0] * pooled + line[1])
+    level = float(np.median(said[np.isfinite(said)])) if np.isfinite(said).any() else 0.0
+    return np.diag(np.square(sigma * np.array([line[0], level])))
+
+
+def line_through(
     value: NDArray[np.float64], target: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
-    """Fit target = scale * value + shift in relative residuals, robustly; None where none is."""
+    """Fit target = scale * value + shift in relative residuals, robustly; None where none is.
+
+    Args:
+        value: N finite predictions.
+        target: N values other than 0.
+    """
     if len(value) < _POOLED_NEEDED:
         return None
     # Relative residuals, and columns of unit size: p and q of p scale' + q shift' = 1.
@@ -312,18 +337,24 @@ def _line_through(
         normal = np.array([[pp + ridge, pq], [pq, qq + ridge]])
         line = inverse_2x2(normal) @ [weight @ p, weight @ q]
         residual = np.abs(p * line[0] + q * line[1] - 1)
-        band = 4.685 * max(1.4826 * float(np.median(residual)), 0.01)
+        band = 4.685 * max(1.4826 * median(residual), 0.01)
         weight = np.square(np.clip(1 - np.square(residual / band), 0, None))
     line = line / unit
     return line if line[0] > 0 else None
 
 
-def _distance(
+def line_distance(
     line: NDArray[np.float64], value: NDArray[np.float64], target: NDArray[np.float64]
 ) -> float:
-    """Return the median of about |log((scale * value + shift) / target)|."""
+    """Return the median of about |log((scale * value + shift) / target)|.
+
+    Args:
+        line: scale and shift.
+        value: N predictions.
+        target: N values.
+    """
     said = line[0] * value + line[1]
-    return float(np.median(2 * np.abs(said - target) / (np.abs(said) + target)))
+    return median(2 * np.abs(said - target) / (np.abs(said) + target))
 
 
 def _probes(values: NDArray[np.float64], fit: LineFit) -> NDArray[np.float64]:

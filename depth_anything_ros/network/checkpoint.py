@@ -89,7 +89,7 @@ def open_checkpoint(path: Path, model: ModelConfig) -> Checkpoint:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence transformers' progress bars and advice; what is wrong is raised here as an error."""
     from transformers.utils import logging as transformers_logging
 
@@ -119,17 +119,17 @@ def _load_folder(folder: Path, model: ModelConfig, spec: ModelSpec) -> Any:
     from transformers import MODEL_FOR_DEPTH_ESTIMATION_MAPPING as CLASSES
 
     content = read_config(folder)
-    with _refused(folder), _quiet():
-        config = _known_config(content.text('model_type'), content)
+    with refused(folder), quiet():
+        config = known_config(content.text('model_type'), content)
     network_class, files = CLASSES[type(config)], weights.files_in(folder)
-    _check_size(network_class, config, files, folder)
+    check_size(network_class, config, files, folder)
     state = {name: tensor for file in files for name, tensor in weights.read(file).items()}
     # Depth Pro's guess of the focal length, a third of it: camera_info knows.
     state = {name: tensor for name, tensor in state.items() if not name.startswith('fov_model.')}
-    return _from_pretrained(network_class, folder, config=config, state_dict=state)
+    return from_pretrained(network_class, folder, config=config, state_dict=state)
 
 
-def _known_config(kind: str, content: Fields) -> Any:
+def known_config(kind: str, content: Fields) -> Any:
     """Build a configuration of transformers from what its class defines, and from nothing else.
 
     What a config.json may hold besides (code to download, kernels, a backbone on the hub, which
@@ -144,15 +144,15 @@ def _known_config(kind: str, content: Fields) -> Any:
         encoder = content.section(key)
         if encoder.content:
             default = 'bit' if kind == 'dpt' else 'dinov2'
-            values[key] = _known_config(encoder.text('model_type', default), encoder)
+            values[key] = known_config(encoder.text('model_type', default), encoder)
     if kind == 'depth_pro':
         values['use_fov_model'] = False
     return config_class(**values)
 
 
-def _check_size(network_class: Any, config: Any, files: list[Path], source: Path) -> None:
+def check_size(network_class: Any, config: Any, files: list[Path], source: Path) -> None:
     """Hold a network that takes no memory yet to the files that should fill it."""
-    with _refused(source), _quiet(), torch.device('meta'):
+    with refused(source), quiet(), torch.device('meta'):
         parameters = sum(p.numel() for p in network_class(config).parameters())
     weights.check_size(files, parameters, source)
 
@@ -214,12 +214,12 @@ def _fill(
     image_size = math.isqrt(max(positions - 1, 0)) * official_weights.PATCH_SIZE
     words = official_weights.transformers_config(width, architecture, family, image_size)
     config = DepthAnythingConfig(**words)
-    _check_size(network_class, config, files, source)
-    return _from_pretrained(network_class, source, config=config, state_dict=state)
+    check_size(network_class, config, files, source)
+    return from_pretrained(network_class, source, config=config, state_dict=state)
 
 
 @contextmanager
-def _refused(source: Path) -> Iterator[None]:
+def refused(source: Path) -> Iterator[None]:
     """Turn what transformers raises on impossible configurations into one line."""
     from huggingface_hub.errors import StrictDataclassError
 
@@ -232,11 +232,11 @@ def _refused(source: Path) -> Iterator[None]:
         ) from error
 
 
-def _from_pretrained(network_class: Any, source: Path, **arguments: Any) -> Any:
+def from_pretrained(network_class: Any, source: Path, **arguments: Any) -> Any:
     """Call transformers' loader, and hold it to every tensor being there in the right shape."""
     from depth_anything_ros.network.position_embeddings import use_authors_positions
 
-    with _refused(source), _quiet():
+    with refused(source), quiet():
         network, report = network_class.from_pretrained(
             None if 'state_dict' in arguments else source,
             dtype=torch.float32,

@@ -11,19 +11,20 @@ side the nearest multiple; each of the two steps averages areas where it shrinks
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 import math
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 import torch
 from torch import Tensor
 import torch.nn.functional as F
 
-from depth_anything_ros.camera import Camera
+from depth_anything_ros.camera import Array, Camera
 from depth_anything_ros.errors import BadFrameError
 from depth_anything_ros.network.resampling import area_matrix, bicubic_matrix
 from depth_anything_ros.network.spec import ModelSpec
+from depth_anything_ros.stretch import stretched
 
 
 def network_size(
@@ -83,19 +84,6 @@ def _within(height: int, width: int, longer: int) -> tuple[int, int]:
     return max(round(scale * height), 1), max(round(scale * width), 1)
 
 
-@dataclass(frozen=True, eq=False)
-class Preprocessed:
-    """One image on the device, ready for the network.
-
-    Attributes:
-        network_input: 1x3xhxw float32, normalised.
-        image: HxWx3 uint8 RGB as uploaded (distorted where the camera is).
-    """
-
-    network_input: Tensor
-    image: Tensor
-
-
 class Preprocessor:
     """Turns images of one camera into network inputs; all geometry is computed once.
 
@@ -145,9 +133,13 @@ class Preprocessor:
         self.border: Tensor | None = None
         self._seen: Tensor | None = None  # by the network
         self._image_grid: Tensor | None = None
+        self._image_map: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
         if camera.is_distorted:
-            self._network_grid = self._grid(self.network_camera)
-            self._image_grid = self._grid(self.rectified)
+            self._network_grid = self._grid(camera.rectification_map(self.network_camera))
+            source = camera.rectification_map(self.rectified)
+            self._image_grid = self._grid(source)
+            u, v = np.nan_to_num(source, nan=-9.0).astype(np.float32).transpose(2, 0, 1)
+            self._image_map = np.ascontiguousarray(u), np.ascontiguousarray(v)
             self.border = (self._image_grid.abs() > 1).any(dim=-1)[0]
             self._seen = (self._network_grid.abs() <= 1).all(dim=-1)[0]
         elif spec.resize == 'upper_bound':
@@ -184,11 +176,14 @@ class Preprocessor:
             along = along @ matrix(new[1], old[1], self._device)
         return down, along.T
 
-    def __call__(self, image: NDArray[np.uint8]) -> Preprocessed:
+    def __call__(self, image: NDArray[np.uint8]) -> Tensor:
         """Upload one image and prepare it for the network.
 
         Args:
             image: HxWx3 uint8 RGB of this camera's size.
+
+        Returns:
+            1x3xhxw float32 on the device, normalised.
 
         Raises:
             BadFrameError: the image is not of the size that camera_info promises.
@@ -211,7 +206,7 @@ class Preprocessor:
             sampled = F.interpolate(planes, self._size, mode='bicubic').float()
         else:
             sampled = F.interpolate(planes.float(), self._size, mode='bicubic')
-        return Preprocessed(sampled.mul_(self._gain).add_(self._offset), uploaded)
+        return sampled.mul_(self._gain).add_(self._offset)
 
     def at_image_size(self, prediction: Tensor, sky: Tensor | None = None) -> Tensor:
         """Stretch a prediction to the image; what is said of border, body and sky stays out of it.
@@ -236,25 +231,26 @@ class Preprocessor:
         return values if self.border is None else values.masked_fill_(self.border, torch.nan)
 
     def _stretched(self, plane: Tensor) -> Tensor:
-        return F.interpolate(plane[None, None], self.camera.size, mode='bilinear')[0, 0]
+        return stretched(plane[None], *self.camera.size)[0]
 
-    def rectify(self, image: Tensor) -> Tensor:
-        """Return the uploaded image as the rectified camera sees it, black outside.
+    def rectify(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return an image as the rectified camera sees it, black outside.
 
         Args:
-            image: HxWx3 uint8 RGB on the device, as uploaded.
+            image: HxWx3 uint8 RGB on the host, as it came.
 
         Returns:
-            HxWx3 uint8 RGB on the device; the same tensor when nothing is to be rectified.
+            HxWx3 uint8 RGB; the same array when nothing is to be rectified.
         """
-        if self._image_grid is None:
+        if self._image_map is None:
             return image
-        planes = _sample(image.permute(2, 0, 1)[None].float(), self._image_grid)
-        return planes[0].permute(1, 2, 0).add_(0.5).to(torch.uint8)
+        rectified = cv2.remap(
+            image, *self._image_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
+        )
+        return np.asarray(rectified, np.uint8)
 
-    def _grid(self, target: Camera) -> Tensor:
-        """Return the 1xHxWx2 sampling grid of a rectified view; 2 where there is nothing to see."""
-        source = self.camera.rectification_map(target)
+    def _grid(self, source: Array) -> Tensor:
+        """Return the 1xHxWx2 grid that samples these pixels; 2 where there is nothing to see."""
         grid = (2 * source + 1) / (self.camera.width, self.camera.height) - 1
         return torch.from_numpy(np.nan_to_num(grid, nan=2.0)).float().to(self._device)[None]
 

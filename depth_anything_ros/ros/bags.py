@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload, TypeVar
 
 import numpy as np
 from rosbags.interfaces import (
@@ -33,8 +33,11 @@ from depth_anything_ros.errors import BadFrameError, DatasetError, reason
 from depth_anything_ros.poses import Matrix
 from depth_anything_ros.ros.cdr import check_cdr, stamp_of
 from depth_anything_ros.ros.messages import decode_image, ns_to_stamp, transform_to_matrix
+from depth_anything_ros.ros.recovery import RecoveringReader
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
+_Bag = TypeVar('_Bag')
+_Opened = AbstractContextManager[_Bag]
 _FOREVER = QosTime(9223372036, 854775807)  # rclcpp's infinite duration
 
 
@@ -67,19 +70,31 @@ class Sensors:
         return f'{self.image}/compressed' if self.compressed else self.image
 
 
+@overload
+def open_bag(path: str | Path, recover: Literal[False] = False) -> _Opened[Reader]: ...
+
+
+@overload
+def open_bag(path: str | Path, recover: Literal[True]) -> _Opened[RecoveringReader]: ...
+
+
 @contextmanager
-def open_bag(path: str | Path) -> Iterator[Reader]:
+def open_bag(path: str | Path, recover: bool = False) -> Iterator[Any]:
     """Open a ROS 2 bag for reading.
 
     Args:
         path: its folder, or a single .mcap or .db3 file.
+        recover: read what can be read of a broken one, all of it once before anything else; its
+            `loss` says what cannot, and `refused` which messages were none.
 
     Raises:
-        DatasetError: there is no readable ROS 2 bag.
+        DatasetError: there is no readable ROS 2 bag, or nothing in it can be read.
     """
     try:
-        reader = Reader(Path(path).expanduser())
+        reader = (RecoveringReader if recover else Reader)(Path(path).expanduser())
         reader.open()
+    except DatasetError:
+        raise
     except Exception as error:  # what rosbags stumbles over in broken bytes is of any kind
         raise DatasetError(
             f'{path} is no ROS 2 bag ({reason(error)}): give the folder that holds '
@@ -148,7 +163,8 @@ def read_serialized(
         Connection, time of recording in nanoseconds, and the message in CDR.
 
     Raises:
-        DatasetError: the bag or a message in it is corrupt.
+        DatasetError: the bag or a message in it is corrupt; where the bag was opened to be
+            recovered, such messages are left out and counted instead.
     """
     if not connections:
         return  # of none, rosbags reads all
@@ -157,9 +173,15 @@ def read_serialized(
         for connection, time_ns, data in bag.messages(connections):
             topic = connection.topic
             name = _name(connection)
-            check_cdr(data, name)
-            if name != 'TFMessage':  # which has no stamp of its own
-                stamp_of(data)
+            try:
+                check_cdr(data, name)
+                if name != 'TFMessage':  # which has no stamp of its own
+                    stamp_of(data)
+            except BadFrameError:
+                if not isinstance(bag, RecoveringReader):
+                    raise
+                bag.refused[topic] = bag.refused.get(topic, 0) + 1
+                continue
             yield connection, time_ns, data
     except Exception as error:  # see open_bag()
         raise DatasetError(
@@ -302,21 +324,23 @@ class BagWriter:
         """Write one message in CDR, as it came from the middleware."""
         self._writer.write(self._connections[topic], time_ns, data)
 
-    def write_static_transform(
-        self, time_ns: int, parent: str, child: str, pose: list[float]
+    def write_static_transforms(
+        self, time_ns: int, transforms: Sequence[tuple[str, str, Sequence[float]]]
     ) -> None:
-        """Write /tf_static with the pose x y z qx qy qz qw of one frame in another."""
+        """Write /tf_static: parent frame, child frame and its pose x y z qx qy qz qw each."""
         kinds = TYPES.types
-        transform = kinds['geometry_msgs/msg/Transform'](
-            translation=kinds['geometry_msgs/msg/Vector3'](*pose[:3]),
-            rotation=kinds['geometry_msgs/msg/Quaternion'](*pose[3:]),
-        )
         stamp = kinds['builtin_interfaces/msg/Time'](**ns_to_stamp(time_ns))
-        header = kinds['std_msgs/msg/Header'](stamp=stamp, frame_id=parent)
-        stamped = kinds['geometry_msgs/msg/TransformStamped'](header, child, transform)
+        stamped = []
+        for parent, child, pose in transforms:
+            transform = kinds['geometry_msgs/msg/Transform'](
+                translation=kinds['geometry_msgs/msg/Vector3'](*pose[:3]),
+                rotation=kinds['geometry_msgs/msg/Quaternion'](*pose[3:]),
+            )
+            header = kinds['std_msgs/msg/Header'](stamp=stamp, frame_id=parent)
+            stamped.append(kinds['geometry_msgs/msg/TransformStamped'](header, child, transform))
         msgtype = 'tf2_msgs/msg/TFMessage'
         self.add_topic('/tf_static', msgtype, latched=True)
-        data = TYPES.serialize_cdr(kinds[msgtype](transforms=[stamped]), msgtype)
+        data = TYPES.serialize_cdr(kinds[msgtype](transforms=stamped), msgtype)
         self.write('/tf_static', time_ns, bytes(data))
 
 

@@ -32,6 +32,7 @@ _LAYOUTS: dict[str, tuple[_Field, ...]] = {
     'CameraInfo': (*_HEADER, 4, 4, _STRING, [8], *[8] * (9 + 9 + 12), 4, 4, *[4] * 4, 1),
     'PointCloud2': (*_HEADER, 4, 4, [_POINT_FIELD], 1, 4, 4, [1], 1),
     'LaserScan': (*_HEADER, *[4] * 7, [4], [4]),
+    'Range': (*_HEADER, 1, *[4] * 4),  # and from Iron on a variance
     'TFMessage': ([(*_HEADER, _STRING, *[8] * 7)],),
 }
 NANOSECONDS = 1_000_000_000

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import array
 from dataclasses import dataclass
 import math
 import struct
@@ -20,6 +21,9 @@ from depth_anything_ros.ros.compressed import picture_file
 from depth_anything_ros.ros.images import check_size, depth_plane
 
 _HEADER = struct.Struct('<iff')  # ConfigHeader of compression_common.h: format and quantiser
+_INVERSE_DEPTH = 0  # its only format
+_QUANTISATION = 100.0  # depth_quantization, as the transport has it where nobody sets it
+_MOST = 65535  # of 16 bits; 0 is nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +60,38 @@ def decode_depth(message: Any, limits: LimitsConfig = LimitsConfig()) -> DepthRe
     else:
         depth_m = _decompressed(str(message.format), bytes(message.data), limits)
     return DepthReading(depth_m, stamp_ns, str(message.header.frame_id))
+
+
+def encode_compressed_depth(
+    depth_m: NDArray[np.float32], encoding: str, farthest_m: float
+) -> dict[str, Any]:
+    """Return the fields of the CompressedImage that compressed_depth_image_transport makes, as PNG.
+
+    codec.cpp, encodeCompressedDepthImage; rounded to the nearest step where that cuts off.
+
+    Args:
+        depth_m: HxW float32 in metres, what is not finite and positive is nothing.
+        encoding: of the image that a subscriber gets: 16UC1 is whole millimetres, to 65.535 m;
+            32FC1 is a / z + b in 16 bits, steps of z^2 / 10100 m, from .155 m.
+        farthest_m: where the steps of 32FC1 end; farther is nothing.
+
+    Returns:
+        format and data, header apart.
+    """
+    a, b = 0.0, 0.0
+    with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
+        if encoding == '16UC1':
+            steps = depth_m * 1000.0
+        else:
+            a = _QUANTISATION * (_QUANTISATION + 1)
+            b = 1 - a / farthest_m
+            steps = np.where(depth_m <= farthest_m, a / depth_m.astype(np.float64) + b, 0)
+        steps = np.rint(steps)
+        stored = np.where((depth_m > 0) & (steps <= _MOST), steps, 0).astype(np.uint16)
+    png: NDArray[np.uint8] = cv2.imencode('.png', stored)[1]
+    data = array.array('B', _HEADER.pack(_INVERSE_DEPTH, a, b))
+    data.frombytes(png.tobytes())
+    return {'format': f'{encoding}; compressedDepth png', 'data': data}
 
 
 def _decompressed(name: str, data: bytes, limits: LimitsConfig) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 import gc
 import sys
 import traceback
@@ -43,6 +44,7 @@ from depth_anything_ros.ros.stopping import Stop
 from depth_anything_ros.ros.worker import NewestItemWorker, OneAhead, Worker
 
 T = TypeVar('T')
+_WARM_UP = bytes(8)  # among serialised images, by identity
 LoadPredictor = Callable[[ModelConfig, RuntimeConfig], Predictor]
 
 
@@ -196,9 +198,9 @@ class DepthNode(LifecycleNode):
         self._inputs = Inputs(self, self._config, self._on_image, self._refuse)
         self._step = FrameStep(self._pipeline, self._inputs.surroundings, self._refuse)
         self._publication = OneAhead(self._publish)
-        self._worker = NewestItemWorker(
-            self._process, lambda: self._statistics.dropped('superseded')
-        )
+        self._worker = NewestItemWorker(self._process, self._supersede)
+        self._seen_image = False
+        self._inputs.surroundings.cameras.on_first = self._warm_up
         self._workers = [self._worker, self._publication]
         # On a clock that always goes: diagnostics matter most where /clock has stopped.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -234,8 +236,18 @@ class DepthNode(LifecycleNode):
     # Inputs ------------------------------------------------------------------------------------
 
     def _on_image(self, data: bytes) -> None:
+        self._seen_image = True
         self._statistics.received()
         self._worker.submit(data)
+
+    def _warm_up(self) -> None:
+        """Have the first image's size made ready before it comes; never in place of an image."""
+        if not self._seen_image:
+            self._worker.submit(_WARM_UP)
+
+    def _supersede(self, data: bytes) -> None:
+        if data is not _WARM_UP:
+            self._statistics.dropped('superseded')
 
     def _apply(self, config: Config) -> None:
         self._config = config
@@ -246,6 +258,11 @@ class DepthNode(LifecycleNode):
 
     def _process(self, data: bytes) -> None:
         assert self._step is not None and self._outputs is not None
+        if data is _WARM_UP:
+            assert self._pipeline is not None and self._inputs is not None
+            with suppress(BadFrameError):  # the image will meet it too, and have it told
+                self._pipeline.warm_up(self._inputs.surroundings.cameras.newest())
+            return
         wanted = self._outputs.wanted()
         if wanted is None:
             self._statistics.unwanted()

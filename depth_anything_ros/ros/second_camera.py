@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-import threading
 from typing import Any
 
 import numpy as np
@@ -24,13 +23,12 @@ from depth_anything_ros.ros.messages import (
     decode_image,
     deserialize,
     NANOSECONDS,
-    serialized_stamp_ns,
     stamp_to_ns,
 )
-from depth_anything_ros.ros.stores import MOST_READINGS
+from depth_anything_ros.ros.stores import MessageStore, MOST_READINGS, nearest_entry
 
 
-class SecondCamera:
+class SecondCamera(MessageStore):
     """Keeps serialised images, and matches the one of an image's time with it."""
 
     def __init__(
@@ -51,46 +49,11 @@ class SecondCamera:
             limits: what images may cost, one by one and together.
             most: how many images are kept.
         """
+        super().__init__(limits.sensor_memory, 'right_image', most)
         self._kind, self._camera_of, self._pose_of = kind, camera_of, pose_of
-        self._limits, self._most = limits, most
-        self._lock = threading.Lock()
-        self._messages: dict[int, bytes] = {}  # by stamp, in the order of arrival
-        self._held_ns: int | None = None
+        self._limits = limits
         self._matcher: StereoMatcher | None = None
         self._pair: tuple[Camera, Camera, Matrix] | None = None
-
-    def add(self, data: bytes) -> None:
-        """Keep a serialised image, and drop the oldest of what is too much with it.
-
-        Raises:
-            BadFrameError: the message has no stamp, or is too large by itself.
-        """
-        stamp_ns, most = serialized_stamp_ns(data), self._limits.sensor_memory << 20
-        if len(data) > most:
-            raise BadFrameError(
-                'right_image_too_large',
-                f'right/image of {len(data) / (1 << 20):.0f} MiB exceeds limits.sensor_memory '
-                f'({self._limits.sensor_memory} MiB): raise it, or scale the image down',
-            )
-        with self._lock:
-            self._messages.pop(stamp_ns, None)
-            self._messages[stamp_ns] = data
-            held_ns = None if self._held_ns is None else self._nearest_ns(self._held_ns)
-            while (
-                len(self._messages) > self._most or sum(map(len, self._messages.values())) > most
-            ):
-                del self._messages[next(ns for ns in self._messages if ns != held_ns)]
-
-    def hold(self, stamp_ns: int) -> None:
-        """Keep what belongs to an image until the next one, however long the network takes."""
-        with self._lock:
-            self._held_ns = stamp_ns
-
-    def clear(self) -> None:
-        """Forget all images: time has jumped back."""
-        with self._lock:
-            self._messages.clear()
-            self._held_ns = None
 
     def match(
         self, image: NDArray[np.uint8], camera: Camera, header: Any, config: ScaleConfig
@@ -111,11 +74,10 @@ class SecondCamera:
                 no pair.
         """
         stamp_ns = stamp_to_ns(header.stamp)
-        with self._lock:
-            if not self._messages:
-                return None
-            other_ns = self._nearest_ns(stamp_ns)
-            data = self._messages[other_ns]
+        entries = self._kept()
+        if not entries:
+            return None
+        other_ns, data = nearest_entry(entries, stamp_ns)
         offset_s = (stamp_ns - other_ns) / NANOSECONDS
         if abs(offset_s) > config.stereo_max_offset:
             raise BadFrameError('right_image_out_of_time', _out_of_time(offset_s, config))
@@ -127,9 +89,6 @@ class SecondCamera:
             raise BadFrameError(f'right_{error.reason}', f'right camera: {error}') from error
         frames = message.header.frame_id, header.frame_id
         return self._matcher_of(camera, other_camera, frames, stamp_ns).match(image, other, config)
-
-    def _nearest_ns(self, stamp_ns: int) -> int:
-        return min(self._messages, key=lambda other_ns: abs(other_ns - stamp_ns))
 
     def _matcher_of(
         self, first: Camera, second: Camera, frames: tuple[str, str], stamp_ns: int

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from statistics import median
 import threading
 from typing import Any, Generic, Protocol, TypeVar
@@ -26,6 +26,7 @@ from depth_anything_ros.ros.messages import (
 CAMERA_WAIT_S = 0.02  # for the camera_info of an image that has overtaken it
 CAMERA_BYTES = 1 << 16  # a hundred times what a camera_info needs
 MOST_READINGS = 20  # that are kept of a sensor; a recording, which is read ahead, keeps more
+Entry = tuple[int, bytes]  # stamp in nanoseconds, message in CDR
 LONGEST_SWEEP_S = 0.2  # of a lidar that turns five times a second; messages farther apart are shots
 
 
@@ -34,7 +35,11 @@ class OutOfTime(BadFrameError):
 
 
 class CameraStore:
-    """The camera of an image: the info of the same stamp, else the latest."""
+    """The camera of an image: the info of the same stamp, else the latest.
+
+    Attributes:
+        on_first: called when the first message has been kept.
+    """
 
     def __init__(self, rectified: bool, topic: str = 'camera_info') -> None:
         """Keep nothing yet.
@@ -50,6 +55,7 @@ class CameraStore:
         self._in_step = False  # whether an info of exactly the image's stamp can be expected
         self._key: bytes = b''
         self._camera: Camera | None = None
+        self.on_first: Callable[[], None] = lambda: None
 
     def add(self, data: bytes) -> None:
         """Keep a serialised CameraInfo.
@@ -63,12 +69,15 @@ class CameraStore:
                 'camera_info_too_large', f'a camera_info of {len(data)} bytes describes no camera'
             )
         with self._changed:
+            first = not self._messages
             self._messages.pop(stamp_ns, None)
             self._messages[stamp_ns] = data
             if len(self._messages) > 5:
                 del self._messages[next(iter(self._messages))]
             self._in_step |= stamp_ns == self._asked_ns
             self._changed.notify()
+        if first:
+            self.on_first()
 
     def for_image(self, image: NDArray[Any], stamp_ns: int) -> Camera:
         """Return the camera; the same object as long as nothing in the messages changes.
@@ -84,7 +93,27 @@ class CameraStore:
             BadFrameError: there is no message yet, or it describes no usable camera, or another
                 image; one that cannot be decoded is forgotten.
         """
-        data = self._message_for(stamp_ns)
+        camera = self._decoded(self._message_for(stamp_ns))
+        if camera.size != image.shape[:2]:
+            raise BadFrameError(
+                'camera_info_mismatch',
+                f'image is {image.shape[1]}x{image.shape[0]} but {self._topic} describes '
+                f'{camera.width}x{camera.height} (after ROI and binning): publish the '
+                'camera_info of this stream',
+            )
+        return camera
+
+    def newest(self) -> Camera:
+        """Return the camera of the newest message, of which there must be one.
+
+        Raises:
+            BadFrameError: it describes no usable camera.
+        """
+        with self._changed:
+            data = next(reversed(self._messages.values()))
+        return self._decoded(data)
+
+    def _decoded(self, data: bytes) -> Camera:
         try:
             message = deserialize(data, CameraInfo)
         except BadFrameError:
@@ -98,13 +127,6 @@ class CameraStore:
         key = numbers.tobytes() + message.distortion_model.encode()
         if self._camera is None or key != self._key:
             self._camera, self._key = decode_camera(message, self._rectified), key
-        if self._camera.size != image.shape[:2]:
-            raise BadFrameError(
-                'camera_info_mismatch',
-                f'image is {image.shape[1]}x{image.shape[0]} but {self._topic} describes '
-                f'{self._camera.width}x{self._camera.height} (after ROI and binning): publish the '
-                'camera_info of this stream',
-            )
         return self._camera
 
     def _message_for(self, stamp_ns: int) -> bytes:
@@ -138,30 +160,20 @@ class Reading(Protocol):
 Read = TypeVar('Read', bound=Reading)
 
 
-class ReadingStore(Generic[Read]):
-    """The last few messages of one sensor, decoded when an image asks for them."""
+class MessageStore:
+    """The last few messages of one sensor, serialised."""
 
-    def __init__(
-        self,
-        decode: Callable[[bytes], Read],
-        memory_mib: int,
-        what: str = 'points',
-        most: int = MOST_READINGS,
-    ) -> None:
+    def __init__(self, memory_mib: int, what: str, most: int = MOST_READINGS) -> None:
         """Keep nothing yet.
 
         Args:
-            decode: takes a serialised message apart.
             memory_mib: what the messages may take together.
             what: they are called.
             most: how many are kept.
         """
-        self._decode, self._memory_mib, self._what = decode, memory_mib, what
-        self._most = most
+        self._memory_mib, self._what, self._most = memory_mib, what, most
         self._lock = threading.Lock()
-        self._entries: deque[tuple[int, bytes]] = deque()
-        self._decoded: tuple[bytes, Read] | None = None
-        self._sweep_s: tuple[float, float] | None = None
+        self._entries: deque[Entry] = deque()
         self._held_ns: int | None = None
 
     def add(self, data: bytes) -> None:
@@ -193,11 +205,45 @@ class ReadingStore(Generic[Read]):
             self._entries.clear()
             self._held_ns = None
 
-    def _is_held(self, entry: tuple[int, bytes]) -> bool:
+    def _is_held(self, entry: Entry) -> bool:
         held_ns = self._held_ns
         if held_ns is None or len(self._entries) < 3:
             return False
-        return entry is min(self._entries, key=lambda other: abs(other[0] - held_ns))
+        return entry is nearest_entry(reversed(self._entries), held_ns)
+
+    def _kept(self) -> list[Entry]:
+        """Return what is there, the newest first: of two with one stamp that is the better."""
+        with self._lock:
+            return list(reversed(self._entries))
+
+
+def nearest_entry(entries: Iterable[Entry], stamp_ns: int) -> Entry:
+    """Return the message whose stamp is closest to a time; of several the first."""
+    return min(entries, key=lambda entry: abs(entry[0] - stamp_ns))
+
+
+class ReadingStore(MessageStore, Generic[Read]):
+    """The last few messages of one sensor, decoded when an image asks for them."""
+
+    def __init__(
+        self,
+        decode: Callable[[bytes], Read],
+        memory_mib: int,
+        what: str = 'points',
+        most: int = MOST_READINGS,
+    ) -> None:
+        """Keep nothing yet.
+
+        Args:
+            decode: takes a serialised message apart.
+            memory_mib: what the messages may take together.
+            what: they are called.
+            most: how many are kept.
+        """
+        super().__init__(memory_mib, what, most)
+        self._decode = decode
+        self._decoded: tuple[bytes, Read] | None = None
+        self._sweep_s: tuple[float, float] | None = None
 
     def nearest(self, stamp_ns: int, max_offset_s: float) -> Read | None:
         """Return the reading closest in time to an image, or None where none have come.
@@ -210,14 +256,13 @@ class ReadingStore(Generic[Read]):
             OutOfTime: the closest is too far away.
             BadFrameError: the message cannot be decoded; it is forgotten.
         """
-        with self._lock:
-            entries = list(self._entries)
+        entries = self._kept()
         if not entries:
             return None
-        period_s = _period_s([when_ns for when_ns, _ in entries])
+        period_s = _period_s([when_ns for when_ns, _ in reversed(entries)])
         sweep_s = self._sweep_s or (-period_s, period_s)
 
-        def distance_s(entry: tuple[int, bytes]) -> tuple[float, float]:
+        def distance_s(entry: Entry) -> tuple[float, float]:
             since_s = (stamp_ns - entry[0]) / NANOSECONDS
             return abs(_outside(since_s, sweep_s)), abs(since_s - sum(sweep_s) / 2)
 

@@ -176,18 +176,19 @@ class Transforms:
 
     def _carried(self, points: SensorPoints, stamp_ns: int, fixed_frame: str) -> SensorPoints:
         """Move each point to where the sensor would see it at the time of the image."""
+        times_s = np.zeros(len(points)) if points.time_s is None else points.time_s
+        start_s, end_s = (times_s.min(), times_s.max()) if len(times_s) else (0.0, 0.0)
+        start_ns, end_ns = (points.stamp_ns + int(s * NANOSECONDS) for s in (start_s, end_s))
+        if start_ns == end_ns == stamp_ns:
+            return points  # the image's own time: they are not held to what is known of the way
         if self._tree is None:
             raise TransformUnavailable(
                 f'how {points.frame_id} moves in {fixed_frame} (scale.fixed_frame) is not known: '
                 'tf2 is not installed here, so leave scale.fixed_frame empty'
             )
-        times_s = np.zeros(len(points)) if points.time_s is None else points.time_s
-        start_s, end_s = (times_s.min(), times_s.max()) if len(times_s) else (0.0, 0.0)
         T_start, T_end = (
-            self._tree.through(
-                points.frame_id, fixed_frame, stamp_ns, points.stamp_ns + int(time_s * NANOSECONDS)
-            )
-            for time_s in (start_s, end_s)
+            self._tree.through(points.frame_id, fixed_frame, stamp_ns, then_ns)
+            for then_ns in (start_ns, end_ns)
         )
         fraction = (times_s - start_s) / max(end_s - start_s, 1e-9)
         return deskew(points, interpolate(T_start, T_end, fraction))

@@ -70,12 +70,12 @@ class NewestItemWorker(Worker[Item]):
 
     name = 'depth_worker'
 
-    def __init__(self, handle: Callable[[Item], None], superseded: Callable[[], None]) -> None:
+    def __init__(self, handle: Callable[[Item], None], superseded: Callable[[Item], None]) -> None:
         """Start the thread.
 
         Args:
             handle: called on the thread with each item taken.
-            superseded: called on the submitting thread for each item dropped.
+            superseded: called on the submitting thread with each item dropped.
         """
         self._superseded = superseded
         super().__init__(handle)
@@ -86,7 +86,7 @@ class NewestItemWorker(Worker[Item]):
             dropped, self._waiting = self._waiting, item
             self._changed.notify_all()
         if dropped is not None:
-            self._superseded()
+            self._superseded(dropped)
 
     def stop(self) -> None:
         """Drop the waiting item, let the one in hand finish, and join the thread."""

@@ -3,7 +3,8 @@
 """The node on a moving scene, scored live: `make demo`.
 
 The node and the robot (or the bag that takes its place) are processes of their own; this one
-listens. DURATION, CHECKPOINT, BAG and VIEWER in the environment are defaults of the options.
+listens. DURATION, CHECKPOINT, BAG, SOURCE, TRAFFIC and VIEWER in the environment are defaults of
+the options.
 """
 
 from __future__ import annotations
@@ -46,7 +47,14 @@ from depth_anything_ros.ros.meeting import NodeInputs
 from depth_anything_ros.ros.messages import stamp_to_ns
 from depth_anything_ros.ros.running import running_node, SignalEvent
 from depth_anything_ros.tools.play_bag import topic_types
-from depth_anything_ros.tools.world_robot import CAMERA_FRAME, LIDAR_FRAME, T_CAMERA_LIDAR
+from depth_anything_ros.tools.world_robot import (
+    DEMO_SEED,
+    ODOM_FRAME,
+    sensors_of,
+    static_transforms,
+    TOPICS,
+)
+from depth_anything_ros.world.drive import T_CAMERA_LIDAR, WorldDrive
 
 OUTPUTS: dict[str, Any] = {
     '/depth/image': Image,
@@ -75,7 +83,8 @@ class Source:
         topics: topic -> message class of what it publishes.
         inputs: of the node that it feeds, by the names in the contract.
         node_arguments: ROS arguments by which the node finds it.
-        transform: parent frame, child frame and pose x y z qx qy qz qw for the recorded /tf_static.
+        transforms: parent frame, child frame and 4x4 pose of the one in the other, for the recorded
+            /tf_static.
     """
 
     name: str
@@ -83,20 +92,40 @@ class Source:
     topics: dict[str, Any]
     inputs: list[str]
     node_arguments: list[str]
-    transform: tuple[str, str, list[float]] | None
+    transforms: list[tuple[str, str, NDArray[np.float64]]]
 
 
-def world_source() -> Source:
-    """Return the synthetic robot, whose depth is known."""
-    pose = matrix_to_pose(T_CAMERA_LIDAR)
-    topics = {'/image': Image, '/camera_info': CameraInfo, '/points': PointCloud2}
+def world_source(source: str, traffic: bool) -> Source:
+    """Return the synthetic robot, whose depth is known.
+
+    Args:
+        source: of metres, as in scale.method.
+        traffic: whether people and vehicles move.
+
+    Raises:
+        DepthAnythingError: the robot has no such sensor.
+    """
+    drive = WorldDrive(DEMO_SEED, 'street', sensors=sensors_of(source))
+    topics: dict[str, Any] = {'/image': Image, '/camera_info': CameraInfo}
+    inputs = ['image', 'camera_info']
+    for sensor in drive.sensors:
+        topics |= {f'/{topic}': kind for topic, kind in TOPICS[sensor].items()}
+        inputs += [topic for topic in TOPICS[sensor] if topic != 'tf']
+    arguments = ['-p', f'scale.method:={source}']
+    if 'lidar' in drive.sensors:
+        arguments += _pose_argument(T_CAMERA_LIDAR)
+    if 'motion' in drive.sensors:
+        arguments += ['-p', f'scale.fixed_frame:={ODOM_FRAME}']
+    if 'camera_height' in drive.sensors:
+        arguments += ['-p', f'scale.camera_height:={drive.camera_height_m:.6f}']
+        arguments += ['-p', f'scale.camera_pitch:={drive.camera_pitch_rad:.6f}']
     return Source(
-        'synthetic street, 16 lidar rings',
-        ['depth_anything_ros.tools.world_robot'],
+        f'synthetic street, {", ".join(drive.sensors).replace("_", " ")}',
+        ['depth_anything_ros.tools.world_robot', '--source', source, *['--traffic'] * traffic],
         {**topics, '/truth/depth': Image},
-        ['image', 'camera_info', 'points'],
-        _pose_argument(T_CAMERA_LIDAR),
-        (CAMERA_FRAME, LIDAR_FRAME, pose),
+        inputs,
+        arguments,
+        static_transforms(drive),
     )
 
 
@@ -113,18 +142,17 @@ def bag_source(path: str) -> Source:
     arguments = [part for name, topic in remaps.items() for part in ('-r', f'{name}:={topic}')]
     if sensors.compressed:
         arguments += ['-p', 'image_transport:=compressed']
-    transform = None
+    transforms = []
     if sensors.T_camera_sensor is not None:
         arguments += _pose_argument(sensors.T_camera_sensor)
-        pose = matrix_to_pose(sensors.T_camera_sensor)
-        transform = (*sensors.frames, pose)
+        transforms = [(*sensors.frames, sensors.T_camera_sensor)]
     return Source(
         f'{path} ({", ".join(remaps.values())})',
         ['depth_anything_ros.tools.play_bag', path],
         topic_types(sensors),
         list(remaps),
         arguments,
-        transform,
+        transforms,
     )
 
 
@@ -203,8 +231,9 @@ class Listener:
         self.score = DemoScore()
         self._bag, self._viewer = bag, viewer
         self._subscriptions: list[Subscription] = []
-        if source.transform is not None:
-            bag.write_static_transform(time.time_ns(), *source.transform)
+        if source.transforms:
+            poses = [(one, other, matrix_to_pose(T)) for one, other, T in source.transforms]
+            bag.write_static_transforms(time.time_ns(), poses)
         qos = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
         for topic, kind in (OUTPUTS | source.topics).items():
             package = kind.__module__.partition('.')[0]
@@ -263,6 +292,8 @@ def table(score: DemoScore, title: str, caption: str) -> Table:
     row('delta1', newest.get('delta1'), whole.get('delta1'), '{:.4f}')
     states = ', '.join(f'{count} {state}' for state, count in score.states.items())
     drawn.add_row('scale', score.state or '-', states or '-')
+    if score.state == 'UNANCHORED':
+        drawn.caption = f'{score.reason}\n{caption}'.strip()
     return drawn
 
 
@@ -336,7 +367,13 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         DepthAnythingError: the bag or the viewer is not to be had.
     """
-    source = bag_source(options.bag) if options.bag else world_source()
+    if options.bag and options.source:
+        raise DepthAnythingError('SOURCE is of the world: a bag has the sensors that it has')
+    source = (
+        bag_source(options.bag)
+        if options.bag
+        else world_source(options.source or 'lidar', options.traffic)
+    )
     viewer = _viewer(options.viewer)
     output = Path(options.output)
     summary_path, sheet_path = output / 'summary.json', output / 'contact_sheet.png'
@@ -421,6 +458,10 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument('--checkpoint', default=given('CHECKPOINT') or 'bundled',
                         help='hub id, folder or .pth file')
     parser.add_argument('--bag', default=given('BAG'), help='ROS 2 bag in place of the world')
+    parser.add_argument('--source', default=given('SOURCE'),
+                        help='of metres in the world, as in scale.method; lidar')
+    parser.add_argument('--traffic', action='store_true', default=bool(given('TRAFFIC')),
+                        help='people and vehicles move in the world')
     parser.add_argument('--viewer', default=given('VIEWER'), help='rerun')
     parser.add_argument('--output', default='demo_output', help='folder for the results')
     options = parser.parse_args(args)

@@ -79,7 +79,7 @@ def _network_input(
 ) -> Tensor:
     height, width, _ = image_rgb.shape
     camera = Camera(width, height, np.diag([width, width, 1.0]))  # no lens: pictures as they are
-    prepared = Preprocessor(camera, spec, 0, torch.device('cpu'))(image_rgb).network_input
+    prepared = Preprocessor(camera, spec, 0, torch.device('cpu'))(image_rgb)
     return F.interpolate(prepared, fixed, mode='bicubic') if fixed else prepared
 
 

@@ -14,15 +14,19 @@ import sys
 
 # Module that is imported -> package that pip brings it by.
 PACKAGES = {
+    'backports': 'backports.zstd',
     'cv2': 'opencv-python-headless',
     'google': 'protobuf',
     'h5py': 'h5py',
     'huggingface_hub': 'huggingface-hub',
+    'lz4': 'lz4',
     'numpy': 'numpy',
     'onnx': 'onnx',
     'onnxruntime': 'onnxruntime',
     'openvino': 'openvino',
     'pyarrow': 'pyarrow',
+    'pydantic': 'pydantic',
+    'pydantic_core': 'pydantic',
     'ray': 'ray',
     'rerun': 'rerun-sdk',
     'rich': 'rich',
@@ -66,6 +70,7 @@ play_frames = _program('play_frames', 'tools.play_frames')
 world_robot = _program('world_robot', 'tools.world_robot')
 evaluate = _program('evaluate', 'tools.evaluate')
 annotate = _program('annotate', 'tools.annotate')
+inspect = _program('inspect', 'tools.inspect_bag')
 fleet_report = _program('fleet_report', 'tools.fleet_report')
 train = _program('train', 'training.train')
 demo = _program('demo', 'tools.demo')

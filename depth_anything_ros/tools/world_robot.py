@@ -1,110 +1,91 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The synthetic world as a robot that drives through it: camera, lidar, and the true depth."""
+"""The synthetic world as a robot that drives through it: its sensors, and the true depth."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Iterable
 import itertools
-import math
 import sys
 import time
 from typing import Any
 
 from builtin_interfaces.msg import Time
 import numpy as np
-from numpy.typing import NDArray
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.utilities import remove_ros_args
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, Range
 from std_msgs.msg import Header
 import torch
 
-from depth_anything_ros.camera import Camera
 from depth_anything_ros.errors import DepthAnythingError
 from depth_anything_ros.metric_depth.anchors import SensorPoints
-from depth_anything_ros.poses import matrix_to_pose
+from depth_anything_ros.poses import Matrix, matrix_to_pose
 from depth_anything_ros.ros.messages import encode_image, ns_to_stamp
 from depth_anything_ros.ros.running import running_node, wait_for_go
-from depth_anything_ros.ros.sensor_publisher import SensorPublisher
-from depth_anything_ros.world.lidar import spinning_lidar
-from depth_anything_ros.world.render import render
-from depth_anything_ros.world.scene import KINDS, random_scene
-from depth_anything_ros.world.trajectory import camera_path
+from depth_anything_ros.ros.sensor_publisher import CameraPublisher, PointsPublisher
+from depth_anything_ros.world.cameras import BASELINE_M
+from depth_anything_ros.world.drive import (
+    CAMERA,
+    CONE_RAD,
+    CONE_RANGE_M,
+    DEPTH_CAMERAS,
+    Moment,
+    SENSORS,
+    T_CAMERA_LIDAR,
+    T_CAMERA_RANGE,
+    WorldDrive,
+)
+from depth_anything_ros.world.scene import KINDS
 
 try:
     from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
     from tf2_msgs.msg import TFMessage
-except ImportError:  # not among the wheels; the demo gives the pose as a parameter
+except ImportError:  # not among the wheels; the demo gives the lidar's pose as a parameter
     TFMessage = None
 
-CAMERA_FRAME, LIDAR_FRAME = 'camera_optical_frame', 'lidar'
-
-# 75 degrees across. Both sides are multiples of 14, as the network wants them.
-CAMERA = Camera(308, 224, np.array([[200.0, 0, 153.5], [0, 200.0, 111.5], [0, 0, 1]]))
-
-# The lidar looks along the camera (x forward, y left, z up), 0.35 m above it, 0.1 m to the right
-# and 0.2 m behind: near edges hide other things from it than from the camera.
-T_CAMERA_LIDAR = np.array(
-    [[0.0, -1.0, 0.0, 0.1], [0.0, 0.0, -1.0, -0.35], [1.0, 0.0, 0.0, -0.2], [0.0, 0.0, 0.0, 1.0]]
-)
-AZIMUTH_STEP_RAD = math.radians(0.4)
-ELEVATION_RAD = (math.radians(-22.5), math.radians(22.5))
-RANGE_NOISE_M, DROPOUT, MAX_RANGE_M = 0.02, 0.05, 80.0
+CAMERA_FRAME, RIGHT_FRAME = 'camera_optical_frame', 'right_camera_optical_frame'
+LIDAR_FRAME, RANGE_FRAME = 'lidar', 'rangefinder'
+BASE_FRAME, ODOM_FRAME = 'base_link', 'odom'
+# Sensor -> what it publishes, topic -> message class.
+TOPICS: dict[str, dict[str, Any]] = {
+    'lidar': {'points': PointCloud2},
+    'depth': {'sensor_depth/image': Image, 'sensor_depth/camera_info': CameraInfo},
+    'stereo': {'right/image': Image, 'right/camera_info': CameraInfo},
+    'motion': {'tf': TFMessage},
+    'camera_height': {},
+    'range': {'range': Range},
+}
 DEMO_SEED = 10_001_008  # a street that the bundled checkpoint has not seen
-SETTING_OFF_S = 4.0  # the path starts from rest
 
 
-@dataclass(frozen=True, eq=False)
-class Moment:
-    """What camera and lidar see at one instant.
+def sensors_of(source: str) -> list[str]:
+    """Return the robot's sensors for a scale.method; auto has all of them, odometry where TF is.
 
-    Attributes:
-        image_rgb: HxWx3 uint8.
-        depth_m: HxW float32, the truth, NaN for sky.
-        points: one sweep in the lidar's frame, all taken at that instant.
+    Raises:
+        DepthAnythingError: odometry is asked for, which comes on TF, and there is none.
     """
-
-    image_rgb: NDArray[np.uint8]
-    depth_m: NDArray[np.float32]
-    points: SensorPoints
-
-
-class WorldDrive:
-    """A drive through a random scene."""
-
-    def __init__(self, seed: int, kind: str | None = None, rings: int = 16) -> None:
-        """Draw the scene and the way through it.
-
-        Args:
-            seed: draws both; the same seed gives the same drive.
-            kind: of the scene; None draws it.
-            rings: of the lidar, evenly over its 45 degrees.
-        """
-        self._seed, self._rings = seed, rings
-        self._scene = random_scene(seed, kind)
-        self._path = camera_path(self._scene, seed)
-
-    def moment(self, time_s: float) -> Moment:
-        """Return what is seen after so long a drive; stamps are left to the caller (0)."""
-        T_world_camera = self._path(SETTING_OFF_S + time_s)
-        picture = render(self._scene, T_world_camera, CAMERA.K, CAMERA.width, CAMERA.height)
-        sweep = spinning_lidar(
-            self._scene,
-            T_world_camera @ T_CAMERA_LIDAR,
-            self._rings,
-            AZIMUTH_STEP_RAD,
-            ELEVATION_RAD,
-            noise_m=RANGE_NOISE_M,
-            dropout=DROPOUT,
-            seed=self._seed + round(1000 * time_s),
-            max_range_m=MAX_RANGE_M,
+    if source == 'auto':
+        return [name for name in SENSORS if name != 'motion' or TFMessage is not None]
+    names = source.split(',')
+    if 'motion' in names and TFMessage is None:
+        raise DepthAnythingError(
+            'motion needs odometry, which comes on TF, and tf2 is not among the wheels of ROS: run '
+            'this on a ROS machine (ros2 run depth_anything_ros demo), or leave motion out'
         )
-        points = SensorPoints(sweep.points_lidar, 0, LIDAR_FRAME, ring=sweep.ring.astype(np.int64))
-        depth_m = np.where(np.isfinite(picture.depth_m), picture.depth_m, np.nan)
-        return Moment(picture.image_rgb, depth_m.astype(np.float32), points)
+    return names
+
+
+def static_transforms(drive: WorldDrive) -> list[tuple[str, str, Matrix]]:
+    """Return what is fixed: parent frame, child frame and the 4x4 pose of the one in the other."""
+    return [
+        (BASE_FRAME, CAMERA_FRAME, np.linalg.inv(drive.T_camera_base)),
+        (CAMERA_FRAME, LIDAR_FRAME, T_CAMERA_LIDAR),
+        (CAMERA_FRAME, RANGE_FRAME, T_CAMERA_RANGE),
+    ]
 
 
 class Robot:
@@ -114,38 +95,70 @@ class Robot:
         publishers: of the sensors, without the truth.
     """
 
-    def __init__(self, node: Node) -> None:
-        """Create the publishers, and tell /tf_static where the lidar is."""
-        self._sensors = SensorPublisher(node, CAMERA_FRAME)
-        self.publishers = self._sensors.publishers
+    def __init__(self, node: Node, drive: WorldDrive) -> None:
+        """Create the publishers of the drive's sensors, and tell /tf_static where they are."""
+        self._camera = CameraPublisher(node, CAMERA_FRAME)
+        self.publishers: list[Publisher] = [*self._camera.publishers]
         reliable = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
         self._truth = node.create_publisher(Image, 'truth/depth', reliable)
+        if 'lidar' in drive.sensors:
+            self._points = PointsPublisher(node)
+            self.publishers += self._points.publishers
+        if 'depth' in drive.sensors:
+            self._depth = CameraPublisher(node, CAMERA_FRAME, 'sensor_depth/image')
+            self.publishers += self._depth.publishers
+        if 'stereo' in drive.sensors:
+            self._right = CameraPublisher(node, RIGHT_FRAME, 'right/image')
+            self.publishers += self._right.publishers
+        if 'range' in drive.sensors:
+            self._range = node.create_publisher(Range, 'range', reliable)
+            self.publishers.append(self._range)
         if TFMessage is not None:
             latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-            self._tf = node.create_publisher(TFMessage, '/tf_static', latched)
-            self._tf.publish(TFMessage(transforms=[_lidar_transform()]))
+            self._tf_static = node.create_publisher(TFMessage, '/tf_static', latched)
+            self._tf_static.publish(_transforms(static_transforms(drive), 0))
+        if 'motion' in drive.sensors:
+            self._tf = node.create_publisher(TFMessage, '/tf', reliable)
+            self.publishers.append(self._tf)
 
     def publish(self, moment: Moment, stamp_ns: int) -> None:
-        """Publish everything with one stamp, the image last, so that nobody waits for points."""
+        """Publish everything with one stamp, the image last, so that it waits for nothing."""
         header = Header(stamp=Time(**ns_to_stamp(stamp_ns)), frame_id=CAMERA_FRAME)
         self._truth.publish(Image(header=header, **encode_image(moment.depth_m, '32FC1')))
-        points = moment.points
-        self._sensors.publish_points(
-            SensorPoints(points.xyz_m, stamp_ns, points.frame_id, ring=points.ring)
+        if moment.T_odom_base is not None:
+            odometry = (ODOM_FRAME, BASE_FRAME, moment.T_odom_base)
+            self._tf.publish(_transforms([odometry], stamp_ns))
+        if moment.range_m is not None:
+            self._range.publish(
+                Range(
+                    header=Header(stamp=header.stamp, frame_id=RANGE_FRAME),
+                    radiation_type=Range.ULTRASOUND,
+                    field_of_view=CONE_RAD,
+                    min_range=CONE_RANGE_M[0],
+                    max_range=CONE_RANGE_M[1],
+                    range=moment.range_m,
+                )
+            )
+        if moment.sweep is not None:
+            points, ring = moment.sweep.points_lidar, moment.sweep.ring.astype(np.int64)
+            self._points.publish(SensorPoints(points, stamp_ns, LIDAR_FRAME, ring=ring))
+        if moment.sensor_depth_m is not None:
+            self._depth.publish(moment.sensor_depth_m, CAMERA, stamp_ns, '32FC1')
+        if moment.right_rgb is not None:
+            self._right.publish(moment.right_rgb, CAMERA, stamp_ns, baseline_m=BASELINE_M)
+        self._camera.publish(moment.image_rgb, CAMERA, stamp_ns)
+
+
+def _transforms(transforms: Iterable[tuple[str, str, Matrix]], stamp_ns: int) -> Any:
+    stamped = []
+    for parent, child, T_parent_child in transforms:
+        x, y, z, *quaternion = matrix_to_pose(T_parent_child)
+        transform = Transform(
+            translation=Vector3(x=x, y=y, z=z), rotation=Quaternion(**dict(zip('xyzw', quaternion)))
         )
-        self._sensors.publish_image(moment.image_rgb, CAMERA, stamp_ns)
-
-
-def _lidar_transform() -> Any:
-    x, y, z, *quaternion = matrix_to_pose(T_CAMERA_LIDAR)
-    return TransformStamped(
-        header=Header(frame_id=CAMERA_FRAME),
-        child_frame_id=LIDAR_FRAME,
-        transform=Transform(
-            translation=Vector3(x=x, y=y, z=z),
-            rotation=Quaternion(**dict(zip('xyzw', quaternion))),
-        ),
-    )
+        header = Header(stamp=Time(**ns_to_stamp(stamp_ns)), frame_id=parent)
+        stamped.append(TransformStamped(header=header, child_frame_id=child, transform=transform))
+    return TFMessage(transforms=stamped)
 
 
 def main(args: list[str] | None = None) -> int:
@@ -155,18 +168,28 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument('--kind', choices=KINDS, default='street')
     parser.add_argument('--rate', type=float, default=5.0, help='images per second')
     parser.add_argument('--rings', type=int, default=16, help='of the lidar')
+    parser.add_argument('--source', default='lidar', help='of metres, as in scale.method')
+    parser.add_argument('--depth-camera', choices=DEPTH_CAMERAS, default='stereo')
+    parser.add_argument('--traffic', action='store_true', help='people and vehicles move')
     parser.add_argument('--wait', action='store_true', help='for a line on standard input')
     options = parser.parse_args(remove_ros_args(args or sys.argv)[1:])
     torch.set_num_threads(1)  # the other cores are the node's
     try:
         if options.rate <= 0 or options.rings < 1:
             raise DepthAnythingError('--rate and --rings must be positive')
-        drive = WorldDrive(options.seed, options.kind, options.rings)
+        drive = WorldDrive(
+            options.seed,
+            options.kind,
+            options.rings,
+            sensors_of(options.source),
+            options.traffic,
+            options.depth_camera,
+        )
     except DepthAnythingError as error:
         print(f'world_robot: {error}', file=sys.stderr)
         return 2
     with running_node('world_robot', args) as (node, stop):
-        robot = Robot(node)
+        robot = Robot(node, drive)
         if options.wait:
             wait_for_go(robot.publishers, stop)
         next_s = time.monotonic()

@@ -27,6 +27,10 @@ def random_crop(image: Tensor, inverse_depth: Tensor, semantic: Tensor, size: tu
                 generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Cut a random window of the wanted shape from each picture, mirror half of them.
 
+    A window of a share of the width is seen as by a lens that much longer, through which all looks
+    that much nearer: depth is scaled by the share, so that it stays depth for the one lens of the
+    widest window.
+
     Args:
         image: Bx3xHxW float32.
         inverse_depth: BxHxW float32; sampled at the nearest pixel, as edges must stay sharp.
@@ -57,13 +61,35 @@ def random_crop(image: Tensor, inverse_depth: Tensor, semantic: Tensor, size: tu
     targets = torch.stack([inverse_depth, semantic.to(inverse_depth.dtype)], dim=1)
     targets = F.grid_sample(targets, grid, mode='nearest', padding_mode='reflection',
                             align_corners=False)
-    return image, targets[:, 0], targets[:, 1].round().long()
+    nearer = zoom.to(image.device)[:, None, None]
+    return image, targets[:, 0] / nearer, targets[:, 1].round().long()
+
+
+def gaussian_blur(image: Tensor, sigma_px: Tensor) -> Tensor:
+    """Blur each picture by its own sigma, in full precision also where bfloat16 is computed in.
+
+    Args:
+        image: BxCxHxW.
+        sigma_px: B, of 2 pixels at most; far below 1 the picture stays as it is.
+    """
+    batch, channels = image.shape[:2]
+    reach = 6  # three times the largest sigma
+    steps = torch.arange(-reach, reach + 1)
+    kernel = torch.exp(-0.5 * (steps / sigma_px[:, None]) ** 2)
+    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
+    kernel = kernel.to(image)[:, None]  # BC x 1 x taps
+    flat = F.pad(image.flatten(0, 1)[None], (reach,) * 4, mode='replicate')
+    with torch.autocast(image.device.type, enabled=False):
+        flat = F.conv2d(flat, kernel[:, :, None], groups=len(kernel))
+        return F.conv2d(flat, kernel[..., None], groups=len(kernel)).view_as(image)
 
 
 def strong_colours(
     image: Tensor, generator: torch.Generator, strength: float = 1.0
 ) -> Tensor:
-    """Change brightness, contrast, gamma, colour balance, sharpness and noise at random.
+    """Change brightness, contrast, gamma, colours and noise at random, and blur half of them.
+
+    The blur is a Gaussian of 0.1 to 2 pixels, as in the authors' UniMatch; the paper states none.
 
     Args:
         image: Bx3xHxW float32 RGB, 0 to 1.
@@ -86,8 +112,9 @@ def strong_colours(
     image = grey + (image - grey) * draw(0.0, 1.6)
     tint = torch.randn(batch, 3, 1, 1, generator=generator).to(device)
     image = image * torch.exp(0.12 * tint)
-    soft = F.avg_pool2d(F.pad(image, (1, 1, 1, 1), mode='replicate'), 3, 1)
-    image = torch.lerp(image, soft, draw(-0.8, 1.0))  # sharper where negative
+    blurred = torch.rand(batch, generator=generator) < 0.5
+    sigma_px = _uniform(batch, 0.1, 2.0, generator)
+    image = gaussian_blur(image, torch.where(blurred, sigma_px, 1e-3))
     noise = torch.randn(image.shape, generator=generator).to(device)
     strong = image + noise * draw(0, 1) ** 3 * 0.1
     return (strong if strength == 1 else torch.lerp(clean, strong, strength)).clamp(0, 1)

@@ -4,105 +4,168 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+import re
+from typing import Annotated, Any
 
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+    Strict,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic.dataclasses import dataclass
+from pydantic_core import ErrorDetails
 import yaml  # type: ignore[import-untyped]
 
-from depth_anything_ros.errors import DepthAnythingError
+from depth_anything_ros.errors import DepthAnythingError, one_line
+
+PATCH = 14  # pixels; the side of a patch of every network here
 
 
-@dataclass(frozen=True)
+def _whole_patches(pixels: int) -> int:
+    if pixels % PATCH:
+        raise ValueError(f'a multiple of {PATCH} is needed')
+    return pixels
+
+
+def _some(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not items:
+        raise ValueError('at least one is needed')
+    return items
+
+
+def _known_device(name: str) -> str:
+    if not re.fullmatch(r'cpu|cuda(:\d+)?', name):
+        raise ValueError('must be cpu, cuda or cuda:N')
+    return name
+
+
+# A number is a number: neither 'yes' nor '3' nor 1.5 where a whole one is meant.
+Integer = Annotated[int, Strict()]
+Count = Annotated[Integer, Field(ge=1)]
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+Weight = Annotated[Number, Field(ge=0)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Flag = Annotated[bool, Strict()]
+Side = Annotated[Integer, Field(ge=PATCH), AfterValidator(_whole_patches)]
+# Hub id, folder in Hugging Face format or official .pth or .safetensors file.
+Source = Annotated[str, BeforeValidator(lambda x: str(x) if isinstance(x, Path) else x)]
+Device = Annotated[str, AfterValidator(_known_device)]
+_CHECKED = ConfigDict(extra='forbid')
+
+
+@dataclass(frozen=True, config=_CHECKED)
 class NetworkConfig:
-    """Size of the network; the patch side is 14 pixels."""
+    """The network; its sizes count where it starts from scratch, else those of `init` do."""
 
-    hidden_size: int = 192
-    layers: int = 8
-    heads: int = 3
-    neck_sizes: tuple[int, int, int, int] = (32, 48, 96, 192)
-    fusion_size: int = 32
-    input_size: int = 140  # pixels; shorter side the checkpoint asks for
-    max_depth_m: int = 0  # above 0: metric depth up to it, trained with SILog
+    hidden_size: Count = 192
+    layers: Annotated[Integer, Field(ge=4)] = 8
+    heads: Count = 3
+    neck_sizes: tuple[Count, Count, Count, Count] = (32, 48, 96, 192)
+    fusion_size: Annotated[Integer, Field(ge=2)] = 32
+    # Shorter side in pixels that the checkpoint asks for; 0 is that of `init`, from scratch 140.
+    input_size: Annotated[Integer, Field(ge=0), AfterValidator(_whole_patches)] = 0
+    # Above 0: depth up to so many metres, trained with SILog; 0: relative inverse depth.
+    max_depth_m: Annotated[Integer, Field(ge=0)] = 0
+
+    @model_validator(mode='after')
+    def _heads_share_the_width(self) -> NetworkConfig:
+        if self.hidden_size % 4 or self.hidden_size % self.heads:
+            raise ValueError(f'hidden_size {self.hidden_size} must be a multiple of 4 and of its '
+                             f'{self.heads} heads')
+        return self
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class Phase:
     """A part of the schedule: the learning rate goes linearly from one value to another."""
 
-    steps: int
-    batch_size: int
-    sizes: tuple[tuple[int, int], ...]  # (height, width) in pixels; one is drawn for each batch
-    lr_from: float
-    lr_to: float
-    colours: float = 1.0  # strength of the random colours
-    relative: float = 1.0  # factor on the weight of the relative loss
+    steps: Count
+    batch_size: Count
+    # (height, width) in pixels; one is drawn for each batch
+    sizes: Annotated[tuple[tuple[Side, Side], ...], AfterValidator(_some)]
+    lr_from: Weight
+    lr_to: Weight
+    colours: Share = 1.0  # strength of the random colours
+    relative: Weight = 1.0  # factor on the weight of the relative loss
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class LossWeights:
-    """Weights of the terms of the loss."""
+    """Weights of the terms of the loss, and silog_lambda: .85 in V1 (ZoeDepth), .5 in V2."""
 
-    ssi: float = 1.0
-    gradient: float = 0.5
-    relative: float = 0.5
-    coarse: float = 0.5
-    semantic: float = 0.2
-    negative: float = 0.1
-    silog: float = 1.0
-    unlabelled: float = 1.0
-    pseudo_gradient: float = 2.0
-    alignment: float = 1.0
+    ssi: Weight = 1.0
+    gradient: Weight = 0.5
+    relative: Weight = 0.5
+    coarse: Weight = 0.5
+    semantic: Weight = 0.2
+    negative: Weight = 0.1
+    silog: Weight = 1.0
+    silog_lambda: Share = 0.85
+    unlabelled: Weight = 1.0
+    pseudo_gradient: Weight = 2.0
+    alignment: Weight = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class StudentConfig:
     """Training on pictures without depth.
 
     Attributes:
-        teacher: folder in Hugging Face format; its answers to clean pictures are the labels.
+        teacher: its answers to clean pictures are the labels; a hub id, folder or official file.
         unlabelled: folders of pictures or ROS 2 bags; depth in them is not looked at.
         ratio: unlabelled pictures for each labelled one.
-        labelled: whether labelled pictures take part too (V1) or pseudo labels alone (V2).
+        labelled: whether labelled pictures take part too (V1) or pseudo labels alone (V2), for
+            which no labelled data are read.
         strong: whether the student sees strong colours and CutMix.
         cutmix: probability of CutMix.
         gradient: whether gradients are matched to the pseudo labels (V2).
-        encoder: folder of a frozen DINOv2 encoder to align features with.
+        ignored: share of each picture's pixels, those of the largest loss, that is taken for wrong
+            pseudo labels and left out (V2: 0.1).
+        encoder: frozen DINOv2 to align features with; a hub id, folder or official file.
         margin: cosine above which a place is aligned well enough.
     """
 
-    teacher: Path
-    unlabelled: tuple[Path, ...]
-    ratio: int = 2
-    labelled: bool = True
-    strong: bool = True
-    cutmix: float = 0.5
-    gradient: bool = False
-    encoder: Path | None = None
-    margin: float = 0.85
+    teacher: Source
+    unlabelled: Annotated[tuple[Path, ...], AfterValidator(_some)]
+    ratio: Count = 2
+    labelled: Flag = True
+    strong: Flag = True
+    cutmix: Share = 0.5
+    gradient: Flag = False
+    ignored: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    encoder: Source | None = None
+    margin: Annotated[Number, Field(ge=-1, le=1)] = 0.85
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class TrainConfig:
     """One run.
 
     Attributes:
-        data: folders of rendered pictures or one's own, or ROS 2 bags, to train on.
-        held_out: folder of rendered pictures for the learning curve.
+        data: folders of rendered pictures or one's own, or ROS 2 bags, to train on; may be empty
+            with student.labelled false.
+        held_out: one such folder or bag for the learning curve.
         out: folder for the checkpoint, the state to resume from and the log.
         phases: the schedule.
-        network: size of the network.
+        network: the network, or with init what it is to be trained for.
         loss: weights of the loss.
         student: pseudo labels and feature alignment; none for labelled pictures alone.
-        init: folder in Hugging Face format to start from; none starts from scratch.
+        init: network to start from, of its own sizes: a hub id, folder or official file of Depth
+            Anything V1, V2 or V2-metric, or of DINOv2; none starts from scratch.
+        fresh_decoder: whether only the encoder of init is taken; of DINOv2 there is no more.
         encoder_lr: factor on the encoder's learning rate.
         seed: of initialisation, order and augmentation.
         weight_decay: of AdamW.
         clip: largest norm of the gradient.
         ema: decay of the averaged weights, which are what is saved.
         bf16: whether to compute in bfloat16.
-        device: where to train.
+        device: where to train: cpu, cuda or cuda:N.
         eval_every: steps between points of the learning curve.
         eval_count: held-out pictures for each.
         tensorboard: whether to write TensorBoard events too.
@@ -111,68 +174,53 @@ class TrainConfig:
     data: tuple[Path, ...]
     held_out: Path
     out: Path
-    phases: tuple[Phase, ...]
+    phases: Annotated[tuple[Phase, ...], AfterValidator(_some)]
     network: NetworkConfig = NetworkConfig()
     loss: LossWeights = LossWeights()
     student: StudentConfig | None = None
-    init: Path | None = None
-    encoder_lr: float = 1.0
-    seed: int = 0
-    weight_decay: float = 0.05
-    clip: float = 1.0
-    ema: float = 0.998
-    bf16: bool = True
-    device: str = 'cpu'
-    eval_every: int = 250
-    eval_count: int = 96
-    tensorboard: bool = False
+    init: Source | None = None
+    fresh_decoder: Flag = False
+    encoder_lr: Weight = 1.0
+    seed: Annotated[Integer, Field(ge=0)] = 0
+    weight_decay: Weight = 0.05
+    clip: Annotated[Number, Field(gt=0)] = 1.0
+    ema: Annotated[Number, Field(ge=0, lt=1)] = 0.998
+    bf16: Flag = True
+    device: Device = 'cpu'
+    eval_every: Count = 250
+    eval_count: Count = 96
+    tensorboard: Flag = False
+
+    @model_validator(mode='after')
+    def _has_what_it_learns_from(self) -> TrainConfig:
+        if not self.data and self.labelled:
+            raise ValueError('data is empty: name folders of pictures with depth, or set '
+                             'student.labelled to false')
+        if self.network.max_depth_m and not self.labelled:
+            raise ValueError('pseudo labels know no metres: set student.labelled to true, or '
+                             'network.max_depth_m to 0')
+        if self.fresh_decoder and self.init is None:
+            raise ValueError('fresh_decoder keeps the encoder of init, and there is no init')
+        return self
 
     @property
     def steps(self) -> int:
         """Steps of all phases."""
         return sum(phase.steps for phase in self.phases)
 
+    @property
+    def labelled(self) -> bool:
+        """Whether pictures with depth take part."""
+        return self.student is None or self.student.labelled
 
-def _build(kind: type[Any], values: object, where: str) -> Any:
-    if not isinstance(values, dict):
-        raise DepthAnythingError(f'{where}: a mapping is needed, not {values!r}')
-    known = {field.name: field for field in dataclasses.fields(kind)}
-    for name in values:
-        if name not in known:
-            raise DepthAnythingError(f"{where}: unknown setting '{name}'; known are "
-                                     + ', '.join(known))
-    for name, field in known.items():
-        if field.default is dataclasses.MISSING and name not in values:
-            raise DepthAnythingError(f"{where}: setting '{name}' is missing")
-    return kind(**{name: _convert(str(known[name].type), value, f'{where}: {name}')
-                   for name, value in values.items()})
+    def as_plain(self) -> dict[str, Any]:
+        """Return the settings as JSON has them."""
+        plain: dict[str, Any] = _ADAPTER.dump_python(self, mode='json')
+        return plain
 
 
-def _convert(kind: str, value: Any, where: str) -> Any:
-    nested: dict[str, type[Any]] = {'NetworkConfig': NetworkConfig, 'LossWeights': LossWeights,
-                                    'StudentConfig': StudentConfig}
-    kind, optional, _ = kind.partition(' | None')
-    if optional and value is None:
-        return None
-    if kind in nested:
-        return _build(nested[kind], value, where)
-    if kind == 'tuple[Phase, ...]' and isinstance(value, list) and value:
-        return tuple(_build(Phase, item, f'{where}[{i}]') for i, item in enumerate(value))
-    if kind == 'tuple[Path, ...]' and isinstance(value, list) and value:
-        return tuple(_convert('Path', item, where) for item in value)
-    if kind == 'Path' and isinstance(value, str):
-        return Path(value)
-    if kind == 'int' and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if kind == 'float' and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if kind == 'bool' and isinstance(value, bool):
-        return value
-    if kind == 'str' and isinstance(value, str):
-        return value
-    if kind.startswith('tuple[') and isinstance(value, list):
-        return tuple(tuple(item) if isinstance(item, list) else item for item in value)
-    raise DepthAnythingError(f'{where}: {value!r} is not of type {kind}')
+_ADAPTER: TypeAdapter[TrainConfig] = TypeAdapter(TrainConfig)
+_WITH_INIT = {'max_depth_m', 'input_size'}  # what a network is asked that has its sizes already
 
 
 def load_config(path: Path, overrides: dict[str, Any] | None = None) -> TrainConfig:
@@ -186,22 +234,40 @@ def load_config(path: Path, overrides: dict[str, Any] | None = None) -> TrainCon
         The checked settings.
 
     Raises:
-        DepthAnythingError: the file is absent, not YAML, or a setting is unknown or wrong.
+        DepthAnythingError: the file is absent, not YAML, or settings are unknown or wrong, which
+            it names one a line.
     """
     try:
         values = yaml.safe_load(path.read_text())
     except OSError as error:
         raise DepthAnythingError(f'cannot read {path}: {error.strerror}') from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DepthAnythingError(f'{path} is not YAML: {" ".join(str(error).split())}') from error
-    if isinstance(values, dict):
-        values = {**values, **(overrides or {})}
-    config: TrainConfig = _build(TrainConfig, values, str(path))
-    for i, phase in enumerate(config.phases):
-        for size in phase.sizes:
-            if len(size) != 2 or any(side <= 0 or side % 14 for side in size):
-                raise DepthAnythingError(f'{path}: phases[{i}]: sizes must be [height, width] in '
-                                         f'multiples of 14, not {list(size)}')
-        if phase.steps < 1 or phase.batch_size < 1:
-            raise DepthAnythingError(f'{path}: phases[{i}]: steps and batch_size must be positive')
-    return config
+    if not isinstance(values, dict):
+        raise DepthAnythingError(f'{path}: a mapping of settings is needed, not {values!r}')
+    values.update(overrides or {})
+    network = values.get('network')
+    if values.get('init') is not None and isinstance(network, dict) and network.keys() - _WITH_INIT:
+        sizes = ', '.join(sorted(network.keys() - _WITH_INIT))
+        raise DepthAnythingError(f'{path}: network: leave out {sizes}: init brings the sizes of '
+                                 'its own network')
+    try:
+        return _ADAPTER.validate_python(values)
+    except ValidationError as error:
+        lines = [f'{path}: {_line(details)}' for details in error.errors(include_url=False)]
+        raise DepthAnythingError('\n'.join(lines)) from error
+
+
+def _line(details: ErrorDetails) -> str:
+    """Say in one line which setting is wrong, and how."""
+    parts = [f'[{part}]' if isinstance(part, int) else f'.{part}' for part in details['loc']]
+    where = ''.join(parts).lstrip('.')
+    if details['type'] == 'unexpected_keyword_argument':
+        return one_line(f'unknown setting {where}: training/config.py lists them')
+    if details['type'] == 'missing':
+        return f'{where} is missing'
+    wrong = details['msg'].removeprefix('Value error, ').replace('Input should', 'must')
+    wrong = wrong.replace('a valid tuple', 'a list').replace('an instance of ', 'a ')
+    if not isinstance(details['input'], dict):  # else all of a section
+        wrong += f', not {details["input"]!r}'
+    return one_line(f'{where}: {wrong}' if where else wrong)

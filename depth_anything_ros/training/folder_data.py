@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from depth_anything_ros.errors import DatasetError
 
 UNKNOWN_CLASS = 255
+NEAR_M, FAR_M = 0.3, 80.0  # depth that is learnt from in metres, and scored
 
 
 def read_folder(folder: Path, width: int, height: int, with_depth: bool

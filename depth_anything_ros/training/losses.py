@@ -28,12 +28,18 @@ def normalise(values: Tensor, valid: Tensor) -> Tensor:
     return centred / spread.clamp(min=1e-6)[:, None, None]
 
 
-def _mean(values: Tensor, valid: Tensor) -> Tensor:
-    return values.masked_fill(~valid, 0.0).sum() / valid.sum().clamp(min=1)
+def _mean(values: Tensor, valid: Tensor, count: Tensor | None = None) -> Tensor:
+    """Average over each picture's valid pixels (or count), then over the pictures that have any.
+
+    A batch's mean over pixels would let a picture with sparse depth count next to nothing.
+    """
+    pixels = valid.flatten(1).sum(dim=1) if count is None else count
+    each = values.masked_fill(~valid, 0.0).flatten(1).sum(dim=1) / pixels.clamp(min=1)
+    return each.sum() / (pixels > 0).sum().clamp(min=1)
 
 
 def ssi_loss(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Scale-and-shift-invariant loss: mean |d^* - d^| of both sides normalised.
+    """Scale-and-shift-invariant loss: mean |d^* - d^| of both sides normalised, by picture.
 
     Args:
         prediction: BxHxW float32, relative inverse depth of any scale and shift.
@@ -49,7 +55,9 @@ def ssi_loss(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 
 def gradient_loss(prediction: Tensor, target: Tensor, valid: Tensor, scales: int = 4) -> Tensor:
-    """Gradient matching: mean |dR/dx| + |dR/dy| of R = d^* - d^ at halved resolutions.
+    """Gradient matching: sum of |dR/dx| + |dR/dy| over M, R = d^* - d^, at halved resolutions.
+
+    M is the number of valid pixels of a picture at that resolution, as in MiDaS' published loss.
 
     Args:
         prediction: BxHxW float32.
@@ -67,8 +75,9 @@ def gradient_loss(prediction: Tensor, target: Tensor, valid: Tensor, scales: int
     for _ in range(scales):
         across = (residual[:, :, 1:] - residual[:, :, :-1]).abs()
         down = (residual[:, 1:] - residual[:, :-1]).abs()
-        total = total + _mean(across, valid[:, :, 1:] & valid[:, :, :-1])
-        total = total + _mean(down, valid[:, 1:] & valid[:, :-1])
+        count = valid.flatten(1).sum(dim=1)
+        total = total + _mean(across, valid[:, :, 1:] & valid[:, :, :-1], count)
+        total = total + _mean(down, valid[:, 1:] & valid[:, :-1], count)
         residual, valid = residual[:, ::2, ::2], valid[:, ::2, ::2]
     return total
 
@@ -120,8 +129,8 @@ def relative_loss(prediction: Tensor, target: Tensor, valid: Tensor, least: floa
     return _mean(error.clamp(max=5.0), valid)
 
 
-def cutmix_loss(prediction: Tensor, target_a: Tensor, target_b: Tensor, inside: Tensor) -> Tensor:
-    """Loss of a picture cut from two: each part is normalised alone, then weighted by its area.
+def cutmix_error(prediction: Tensor, target_a: Tensor, target_b: Tensor, inside: Tensor) -> Tensor:
+    """Error of a picture cut from two, each part of which is normalised alone.
 
     Args:
         prediction: BxHxW float32, the student's answer to u_a inside and u_b outside.
@@ -130,15 +139,32 @@ def cutmix_loss(prediction: Tensor, target_a: Tensor, target_b: Tensor, inside: 
         inside: BxHxW bool, M; all true is the loss without CutMix.
 
     Returns:
-        Scalar.
+        BxHxW float32, |d^* - d^|. Its mean is the loss of both parts, weighted by their areas.
 
     Source: Depth Anything (arXiv 2401.10891) Eq. 5 to 8.
     """
-    total = prediction.new_zeros(())
-    for target, part in ((target_a, inside), (target_b, ~inside)):
-        error = (normalise(prediction, part) - normalise(target, part)).abs()
-        total = total + error.masked_fill(~part, 0.0).sum()
-    return total / prediction.numel()
+    of_a, of_b = ((normalise(prediction, part) - normalise(target, part)).abs()
+                  for target, part in ((target_a, inside), (target_b, ~inside)))
+    return torch.where(inside, of_a, of_b)
+
+
+def without_largest(error: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Leave out the pixels of a picture where pseudo labels are most likely wrong.
+
+    Args:
+        error: BxHxW float32, of each pixel.
+        share: of each picture's pixels that are left out.
+
+    Returns:
+        Scalar, the mean of the others; and BxHxW bool, which they are.
+
+    Source: Depth Anything V2 (arXiv 2406.09414), which ignores the tenth of largest loss.
+    """
+    flat = error.detach().flatten(1)
+    count = flat.shape[1]
+    largest = flat.kthvalue(max(count - round(share * count), 1), dim=1).values
+    kept = error.detach() <= largest[:, None, None]
+    return _mean(error, kept), kept
 
 
 def feature_alignment_loss(features: Tensor, frozen: Tensor, margin: float = 0.85) -> Tensor:
@@ -155,25 +181,29 @@ def feature_alignment_loss(features: Tensor, frozen: Tensor, margin: float = 0.8
     Source: Depth Anything (arXiv 2401.10891) Eq. 9 and the tolerance margin below it.
     """
     cosine = torch.cosine_similarity(features, frozen, dim=-1)
-    return _mean(1 - cosine, cosine <= margin)
+    left = cosine <= margin
+    return (1 - cosine).masked_fill(~left, 0.0).sum() / left.sum().clamp(min=1)
 
 
-def silog_loss(depth_m: Tensor, target_m: Tensor, valid: Tensor) -> Tensor:
-    """Scale-invariant logarithmic loss for metric depth, 10 sqrt(var g + 0.15 mean(g)^2).
+def silog_loss(depth_m: Tensor, target_m: Tensor, valid: Tensor, lambda_: float = 0.85) -> Tensor:
+    """Scale-invariant logarithmic loss for metric depth, 10 sqrt(var g + (1 - lambda) mean(g)^2).
 
     g is log prediction - log truth, over all valid pixels of the batch; var is the unbiased one.
+    V2's sqrt(mean(g^2) - 0.5 mean(g)^2) is a tenth of it with lambda 0.5.
 
     Args:
         depth_m: BxHxW float32, positive.
         target_m: BxHxW float32, positive where valid.
         valid: BxHxW bool.
+        lambda_: how little the mean of g counts: 0.85 in ZoeDepth, 0.5 in Depth Anything V2.
 
     Returns:
         Scalar.
 
-    Source: ZoeDepth (arXiv 2302.12288), as Depth Anything V1 fine-tunes with it.
+    Source: ZoeDepth (arXiv 2302.12288), as Depth Anything V1 fine-tunes with it; V2's
+    metric_depth/util/loss.py.
     """
     g = torch.log(depth_m[valid]) - torch.log(target_m[valid])
     if g.numel() < 2:
         return depth_m.sum() * 0.0
-    return 10 * torch.sqrt(g.var() + 0.15 * g.mean() ** 2 + 1e-12)
+    return 10 * torch.sqrt(g.var() + (1 - lambda_) * g.mean() ** 2 + 1e-12)

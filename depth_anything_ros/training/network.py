@@ -14,13 +14,20 @@ from torch import nn, Tensor
 import torch.nn.functional as F
 from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 
+from depth_anything_ros.config import ModelConfig
+from depth_anything_ros.errors import CheckpointError
+from depth_anything_ros.network.checkpoint import open_checkpoint
 from depth_anything_ros.network.position_embeddings import use_authors_positions
+from depth_anything_ros.network.self_check import test_image
 from depth_anything_ros.training.augment import MEAN, STD, to_network
-from depth_anything_ros.training.config import NetworkConfig
+from depth_anything_ros.training.config import NetworkConfig, PATCH
 from depth_anything_ros.world.primitives import Semantic
 
-PATCH = 14
+SCRATCH_INPUT_SIZE = 140  # pixels
 _CELLS = 4  # coarse outputs a patch has along each side
+_NEAREST_M = 1e-3  # what a metric network can say, for its inverse
+_LARGEST_OUTPUT = 1000.0  # on a plain image; float16 holds 65 times more
+_SAVED_ALIKE = 1e-4  # of the largest output
 
 
 def build_network(config: NetworkConfig) -> DepthAnythingForDepthEstimation:
@@ -33,10 +40,11 @@ def build_network(config: NetworkConfig) -> DepthAnythingForDepthEstimation:
         The network; the patch embedding starts as a cosine basis and the positions as waves.
     """
     quarter = config.layers // 4
+    input_size = config.input_size or SCRATCH_INPUT_SIZE
     backbone = Dinov2Config(
         hidden_size=config.hidden_size, num_hidden_layers=config.layers,
         num_attention_heads=config.heads, mlp_ratio=4, patch_size=PATCH,
-        image_size=config.input_size, layerscale_value=1.0, apply_layernorm=True,
+        image_size=input_size, layerscale_value=1.0, apply_layernorm=True,
         reshape_hidden_states=False,
         out_features=[f'stage{quarter * i}' for i in (1, 2, 3)] + [f'stage{config.layers}'])
     network = DepthAnythingForDepthEstimation(DepthAnythingConfig(
@@ -47,9 +55,10 @@ def build_network(config: NetworkConfig) -> DepthAnythingForDepthEstimation:
     use_authors_positions(network)
     embeddings = network.backbone.embeddings
     with torch.no_grad():
-        embeddings.patch_embeddings.projection.weight.copy_(_cosine_basis(config.hidden_size))
+        basis = _cosine_basis(config.hidden_size)
+        embeddings.patch_embeddings.projection.weight[:len(basis)] = basis
         embeddings.patch_embeddings.projection.bias.zero_()
-        side = config.input_size // PATCH
+        side = input_size // PATCH
         embeddings.position_embeddings[0, 1:] = 0.5 * _waves(side, config.hidden_size)
         # The last ReLU dies under a shift-invariant loss; far from zero it starts alive.
         network.head.conv3.bias.fill_(0.0 if config.max_depth_m > 0 else 1.0)
@@ -60,7 +69,8 @@ def _cosine_basis(channels: int) -> Tensor:
     """First two-dimensional cosines of a patch: two thirds of light, one third of colour.
 
     Low frequencies hold most of a picture's energy and would rule the input, so each is divided
-    by about the amplitude it has in pictures, which falls with its frequency.
+    by about the amplitude it has in pictures, which falls with its frequency. A patch has no more
+    than PATCH^2 of each; what a wide network has beyond them is left as it was drawn.
     """
     k = torch.arange(PATCH)
     wave = torch.cos(math.pi * (k[None] + 0.5) * k[:, None] / PATCH)  # frequency x pixel
@@ -88,6 +98,16 @@ def _waves(side: int, channels: int) -> Tensor:
     line = torch.cat([along.sin(), along.cos()], dim=1)
     grid = torch.cat([line[:, None].expand(-1, side, -1), line[None].expand(side, -1, -1)], dim=2)
     return grid.reshape(side * side, -1)
+
+
+def is_metric(network: DepthAnythingForDepthEstimation) -> bool:
+    """Whether a network predicts metres; else relative inverse depth."""
+    return bool(network.config.depth_estimation_type == 'metric')
+
+
+def inverse_depth_of(network: DepthAnythingForDepthEstimation, output: Tensor) -> Tensor:
+    """Return inverse depth, whichever of depth and inverse depth a network's output is."""
+    return 1 / output.clamp(min=_NEAREST_M) if is_metric(network) else output
 
 
 class Trainee(nn.Module):
@@ -139,9 +159,9 @@ class Trainee(nn.Module):
         x = F.relu(head.conv2(x))
         with torch.autocast(image.device.type, enabled=False):
             prediction = head.conv3(x.float())[:, 0]
-            if self.network.config.depth_estimation_type == 'metric':
-                prediction = head.activation2(prediction) * head.max_depth
-        return prediction, features[-1][:, 1:]
+            if is_metric(self.network):
+                prediction = head.activation2(prediction)
+        return prediction * head.max_depth, features[-1][:, 1:]
 
 
 def coarse_targets(target: Tensor, size: torch.Size) -> Tensor:
@@ -150,19 +170,23 @@ def coarse_targets(target: Tensor, size: torch.Size) -> Tensor:
 
 
 @torch.no_grad()
-def unit_output(network: DepthAnythingForDepthEstimation) -> DepthAnythingForDepthEstimation:
-    """Return a copy whose output on a plain image is 1 at most, and otherwise the same.
+def within_half(
+    network: DepthAnythingForDepthEstimation
+) -> tuple[DepthAnythingForDepthEstimation, float]:
+    """Return a network that float16 holds, and the factor on its output; mostly itself and 1.
 
-    A scale-invariant loss lets the output drift, to a million and beyond what float16 holds. From
+    A scale-invariant loss lets the output drift, to a million and beyond what float16 holds: what
+    exceeds 1000 on a plain image is brought to 1 in a copy. From
     the neck's convolutions on the decoder is positively homogeneous (convolutions, ReLU, bilinear
     resizing), so scaling weights there and biases after them scales the output; it is spread over
-    four layers, so that neither weights nor activations leave float16's range.
+    four layers, so that neither weights nor activations leave float16's range. A metric network
+    ends in a sigmoid, and is neither homogeneous nor drifts.
     """
+    plain = torch.zeros(1, 3, 10 * PATCH, 10 * PATCH, device=network.device)
+    largest = float(network(plain).predicted_depth.max())
+    if is_metric(network) or largest <= _LARGEST_OUTPUT:
+        return network, 1.0
     scaled = copy.deepcopy(network)
-    plain = torch.zeros(1, 3, 10 * PATCH, 10 * PATCH, device=scaled.device)
-    largest = float(scaled(plain).predicted_depth.max())
-    if largest <= 0:
-        return scaled
     features, step = largest ** (-1 / 3), largest ** (-2 / 9)
     for convolution in scaled.neck.convs:
         convolution.weight *= features
@@ -174,21 +198,23 @@ def unit_output(network: DepthAnythingForDepthEstimation) -> DepthAnythingForDep
         bias *= step
         layer.weight *= step
         layer.bias *= bias
-    return scaled
+    return scaled, 1 / largest
 
 
+@torch.no_grad()
 def save_network(network: DepthAnythingForDepthEstimation, folder: Path, input_size: int) -> None:
-    """Write a folder in Hugging Face format: config, fp16 safetensors, preprocessing.
+    """Write a folder in Hugging Face format: config, safetensors, preprocessing.
 
     Args:
         network: float32; left as it is.
         folder: made when absent.
         input_size: shorter side of the network's input in pixels.
+
+    Raises:
+        CheckpointError: what was written does not answer as the network does.
     """
-    network = unit_output(network)
-    half = {name: value.half() for name, value in network.state_dict().items()}
-    network.config.dtype = torch.float16
-    network.save_pretrained(folder, state_dict=half)
+    written, factor = within_half(network)
+    written.save_pretrained(folder)
     preprocessing = {
         'image_processor_type': 'DPTImageProcessor', 'do_rescale': True,
         'rescale_factor': 1 / 255, 'do_normalize': True, 'image_mean': list(MEAN),
@@ -196,3 +222,11 @@ def save_network(network: DepthAnythingForDepthEstimation, folder: Path, input_s
         'ensure_multiple_of': PATCH, 'size': {'height': input_size, 'width': input_size},
     }
     (folder / 'preprocessor_config.json').write_text(json.dumps(preprocessing, indent=2) + '\n')
+    loaded = open_checkpoint(folder, ModelConfig(checkpoint=str(folder))).load().to(network.device)
+    image = test_image(5 * PATCH, 7 * PATCH).to(network.device)
+    expected = factor * network(image).predicted_depth
+    off = float((loaded(image).predicted_depth - expected).abs().max() / expected.abs().max())
+    if not off <= _SAVED_ALIKE and bool(expected.any()):
+        raise CheckpointError(f'what was written to {folder} answers otherwise than the trained '
+                              f'network, by {off:.2g} of the largest output: check the disk; where '
+                              'that is sound, report it as a bug')

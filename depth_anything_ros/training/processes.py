@@ -10,6 +10,8 @@ import os
 import torch
 from torch import nn
 
+from depth_anything_ros.errors import DeviceError
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -50,8 +52,15 @@ def join(device: str) -> Processes:
     """Join the processes that torchrun started; one alone without it.
 
     Args:
-        device: 'cpu' or 'cuda', of which each process takes the one of its local number.
+        device: 'cpu', 'cuda:N' or 'cuda', of which each process takes the one of its local number.
+
+    Raises:
+        DeviceError: there is no such device.
     """
+    kind, _, index = device.partition(':')
+    if kind == 'cuda' and int(index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f'device is {device} and PyTorch finds {torch.cuda.device_count()} CUDA '
+                          'devices: set it to one that is there, or to cpu')
     if not torch.distributed.is_torchelastic_launched():
         return Processes(0, 1, device)
     if device == 'cuda':

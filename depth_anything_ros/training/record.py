@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 import torch
-from transformers import PreTrainedModel
+from transformers import DepthAnythingForDepthEstimation
 
 from depth_anything_ros.errors import DepthAnythingError
 from depth_anything_ros.training.config import TrainConfig
-from depth_anything_ros.training.network import save_network
+from depth_anything_ros.training.network import is_metric, save_network
 from depth_anything_ros.training.scoring import predict_image, score_world
 from depth_anything_ros.training.world_data import WorldImages
 
@@ -30,9 +30,10 @@ _SAMPLES = 6
 class Recorder:
     """Writes log.jsonl, samples.png, TensorBoard events, state.pt and checkpoint/ of a run."""
 
-    def __init__(self, config: TrainConfig, held_out: WorldImages, first_step: int) -> None:
+    def __init__(self, config: TrainConfig, held_out: WorldImages, first_step: int,
+                 input_size: int) -> None:
         config.out.mkdir(parents=True, exist_ok=True)
-        self.config, self.held_out = config, held_out
+        self.config, self.held_out, self.input_size = config, held_out, input_size
         self._log = (config.out / 'log.jsonl').open('a')
         self._progress = Progress(
             TextColumn('training'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
@@ -63,23 +64,25 @@ class Recorder:
                 if isinstance(value, float):
                     self._board.add_scalar(name, value, row['step'])
 
-    def evaluate(self, network: PreTrainedModel, short_side: int) -> dict[str, float]:
+    def evaluate(self, network: DepthAnythingForDepthEstimation, short_side: int
+                 ) -> dict[str, float]:
         """Score on the held-out pictures, and show a few of them in samples.png."""
         predict = partial(predict_image, network, short_side=short_side)
         _write_samples(self.config.out / 'samples.png', predict, self.held_out)
-        return score_world(predict, self.held_out, self.config.eval_count)
+        return score_world(predict, self.held_out, self.config.eval_count, is_metric(network))
 
-    def save(self, network: PreTrainedModel, state: dict[str, Any]) -> None:
+    def save(self, network: DepthAnythingForDepthEstimation, state: dict[str, Any]) -> None:
         """Write checkpoint and state beside the old ones, then put them in their place.
 
         Raises:
-            DepthAnythingError: the disk is full or not writable; the old ones stay.
+            DepthAnythingError: the disk is full or not writable, or the checkpoint does not answer
+                as the network; the old ones stay.
         """
         checkpoint, state_file = self.config.out / 'checkpoint', self.config.out / 'state.pt'
         part, state_part = checkpoint.with_suffix('.part'), state_file.with_suffix('.part')
         try:
             shutil.rmtree(part, ignore_errors=True)
-            save_network(network, part, self.config.network.input_size)
+            save_network(network, part, self.input_size)
             torch.save(state, state_part)
             shutil.rmtree(checkpoint, ignore_errors=True)
             part.rename(checkpoint)

@@ -1,9 +1,9 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The score of a network of relative inverse depth on held-out pictures of the world.
+"""The score of a network on held-out pictures: a relative one after a fit, a metric one as it is.
 
-Unweighted affine least squares per image in inverse depth, sky excluded, 0.3 to 80 m, scores in
-depth space, per image and then the mean over images.
+The fit is unweighted affine least squares per image in inverse depth; sky is excluded, 0.3 to 80 m,
+scores in depth space, per image and then the mean over images.
 """
 
 from __future__ import annotations
@@ -14,25 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 import torch.nn.functional as F
-from transformers import PreTrainedModel
+from transformers import DepthAnythingForDepthEstimation
 
 from depth_anything_ros.evaluation.metrics import abs_rel, align_inverse_depth, delta
 from depth_anything_ros.training.augment import to_network
+from depth_anything_ros.training.folder_data import FAR_M, NEAR_M
+from depth_anything_ros.training.network import inverse_depth_of
 from depth_anything_ros.training.world_data import WorldImages
-
-NEAR_M, FAR_M = 0.3, 80.0
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 def score_image(
-    prediction: NDArray[np.floating], depth_m: NDArray[np.floating]
+    prediction: NDArray[np.floating], depth_m: NDArray[np.floating], metric: bool = False
 ) -> tuple[float, float]:
-    """Score one prediction after its affine fit.
+    """Score one prediction, after its affine fit unless it is metric.
 
     Args:
-        prediction: HxW relative inverse depth.
-        depth_m: HxW true Z depth in metres; inf for sky.
+        prediction: HxW relative inverse depth, or inverse depth in 1/m.
+        depth_m: HxW true Z depth in metres; inf for sky, NaN where unknown.
+        metric: whether the prediction is in 1/m.
 
     Returns:
         AbsRel and delta1 in depth space over 0.3 to 80 m; aligned depth beyond the ends of that
@@ -40,16 +41,16 @@ def score_image(
     """
     used = (depth_m >= NEAR_M) & (depth_m <= FAR_M)
     depth, p = depth_m[used].astype(np.float64), prediction[used].astype(np.float64)
-    scale, shift = align_inverse_depth(p, depth)
+    scale, shift = (1.0, 0.0) if metric else align_inverse_depth(p, depth)
     aligned = 1 / np.clip(scale * p + shift, 1 / FAR_M, 1 / NEAR_M)
     return abs_rel(aligned, depth), delta(aligned, depth)
 
 
 @torch.no_grad()
 def predict_image(
-    network: PreTrainedModel, image_rgb: NDArray[np.uint8], short_side: int
+    network: DepthAnythingForDepthEstimation, image_rgb: NDArray[np.uint8], short_side: int
 ) -> NDArray[np.float32]:
-    """Predict one HxWx3 uint8 picture at the given shorter side, resized back to HxW."""
+    """Predict inverse depth of one HxWx3 uint8 picture at a shorter side, resized back to HxW."""
     height, width, _ = image_rgb.shape
     scale = short_side / min(height, width)
     size = [max(14, round(side * scale / 14) * 14) for side in (height, width)]
@@ -57,14 +58,13 @@ def predict_image(
     image = F.interpolate(image, size, mode='bicubic', align_corners=False, antialias=True)
     device = next(network.parameters()).device
     out = network(to_network(image.clamp(0, 1)).to(device)).predicted_depth[:, None].float()
-    if network.config.depth_estimation_type == 'metric':
-        out = 1 / out.clamp(min=1e-3)
+    out = inverse_depth_of(network, out)
     out = F.interpolate(out, (height, width), mode='bilinear', align_corners=False)
     result: NDArray[np.float32] = out[0, 0].cpu().numpy()
     return result
 
 
-def score_each(predict: Predict, data: WorldImages, count: int
+def score_each(predict: Predict, data: WorldImages, count: int, metric: bool = False
                ) -> Iterator[tuple[float, float] | None]:
     """Score the first pictures of a folder one by one.
 
@@ -72,6 +72,7 @@ def score_each(predict: Predict, data: WorldImages, count: int
         predict: from HxWx3 uint8 RGB to HxW relative inverse depth.
         data: pictures with known depth.
         count: how many of them.
+        metric: whether predictions are in 1/m, and scored without a fit.
 
     Yields:
         AbsRel and delta1, or None where fewer than 100 pixels are in range.
@@ -80,16 +81,18 @@ def score_each(predict: Predict, data: WorldImages, count: int
         with np.errstate(divide='ignore'):
             depth_m = 1 / data.inverse_depth[i].astype(np.float32)
         enough = ((depth_m >= NEAR_M) & (depth_m <= FAR_M)).sum() >= 100
-        yield score_image(predict(data.image_rgb[i]), depth_m) if enough else None
+        yield score_image(predict(data.image_rgb[i]), depth_m, metric) if enough else None
 
 
-def score_world(predict: Predict, data: WorldImages, count: int) -> dict[str, float]:
+def score_world(predict: Predict, data: WorldImages, count: int, metric: bool = False
+                ) -> dict[str, float]:
     """Score predictions on the first pictures of a folder, a constant prediction beside it.
 
     Args:
         predict: from HxWx3 uint8 RGB to HxW relative inverse depth.
         data: held-out pictures.
         count: how many of them.
+        metric: whether predictions are in 1/m; the constant one is fitted all the same.
 
     Returns:
         abs_rel, delta1, constant_abs_rel, constant_delta1.
@@ -97,7 +100,7 @@ def score_world(predict: Predict, data: WorldImages, count: int) -> dict[str, fl
     def constant(image_rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.zeros(image_rgb.shape[:2], np.float32)
 
-    both = zip(score_each(predict, data, count), score_each(constant, data, count))
+    both = zip(score_each(predict, data, count, metric), score_each(constant, data, count))
     mean = np.mean([ours + its for ours, its in both if ours and its], axis=0)
     names = ('abs_rel', 'delta1', 'constant_abs_rel', 'constant_delta1')
     return {name: round(float(value), 4) for name, value in zip(names, mean)}

@@ -5,19 +5,21 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn, Tensor
-from transformers import AutoModel, AutoModelForDepthEstimation
+from torch import Tensor
 
 from depth_anything_ros.errors import CheckpointError
-from depth_anything_ros.network.position_embeddings import use_authors_positions
 from depth_anything_ros.training.augment import strong_colours, to_network
 from depth_anything_ros.training.config import StudentConfig
-from depth_anything_ros.training.losses import cutmix_loss, feature_alignment_loss, gradient_loss
-from depth_anything_ros.training.network import Trainee
+from depth_anything_ros.training.losses import (
+    cutmix_error,
+    feature_alignment_loss,
+    gradient_loss,
+    without_largest,
+)
+from depth_anything_ros.training.network import inverse_depth_of, Trainee
+from depth_anything_ros.training.pretrained import frozen_encoder, Teacher
 
 
 class Unlabelled:
@@ -37,10 +39,10 @@ class Unlabelled:
             CheckpointError: one cannot be loaded.
         """
         self.config = config
-        self.teacher = _frozen(AutoModelForDepthEstimation, config.teacher, device)
+        self.teacher = Teacher(config.teacher, device)
         self.encoder = None
         if config.encoder is not None:
-            self.encoder = _frozen(AutoModel, config.encoder, device)
+            self.encoder = frozen_encoder(config.encoder, device)
 
     def __call__(self, trainee: Trainee, image: Tensor, generator: torch.Generator
                  ) -> dict[str, Tensor]:
@@ -52,8 +54,7 @@ class Unlabelled:
             generator: on the CPU.
         """
         config = self.config
-        with torch.no_grad():  # the teacher sees clean pictures
-            target = self.teacher(to_network(image)).predicted_depth.float()
+        target = self.teacher(image)  # which sees clean pictures
         seen = strong_colours(image, generator) if config.strong else image
         inside = torch.ones_like(target, dtype=torch.bool)
         if config.strong:
@@ -61,9 +62,13 @@ class Unlabelled:
         # The partner of each picture is its neighbour in the batch.
         seen = torch.where(inside[:, None], seen, seen.roll(1, dims=0))
         prediction, features = trainee.predict(seen)
-        terms = {'unlabelled': cutmix_loss(prediction, target, target.roll(1, dims=0), inside)}
+        # Student and teacher are compared in inverse depth, whichever of them is metric.
+        prediction = inverse_depth_of(trainee.network, prediction)
+        error = cutmix_error(prediction, target, target.roll(1, dims=0), inside)
+        loss, kept = without_largest(error, config.ignored)
+        terms = {'unlabelled': loss}
         if config.gradient:
-            terms['pseudo_gradient'] = gradient_loss(prediction, target, inside)
+            terms['pseudo_gradient'] = gradient_loss(prediction, target, inside & kept)
         if self.encoder is not None:
             with torch.no_grad():
                 frozen = self.encoder(to_network(seen)).last_hidden_state[:, 1:].float()
@@ -98,13 +103,3 @@ def cut_boxes(shape: torch.Size, probability: float, generator: torch.Generator)
         if chance < probability:
             mask[i, top:top + rows, left:left + columns] = False
     return mask
-
-
-def _frozen(kind: Any, path: Path, device: str) -> nn.Module:
-    try:
-        network: nn.Module = kind.from_pretrained(path, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        reason = ' '.join(str(error).split())
-        raise CheckpointError(f'cannot load the frozen network {path}: {reason}') from error
-    use_authors_positions(network)
-    return network.eval().requires_grad_(False).to(device)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 import copy
 import dataclasses
+import json
 import math
 from pathlib import Path
 import sys
@@ -19,23 +20,28 @@ import numpy as np
 import torch
 from torch import Tensor
 import torch.nn.functional as F
-from transformers import AutoModelForDepthEstimation, DepthAnythingForDepthEstimation
 
-from depth_anything_ros.errors import CheckpointError, DatasetError, DepthAnythingError
+from depth_anything_ros.errors import DatasetError, DepthAnythingError
 from depth_anything_ros.training.augment import random_crop, strong_colours
 from depth_anything_ros.training.config import load_config, LossWeights, Phase, TrainConfig
-from depth_anything_ros.training.folder_data import UNKNOWN_CLASS
+from depth_anything_ros.training.folder_data import FAR_M, NEAR_M, UNKNOWN_CLASS
 from depth_anything_ros.training.losses import gradient_loss, relative_loss, silog_loss, ssi_loss
-from depth_anything_ros.training.network import build_network, coarse_targets, Trainee
+from depth_anything_ros.training.network import coarse_targets, is_metric, Trainee
+from depth_anything_ros.training.pretrained import start_network
 from depth_anything_ros.training.processes import join
 from depth_anything_ros.training.record import Recorder
-from depth_anything_ros.training.scoring import FAR_M, NEAR_M
 from depth_anything_ros.training.student import Unlabelled
-from depth_anything_ros.training.world_data import open_pictures, open_world, WorldImages
+from depth_anything_ros.training.world_data import open_pictures, WorldImages
+
+# Settings with which a run that was stopped may go on; data may have been moved.
+_MAY_CHANGE = {'data', 'held_out', 'out', 'phases', 'device', 'eval_every', 'eval_count',
+               'tensorboard'}
+# Term -> the loss of the paper that it is part of; the others are of labelled pictures.
+_LOSS_OF = {'unlabelled': 'unlabelled', 'pseudo_gradient': 'unlabelled', 'alignment': 'alignment'}
 
 
-def labelled_loss(trainee: Trainee, image: Tensor, inverse_depth: Tensor, semantic: Tensor
-                  ) -> dict[str, Tensor]:
+def labelled_loss(trainee: Trainee, image: Tensor, inverse_depth: Tensor, semantic: Tensor,
+                  silog_lambda: float = 0.85) -> dict[str, Tensor]:
     """Terms of the loss of labelled pictures, named as their weights.
 
     Args:
@@ -43,6 +49,7 @@ def labelled_loss(trainee: Trainee, image: Tensor, inverse_depth: Tensor, semant
         image: Bx3xHxW float32 RGB, 0 to 1.
         inverse_depth: BxHxW float32; 0 for sky, NaN where unknown.
         semantic: BxHxW int64.
+        silog_lambda: of silog_loss().
     """
     prediction, coarse, logits = trainee(image)
     valid = inverse_depth.isfinite()  # sky is valid: 0, the farthest
@@ -55,8 +62,9 @@ def labelled_loss(trainee: Trainee, image: Tensor, inverse_depth: Tensor, semant
     named = int((classes != UNKNOWN_CLASS).sum())
     semantic_error = F.cross_entropy(logits, classes, ignore_index=UNKNOWN_CLASS, reduction='sum')
     terms = {'coarse': ssi_loss(coarse, small, known), 'semantic': semantic_error / max(named, 1)}
-    if trainee.network.config.depth_estimation_type == 'metric':
-        return {'silog': silog_loss(prediction, 1 / target.clamp(min=1e-6), ranged), **terms}
+    if is_metric(trainee.network):
+        target_m = 1 / target.clamp(min=1e-6)
+        return {'silog': silog_loss(prediction, target_m, ranged, silog_lambda), **terms}
     return {
         'ssi': ssi_loss(prediction, target, valid),
         'gradient': gradient_loss(prediction, target, valid),
@@ -67,8 +75,16 @@ def labelled_loss(trainee: Trainee, image: Tensor, inverse_depth: Tensor, semant
 
 
 def weigh(terms: dict[str, Tensor], weights: LossWeights) -> Tensor:
-    """Sum of the terms, each times its weight."""
-    return torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
+    """Average of the labelled, the unlabelled and the alignment loss, of those that are there.
+
+    Each is the sum of its terms times their weights.
+
+    Source: Depth Anything (arXiv 2401.10891), the end of section 3.3.
+    """
+    losses: dict[str, list[Tensor]] = {}
+    for name, term in terms.items():
+        losses.setdefault(_LOSS_OF.get(name, 'labelled'), []).append(getattr(weights, name) * term)
+    return torch.stack([torch.stack(parts).sum() for parts in losses.values()]).mean()
 
 
 def _batch(
@@ -101,16 +117,28 @@ def _optimizer(trainee: Trainee, config: TrainConfig) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, betas=(0.9, 0.98))
 
 
-def _fresh_network(config: TrainConfig) -> DepthAnythingForDepthEstimation:
-    network = build_network(config.network)
-    if config.init is not None:
-        try:
-            start = AutoModelForDepthEstimation.from_pretrained(config.init, dtype=torch.float32)
-            network.load_state_dict(start.state_dict())
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = ' '.join(str(error).split())[:300]
-            raise CheckpointError(f'cannot start from {config.init}: {reason}') from error
-    return network
+def _labelled_data(config: TrainConfig) -> WorldImages | None:
+    """Open the pictures with depth, None where pseudo labels alone are learnt from."""
+    if not config.labelled:
+        return None
+    data = open_pictures(config.data)
+    if (largest := max(phase.batch_size for phase in config.phases)) > len(data):
+        raise DatasetError(f'data hold {len(data)} pictures and a batch_size is {largest}: add '
+                           'pictures or lower it')
+    return data
+
+
+def _require_same_run(config: TrainConfig, state: dict[str, Any], file: Path) -> None:
+    """Refuse a state of other settings than those that may change on the way."""
+    ours, theirs = config.as_plain(), json.loads(state.get('settings', '{}'))
+    other = [name for name in ours if name not in _MAY_CHANGE and ours[name] != theirs.get(name)]
+    if not theirs:
+        raise DepthAnythingError(f'{file} is of an earlier version, whose losses were others: '
+                                 'remove it, and give its checkpoint as init to go on from there')
+    if other:
+        raise DepthAnythingError(
+            f'{file} is of a run with other settings ({", ".join(other)}): restore them to go on, '
+            'or give another out')
 
 
 @torch.no_grad()
@@ -131,29 +159,33 @@ def train(config: TrainConfig) -> None:
     """
     processes = join(config.device)
     device = processes.device
-    data, held_out = open_pictures(config.data), open_world(config.held_out)
-    if (largest := max(phase.batch_size for phase in config.phases)) > len(data):
-        raise DatasetError(f'data hold {len(data)} pictures and a batch_size is {largest}: add '
-                           'pictures or lower it')
+    smallest = min(phase.batch_size for phase in config.phases)
+    if smallest < processes.count:
+        raise DepthAnythingError(f'a batch_size is {smallest} and there are {processes.count} '
+                                 'processes, each of which needs a picture: raise it')
+    data = _labelled_data(config)
+    held_out = open_pictures([config.held_out])
     torch.manual_seed(config.seed)
-    trainee = Trainee(_fresh_network(config)).to(device)
+    network, input_size = start_network(config)
+    trainee = Trainee(network).to(device)
     trainee.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema = copy.deepcopy(trainee.network).requires_grad_(False)
     optimizer = _optimizer(trainee, config)
-    unlabelled, labelled = None, True
+    unlabelled = None
     if config.student is not None:
         unlabelled = Unlabelled(config.student, device)
         extra = open_pictures(config.student.unlabelled, with_depth=False)
-        labelled = config.student.labelled
     first, spent_s = 0, 0.0
     if (state_file := config.out / 'state.pt').is_file():
         state = torch.load(state_file, map_location=device, weights_only=True)
+        _require_same_run(config, state, state_file)
         trainee.load_state_dict(state['trainee'])
         ema.load_state_dict(state['ema'])
         optimizer.load_state_dict(state['optimizer'])
         first, spent_s = state['step'], state['seconds']
     started = time.monotonic() - spent_s
-    with Recorder(config, held_out, first) if processes.rank == 0 else nullcontext() as recorder:
+    with (Recorder(config, held_out, first, input_size) if processes.rank == 0
+          else nullcontext()) as recorder:
         for step, (phase, lr) in enumerate(_schedule(config), start=1):
             if step <= first:
                 continue
@@ -162,11 +194,13 @@ def train(config: TrainConfig) -> None:
             generator = torch.Generator()
             size = phase.sizes[rng.integers(len(phase.sizes))]
             mine = slice(processes.rank, None, processes.count)
-            indices = rng.choice(len(data), phase.batch_size, replace=False)[mine]
             generator.manual_seed(int(rng.integers(2**62)) + processes.rank)
-            batch = _batch(data, indices, size, generator, device, phase.colours)
+            terms: dict[str, Tensor] = {}
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=config.bf16):
-                terms = labelled_loss(trainee, *batch) if labelled else {}
+                if data is not None:
+                    indices = rng.choice(len(data), phase.batch_size, replace=False)[mine]
+                    batch = _batch(data, indices, size, generator, device, phase.colours)
+                    terms = labelled_loss(trainee, *batch, config.loss.silog_lambda)
                 if unlabelled is not None and config.student is not None:
                     count = phase.batch_size * config.student.ratio
                     others = rng.choice(len(extra), count, replace=count > len(extra))[mine]
@@ -196,7 +230,8 @@ def train(config: TrainConfig) -> None:
                     row['held_out'] = recorder.evaluate(ema, min(phase.sizes[0]))
                     recorder.save(ema, {
                         'trainee': trainee.state_dict(), 'ema': ema.state_dict(), 'step': step,
-                        'optimizer': optimizer.state_dict(), 'seconds': row['seconds']})
+                        'optimizer': optimizer.state_dict(), 'seconds': row['seconds'],
+                        'settings': json.dumps(config.as_plain())})
             if recorder is not None:
                 recorder.step(row)
     processes.leave()

@@ -21,7 +21,7 @@ import torch
 
 from depth_anything_ros.errors import DatasetError
 from depth_anything_ros.training.bag_data import is_bag, read_bag
-from depth_anything_ros.training.folder_data import read_folder
+from depth_anything_ros.training.folder_data import FAR_M, NEAR_M, read_folder
 from depth_anything_ros.world.render import render
 from depth_anything_ros.world.scene import KINDS, random_scene
 from depth_anything_ros.world.trajectory import random_view
@@ -126,7 +126,8 @@ def open_pictures(folders: Sequence[Path], with_depth: bool = True) -> WorldImag
         All pictures in memory.
 
     Raises:
-        DatasetError: a folder or bag cannot be read, or rendered pictures differ in size.
+        DatasetError: a folder or bag cannot be read, has no depth between 0.3 and 80 m though it is
+            needed, or rendered pictures differ in size.
     """
     own = {folder: read_bag if is_bag(folder) else read_folder for folder in folders
            if is_bag(folder) or (folder / 'images').is_dir()}
@@ -137,8 +138,22 @@ def open_pictures(folders: Sequence[Path], with_depth: bool = True) -> WorldImag
     height, width = sizes.pop()
     worlds = [WorldImages(*own[folder](folder, width, height, with_depth)) if folder in own
               else rendered[folder] for folder in folders]
+    for folder, pictures in zip(folders, worlds):
+        if with_depth and folder in own:
+            _require_metres(folder, pictures.inverse_depth)
     return WorldImages(*(np.concatenate([getattr(world, name) for world in worlds])
                          for name, _, _ in _FILES))
+
+
+def _require_metres(folder: Path, inverse_depth: NDArray[np.float16]) -> None:
+    """Refuse pictures of which none has depth that can be learnt from."""
+    if not any(((one > 1 / FAR_M) & (one < 1 / NEAR_M)).any() for one in inverse_depth):
+        some = inverse_depth[:64].astype(np.float32)
+        known = some[some > 0]  # without sky and NaN
+        there = f'their median is {1 / np.median(known):.3g}' if len(known) else 'all are unknown'
+        raise DatasetError(f'{folder} has no depth between {NEAR_M} and {FAR_M:g} m ({there}): '
+                           '.npy and 32FC1 hold metres, 16 bits millimetres; masks are 0 where '
+                           'depth is not to be used')
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Lidars in the synthetic world: a spinning one with rings, and a planar scanner.
+"""What measures range in the synthetic world: spinning lidar, planar scanner, rangefinder.
 
 Sensor frames are REP 103: x forward, y left, z up; azimuth counts from x towards y.
 """
@@ -18,6 +18,7 @@ from depth_anything_ros.world.raycast import cast
 from depth_anything_ros.world.scene import Scene
 
 _COLUMNS = 8  # neighbouring azimuths cast as one tile
+_CONE = (6, 24)  # rays of a cone, from its axis outwards and around
 
 
 @dataclass(frozen=True)
@@ -136,3 +137,36 @@ def laser_scan(
     noise = noise_m * np.random.default_rng(seed).standard_normal(count)
     ranges = np.where(distance <= max_range_m, distance + noise, np.inf)
     return ranges.astype(np.float32), angle_min_rad, angle_increment_rad
+
+
+def rangefinder(
+    scene: Scene,
+    T_world_sensor: ArrayLike,
+    field_of_view_rad: float = math.radians(15),
+    range_m: tuple[float, float] = (0.2, 6.0),
+    noise_m: float = 0.0,
+    seed: int = 0,
+) -> float:
+    """Measure the distance to the nearest surface in a cone about the x axis, as sensor_msgs/Range.
+
+    Args:
+        scene: what is there.
+        T_world_sensor: 4x4 pose of the sensor.
+        field_of_view_rad: full angle of the cone.
+        range_m: nearest and farthest distance.
+        noise_m: standard deviation of the distance.
+        seed: of the noise.
+
+    Returns:
+        Metres; +inf where nothing is in reach, -inf where something is nearer than that (REP 117).
+    """
+    off = field_of_view_rad / 2 * np.arange(_CONE[0]) / (_CONE[0] - 1)
+    about = 2 * math.pi * np.arange(_CONE[1]) / _CONE[1]
+    directions = np.stack([
+        np.broadcast_to(np.cos(off), _CONE[::-1]), np.cos(about)[:, None] * np.sin(off),
+        np.sin(about)[:, None] * np.sin(off)], axis=-1)  # about x off x 3
+    distance_m = float(_ranges(scene, T_world_sensor, directions, 'cpu')[0].min())
+    distance_m += noise_m * np.random.default_rng(seed).standard_normal()
+    if distance_m < range_m[0]:
+        return -math.inf
+    return distance_m if distance_m <= range_m[1] else math.inf

@@ -7,8 +7,10 @@ World frame: x forward, y left, z up (REP 103), metres.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
+import math
 
 import numpy as np
 import torch
@@ -97,6 +99,19 @@ class Primitives:
 
     def __len__(self) -> int:
         return int(self.shape.shape[0])
+
+    def moved(self, x_m: float, y_m: float, yaw_rad: float) -> Primitives:
+        """Turn all about the world's z axis, and then shift them along x and y."""
+        cos, sin = math.cos(yaw_rad), math.sin(yaw_rad)
+        x, y, z = self.centre_m.unbind(dim=1)
+        centre_m = torch.stack([cos * x - sin * y + x_m, sin * x + cos * y + y_m, z], dim=1)
+        return replace(self, centre_m=centre_m, yaw_rad=self.yaw_rad + yaw_rad)
+
+    @staticmethod
+    def together(parts: Sequence[Primitives]) -> Primitives:
+        """Return the primitives of all parts, in their order."""
+        names = vars(parts[0])
+        return Primitives(**{n: torch.cat([getattr(part, n) for part in parts]) for n in names})
 
 
 @dataclass

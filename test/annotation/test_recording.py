@@ -140,6 +140,18 @@ def test_an_info_is_not_that_of_a_later_zoom(meet):
     assert [one.focal_px for one in met] == [90] * 14 + [180] * 15
 
 
+def test_infos_at_a_high_rate_are_met_at_their_stamp(meet):
+    messages = [m for i in range(60) for m in (
+        image(i / 30, i / 30), info(i / 30, i / 30 + 0.01, 100 + i))]
+    assert [one.focal_px for one in meet(*messages)] == [100 + i for i in range(60)]
+
+
+def test_the_last_info_counts_after_a_silence_too(meet):
+    met = meet(image(0.1), info(900, 0.05, 80), info(901, 0.2, 90), sweep(2), info(902, 5, 180),
+               image(6), image(6.1))
+    assert [one.focal_px for one in met] == [80, 180, 180]
+
+
 def test_images_of_a_camera_that_came_out_of_order_are_in_order(meet):
     met = meet(image(0.1, 0.3), image(0.2, 0.25), image(0.3, 0.35), info(0))
     assert stamps_of(met) == [0.1, 0.2, 0.3]
@@ -170,17 +182,23 @@ def test_a_lidar_of_another_clock_says_so(meet):
 
 def test_time_that_goes_back_begins_anew(meet):
     # A recorder that played a bag twice: in between, nothing of the first round is met.
-    first = [m for i in range(10) for m in (
-        image(i / 10), sweep(i / 10, i / 10), way(i / 10, i / 10))]
-    second = [m for i in range(10) for m in (
-        image(i / 10 - 5, i / 10 + 1.04), sweep(i / 10 - 5, i / 10 + 1.04),
-        way(i / 10 - 5, 50 + i, i / 10 + 1.01))]
-    met = meet(*first, *second, info(0), static(), **{'scale.fixed_frame': 'odom'})
-    assert stamps_of(met) == [i / 10 for i in range(10)] + [i / 10 - 5 for i in range(10)]
-    assert [one.x_m for one in met] == [i / 10 for i in range(10)] + [50 + i for i in range(10)]
-    assert [one.error for one in met] == [None] * 20
-    # The sweep of an image was told before it, so it is the image's own, but for the very first.
-    assert [one.sweep_s for one in met][11:] == [round(i / 10 - 5, 3) for i in range(1, 10)]
+    # Its stamps are those of the first, or older than TF keeps.
+    for back_s in (0, 50):
+        first = [m for i in range(20) for m in (
+            image(i / 10), sweep(i / 10, i / 10), way(i / 10, i / 10))]
+        second = [m for i in range(20) for m in (
+            image(i / 10 - back_s, i / 10 + 2.04),
+            sweep(i / 10 - back_s + 0.03, i / 10 + 2.05),
+            way(i / 10 - back_s, 50 + i, i / 10 + 2.01))]
+        end = way(2 - back_s, 70, 4.05)
+        met = meet(*first, *second, end, info(0), static(), **{'scale.fixed_frame': 'odom'})
+        again = [round(i / 10 - back_s, 3) for i in range(20)]
+        assert stamps_of(met) == [i / 10 for i in range(20)] + again
+        assert [one.x_m for one in met[:20]] == [i / 10 for i in range(20)]
+        assert [one.x_m for one in met[20:]] == [50 + i for i in range(20)]
+        assert [one.error for one in met] == [None] * 40
+        assert [one.sweep_s for one in met[:20]] == [i / 10 for i in range(20)]
+        assert [one.sweep_s for one in met[20:]] == [round(t + 0.03, 3) for t in again]
 
 
 def test_tf_that_comes_late_is_waited_for(meet):

@@ -100,12 +100,23 @@ def test_only_new_leaves_the_original_topics_out(tmp_path):
 
 
 def test_annotating_what_is_annotated_wants_only_new(tmp_path):
-    annotate(write_bag(tmp_path / 'bag', drive(2)), tmp_path / 'out')
+    names = ('image', 'stddev', 'points', 'image_color', 'image_rect', 'relative')
+    everything = Request(frozenset(f'depth/{name}' for name in names))
+    annotate(write_bag(tmp_path / 'bag', drive(2)), tmp_path / 'out', everything)
     said = one_line(lambda: annotate(tmp_path / 'out', tmp_path / 'again'))
     assert '/front/depth/' in said and '--only-new' in said
     assert not (tmp_path / 'again').exists()
     report = annotate(tmp_path / 'out', tmp_path / 'third', Request(keep=False))
-    assert report.cameras['/front/image_raw'].frames == 2
+    assert {topic: c.frames for topic, c in report.cameras.items()} == {'/front/image_raw': 2}
+    assert report.notes == []  # of the two clouds there the lidar's is meant
+
+
+def test_a_depth_camera_s_cloud_is_no_output_of_ours(tmp_path):
+    messages = [('/depth/points' if topic == '/lidar/points' else topic, time_ns, data)
+                for topic, time_ns, data in drive(2)]
+    bag = write_bag(tmp_path / 'bag', messages, {'/depth/points': TYPES_OF['/lidar/points']})
+    report = annotate(bag, tmp_path / 'out')
+    assert report.cameras['/front/image_raw'].states == {'FITTED': 2}
 
 
 def test_without_calibration_it_is_said_and_a_file_calibrates(tmp_path):

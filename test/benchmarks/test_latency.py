@@ -49,3 +49,19 @@ def test_a_checkout_against_itself_is_compared_stage_by_stage() -> None:
     assert 'network' not in stages
     assert all(row['ours_ms_p50'] >= row['ours_ms_least'] > 0 for row in stages.values())
     assert all(row['ratio'] > 0 for row in stages.values())
+
+
+def test_every_source_has_a_row_and_all_together_take_more_than_any() -> None:
+    checkout = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, str(checkout / 'benchmarks' / 'latency.py'),
+         '--sources', '--rounds', '2', '--json'],
+        capture_output=True, text=True, check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout.splitlines()[-1])['sources']
+    assert set(rows) == {'lidar', 'depth', 'stereo', 'motion', 'range', 'all together'}
+    assert all(row['ms_p50'] >= row['ms_least'] > 0 for row in rows.values())
+    assert rows['all together']['ms_least'] > max(
+        row['ms_least'] for name, row in rows.items() if name != 'all together'
+    )

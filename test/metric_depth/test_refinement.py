@@ -20,6 +20,7 @@ from depth_anything_ros.metric_depth.membrane import Grid, solve_membrane
 from depth_anything_ros.metric_depth.refinement import folds, metric_depth, refine
 from depth_anything_ros.metric_depth.scale import ScaleFit, State
 from depth_anything_ros.metric_depth.uncertainty import CERTAIN, of_detail, OffsetDoubt
+from depth_anything_ros.stretch import enlarged
 
 HEIGHT, WIDTH = 120, 160
 V, U = torch.meshgrid(torch.arange(float(HEIGHT)), torch.arange(float(WIDTH)), indexing='ij')
@@ -349,7 +350,7 @@ def test_splat_and_sample_are_at_the_same_place():
     assert float(sums[0, 2, 2, 1]) == 3.0
     places = torch.from_numpy(grid.places(u, v, group, 3))
     assert grid.sample(sums, places).tolist() == [[pytest.approx(2.0), pytest.approx(3.0)]]
-    (full,) = grid.upsample(sums[:, 0], 96, 128)
+    (full,) = enlarged(sums[:, 0], grid.cell_px, 96, 128)
     expected = torch.nn.functional.interpolate(sums[:, 0][None], scale_factor=4, mode='bilinear')
     torch.testing.assert_close(full, expected[0, 0, :96, :128])
 

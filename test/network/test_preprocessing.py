@@ -62,7 +62,7 @@ def test_depth_anything_3_resizes_in_opencvs_two_steps(image, steps):
     height, width = image
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     camera = Camera.from_calibration(width, height, np.diag([100.0, 100, 1]))
-    network_input = Preprocessor(camera, spec, 0, CPU)(pixels).network_input
+    network_input = Preprocessor(camera, spec, 0, CPU)(pixels)
     expected = pixels.astype(np.float32)
     for rows, columns, interpolation in steps:
         expected = cv2.resize(expected, (columns, rows), interpolation=interpolation)
@@ -112,7 +112,7 @@ def test_a_network_input_beyond_the_limit_is_refused(image):
 def test_same_size_is_only_normalised():
     image = np.arange(140 * 154 * 3, dtype=np.int64).astype(np.uint8).reshape(140, 154, 3)
     camera = Camera.from_calibration(154, 140, np.diag([100.0, 100, 1]))
-    network_input = Preprocessor(camera, SPEC, 140, CPU)(image).network_input
+    network_input = Preprocessor(camera, SPEC, 140, CPU)(image)
     expected = (image / 255.0 - SPEC.mean) / SPEC.std
     np.testing.assert_allclose(
         network_input[0].permute(1, 2, 0).numpy(), expected, rtol=1e-4, atol=1e-5
@@ -123,7 +123,7 @@ def test_resize_is_opencv_bicubic():
     rng = np.random.default_rng(0)
     image = cv2.GaussianBlur(rng.integers(0, 256, (120, 160, 3), np.uint8), (0, 0), 2)
     camera = Camera.from_calibration(160, 120, np.diag([100.0, 100, 1]))
-    network_input = Preprocessor(camera, SPEC, 140, CPU)(image).network_input
+    network_input = Preprocessor(camera, SPEC, 140, CPU)(image)
     assert network_input.shape == (1, 3, 140, 182)
     resized = cv2.resize(image / 255.0, (182, 140), interpolation=cv2.INTER_CUBIC)
     unnormalised = network_input[0].permute(1, 2, 0).numpy() * SPEC.std + SPEC.mean
@@ -143,7 +143,7 @@ def test_rectified_view_shows_straight_ramp_and_black_border():
     image[..., 1] = 255
     preprocessor = Preprocessor(camera, SPEC, 140, CPU)
     prepared = preprocessor(image)
-    rectified = preprocessor.rectify(prepared.image).numpy()
+    rectified = preprocessor.rectify(image)
     inside = ~preprocessor.border.numpy()
     u = np.broadcast_to(np.arange(320), (240, 320))
     # Black where OpenCV's map leaves the image, and only there; its rim is blended with black.
@@ -157,8 +157,8 @@ def test_rectified_view_shows_straight_ramp_and_black_border():
     expected = 128 + 80 * (u - 159.5) / 150
     assert np.abs(rectified[..., 0] - expected)[beyond_px < -1.0].max() < 1.5
     # The network's own sampling shows the same ramp at its resolution.
-    h, w = prepared.network_input.shape[-2:]
-    red = prepared.network_input[0, 0].numpy() * SPEC.std[0] * 255 + SPEC.mean[0] * 255
+    h, w = prepared.shape[-2:]
+    red = prepared[0, 0].numpy() * SPEC.std[0] * 255 + SPEC.mean[0] * 255
     u_net = (np.arange(w) + 0.5) * 320 / w - 0.5
     expected_net = 128 + 80 * (u_net - 159.5) / 150
     middle = slice(w // 4, 3 * w // 4)

@@ -13,7 +13,8 @@ from rclpy.time import Time  # noqa: E402
 from depth_anything_ros.ros import live_transforms  # noqa: E402
 from depth_anything_ros.ros.node import main  # noqa: E402
 import fake_tf2  # noqa: E402
-from moving_camera import NearnessPredictor, SECOND  # noqa: E402
+from helpers import NearnessPredictor  # noqa: E402
+from moving_camera import SECOND  # noqa: E402
 
 START_NS = 1_000 * SECOND
 SPEED_M_S = 0.8
@@ -35,7 +36,6 @@ class Way(live_transforms.TransformBuffer):
 
 
 if __name__ == '__main__':
-    if live_transforms.tf2_py is None:
-        live_transforms.tf2_py, live_transforms.TFMessage = fake_tf2, TransformStamped
+    fake_tf2.stand_in(live_transforms)
     live_transforms.TransformBuffer = Way
     main(sys.argv, load=lambda model, runtime: NearnessPredictor())

@@ -145,7 +145,7 @@ def test_static_transforms_that_are_none_are_one_line(tmp_path):
                 bag.add_topic(topic, f'sensor_msgs/msg/{kind}')
             for topic, time_ns, data in drive():
                 bag.write(topic, time_ns, data)
-            bag.write_static_transform(STAMP_NS, 'eye', 'lidar', pose)
+            bag.write_static_transforms(STAMP_NS, [('eye', 'lidar', pose)])
         if i:
             with pytest.raises(DatasetError, match='/tf_static is corrupt: transform'):
                 find_sensors(tmp_path / str(i))

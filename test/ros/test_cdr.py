@@ -5,12 +5,14 @@
 import struct
 
 import pytest
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import Range
 
 from depth_anything_ros.errors import BadFrameError
 from depth_anything_ros.ros.cdr import LONGEST_STRING, restamped
 from depth_anything_ros.ros.messages import deserialize, serialized_stamp_ns, stamp_to_ns
 from helpers import header
-from serialised import decoded, GOOD, kind_of, STAMP_NS
+from serialised import decoded, GOOD, HEADER, kind_of, STAMP_NS
 
 # Where the lengths are: after four bytes of CDR and eight of stamp, "eye" and its zero make 4 + 4.
 FRAME = 12
@@ -109,3 +111,13 @@ def test_stamps_that_are_no_time_are_refused(sec, nanosec):
 def test_a_new_stamp_must_fit(stamp_ns):
     with pytest.raises(BadFrameError, match='no stamp holds'):
         restamped(GOOD['Image'], stamp_ns)
+
+
+def test_a_range_comes_through():
+    message = Range(
+        header=HEADER, field_of_view=0.5, min_range=0.25, max_range=4.0, range=1.5, variance=0.125
+    )
+    data = serialize_message(message)
+    assert deserialize(data, Range) == message
+    with pytest.raises(BadFrameError, match='only a part'):
+        deserialize(data[:30], Range)

@@ -16,7 +16,7 @@ from test_node import NODE, PATIENCE_S, plane, PLAYER, pose_parameter, READY
 
 from depth_anything_ros.config import LimitsConfig
 from depth_anything_ros.errors import BadFrameError
-from depth_anything_ros.ros.depth_messages import decode_depth
+from depth_anything_ros.ros.depth_messages import decode_depth, encode_compressed_depth
 from depth_anything_ros.ros.messages import encode_image
 from helpers import (
     blind,
@@ -66,6 +66,47 @@ def test_quantised_inverse_depth_is_undone_by_hand():
     stored = np.array([[0, 1900, 9900]], np.uint16)
     reading = decode_depth(compressed(stored, '32FC1; compressedDepth', (10000.0, -100.0)))
     np.testing.assert_allclose(reading.depth_m, [[np.nan, 5.0, 1.0]], rtol=1e-6)
+
+
+def stored_in(fields):
+    """Return the 12 bytes in front and the 16 bit picture behind them."""
+    data = bytes(fields['data'])
+    return data[:12], cv2.imdecode(np.frombuffer(data[12:], np.uint8), cv2.IMREAD_UNCHANGED)
+
+
+DEPTHS_M = np.array([[1.0, 5.0, 10.0, 0.1], [np.nan, np.inf, 0.0, -1.0]], np.float32)
+
+
+def test_millimetres_are_compressed_as_the_transport_does():
+    depth_m = np.array([[0.001, 1.5006, 65.535], [65.54, np.nan, -1.0]], np.float32)
+    fields = encode_compressed_depth(depth_m, '16UC1', 80.0)
+    front, stored = stored_in(fields)
+    assert fields['format'] == '16UC1; compressedDepth png' and front == bytes(12)
+    assert stored.dtype == np.uint16 and stored.tolist() == [[1, 1501, 65535], [0, 0, 0]]
+    read_m = decode_depth(CompressedImage(**fields)).depth_m
+    np.testing.assert_allclose(read_m[0], [0.001, 1.501, 65.535], rtol=1e-6)
+    assert np.isnan(read_m[1]).all()
+
+
+def test_metres_are_compressed_as_the_transport_does():
+    # a = 100 * 101, b = 1 - a / 10: 1 m is 10100 + 1 - 1010, 5 m 2020 - 1009, 10 m the last step;
+    # .1 m would be 101000 - 1009, more than 16 bits hold.
+    fields = encode_compressed_depth(DEPTHS_M, '32FC1', 10.0)
+    front, stored = stored_in(fields)
+    assert fields['format'] == '32FC1; compressedDepth png'
+    assert struct.unpack('<iff', front) == (0, 10100.0, -1009.0)
+    assert stored.tolist() == [[9091, 1011, 1, 0], [0, 0, 0, 0]]
+    read_m = decode_depth(CompressedImage(**fields)).depth_m
+    np.testing.assert_allclose(read_m[0, :3], [1.0, 5.0, 10.0], rtol=1e-6)
+    assert np.isnan(read_m[0, 3]) and np.isnan(read_m[1]).all()
+
+
+def test_a_step_of_compressed_metres_is_the_square_of_depth_over_10100():
+    depth_m = np.random.default_rng(0).uniform(0.16, 79.9, (50, 60)).astype(np.float32)
+    fields = encode_compressed_depth(depth_m, '32FC1', 80.0)
+    read_m = decode_depth(CompressedImage(**fields)).depth_m
+    # Half a step in 1/z, with what the second order adds at 80 m (.4 %).
+    assert (np.abs(read_m - depth_m) < 0.5025 * depth_m**2 / 10100 + 1e-5).all()
 
 
 def test_the_largest_and_the_smallest_depth_image():

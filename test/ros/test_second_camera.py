@@ -158,7 +158,7 @@ def test_images_that_cannot_be_used():
     assert caught.value.reason != 'right_image_too_large'
     with pytest.raises(BadFrameError, match='limits.sensor_memory') as caught:
         second_camera(bytes(2 << 20), limits=LimitsConfig(sensor_memory=1))
-    # A good one after all that is used.
+    # A good one after all, of the same time, is used.
     second = second_camera(right_image()[:60])
     refused(second)
     second.add(right_image())
@@ -195,13 +195,13 @@ def test_images_are_bounded_and_that_of_the_image_in_hand_is_kept():
     second.hold(NOW + MS)
     for i in range(60):
         second.add(right_image(NOW + i * 33 * MS, small))
-    kept = [(ns - NOW) // (33 * MS) for ns in second._messages]
+    kept = [(ns - NOW) // (33 * MS) for ns, _ in second._entries]
     assert kept == [0, *range(41, 60)]
     second.hold(NOW + 50 * 33 * MS)
     second.add(right_image(NOW + 60 * 33 * MS, small))
-    assert min(second._messages) > NOW
+    assert min(second._entries)[0] > NOW
     # In memory too: three of 640x480 fit into one MiB.
     second = second_camera(limits=LimitsConfig(sensor_memory=1))
     for i in range(6):
         second.add(right_image(NOW + i * MS))
-    assert list(second._messages) == [NOW + i * MS for i in (3, 4, 5)]
+    assert [ns for ns, _ in second._entries] == [NOW + i * MS for i in (3, 4, 5)]

@@ -122,6 +122,15 @@ def test_points_are_carried_from_their_time_to_the_image_s(robot, no_wait):
     np.testing.assert_allclose(T_camera_sensor[:3, 3], [1, 0, 0.5], atol=1e-6)
 
 
+def test_points_of_the_image_s_own_time_stand_where_they_are_without_odometry(robot, no_wait):
+    one = robot(fixed_frame='odom2', T_camera_sensor=(0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 1.0))
+    for scan in (sweep(), sweep(time_s=np.zeros(2)), sweep(0.9, time_s=np.full(2, 0.1))):
+        np.testing.assert_array_equal(one.sensor(scan, 'camera', at(1))[0].xyz_m, scan.xyz_m)
+    for scan in (sweep(0.9), sweep(time_s=np.array([0.0, 0.01]))):
+        with pytest.raises(TransformUnavailable, match='odom2'):
+            one.sensor(scan, 'camera', at(1))
+
+
 def test_parameter_beats_tf(robot, no_wait):
     pose = (0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 1.0)
     one = robot(T_camera_sensor=pose, ground_frame='odom')
@@ -221,7 +230,7 @@ def test_all_lookups_of_a_frame_wait_50_ms_together(robot, monkeypatch):
 def test_the_fixed_frame_is_named(robot, no_wait):
     message = r'TF from lidar to odom2 \(scale.fixed_frame\): "odom2"'
     with pytest.raises(TransformUnavailable, match=message):
-        robot(fixed_frame='odom2').sensor(sweep(), 'camera', at(1))
+        robot(fixed_frame='odom2').sensor(sweep(), 'camera', at(1.05))
 
 
 def test_impossible_transforms_and_other_bytes_change_nothing(robot, no_wait):
@@ -302,7 +311,7 @@ def test_without_tf2_the_cure_is_named(node, monkeypatch, config, cure):
     one = Transforms(ScaleConfig(**config), listener.buffer)
     with pytest.raises(TransformUnavailable, match=cure):
         one.ground(SCENE_CAMERA, 'camera', at(1))
-        one.sensor(sweep(), 'camera', at(1))
+        one.sensor(sweep(), 'camera', at(1.05))
 
 
 def test_transforms_come_over_dds(node):

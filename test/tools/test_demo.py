@@ -15,7 +15,7 @@ import torch
 import transformers
 import yaml
 
-from depth_anything_ros.errors import DatasetError
+from depth_anything_ros.errors import DatasetError, DepthAnythingError
 from depth_anything_ros.evaluation.contact_sheet import colour_depth, colour_error, plan, upright
 from depth_anything_ros.evaluation.demo_score import DemoScore, score
 from depth_anything_ros.ros.bags import (
@@ -27,9 +27,11 @@ from depth_anything_ros.ros.bags import (
 )
 from depth_anything_ros.ros.cdr import restamped
 from depth_anything_ros.ros.messages import serialized_stamp_ns
-from depth_anything_ros.tools.demo import OUTPUTS
-from depth_anything_ros.tools.world_robot import CAMERA, DEMO_SEED, T_CAMERA_LIDAR, WorldDrive
+from depth_anything_ros.tools import world_robot
+from depth_anything_ros.tools.demo import OUTPUTS, table, world_source
+from depth_anything_ros.tools.world_robot import DEMO_SEED
 from depth_anything_ros.training.world_data import HELD_OUT_SEED
+from depth_anything_ros.world.drive import CAMERA, T_CAMERA_LIDAR, WorldDrive
 
 NAN = np.nan
 
@@ -89,8 +91,8 @@ def test_the_robot_drives_where_training_never_was():
 
 def test_lidar_camera_and_truth_of_the_robot_agree():
     moment = WorldDrive(seed=1, kind='street').moment(3.0)
-    assert moment.image_rgb.shape == (*CAMERA.size, 3) and len(set(moment.points.ring)) == 16
-    camera = moment.points.xyz_m @ T_CAMERA_LIDAR[:3, :3].T + T_CAMERA_LIDAR[:3, 3]
+    assert moment.image_rgb.shape == (*CAMERA.size, 3) and len(set(moment.sweep.ring)) == 16
+    camera = moment.sweep.points_lidar @ T_CAMERA_LIDAR[:3, :3].T + T_CAMERA_LIDAR[:3, 3]
     camera = camera[camera[:, 2] > 1]
     u, v = np.round(camera[:, :2] / camera[:, 2:] * 200 + [153.5, 111.5]).astype(int).T
     inside = (u >= 0) & (u < 308) & (v >= 0) & (v < 224)
@@ -99,6 +101,67 @@ def test_lidar_camera_and_truth_of_the_robot_agree():
     # The rest are points that the camera does not see, at edges and on grazing ground.
     assert (np.abs(ratio - 1) < 0.03).mean() > 0.8
     assert abs(np.nanmedian(ratio) - 1) < 0.005
+
+
+def test_each_source_gets_its_sensors_and_the_node_is_told():
+    for source, inputs in {
+        'lidar': ['points'],
+        'depth': ['sensor_depth/image', 'sensor_depth/camera_info'],
+        'stereo': ['right/image', 'right/camera_info'],
+        'range': ['range'],
+        'camera_height': [],
+        'stereo,lidar': ['right/image', 'right/camera_info', 'points'],
+    }.items():
+        found = world_source(source, traffic=False)
+        assert found.inputs == ['image', 'camera_info', *inputs]
+        topics = {'/truth/depth', *(f'/{name}' for name in found.inputs)}
+        assert set(found.topics) == topics
+        assert found.node_arguments[:2] == ['-p', f'scale.method:={source}']
+        told = ' '.join(found.node_arguments)
+        assert ('T_camera_sensor' in told) == ('lidar' in source)
+        assert ('camera_height:=1.' in told) == (source == 'camera_height')
+        assert source.replace('_', ' ').replace(',', ', ') in found.name
+        assert found.module[1:] == ['--source', source]
+    assert world_source('lidar', traffic=True).module[-1] == '--traffic'
+    assert set(world_source('auto', False).inputs) == {
+        'image', 'camera_info', 'points', 'sensor_depth/image', 'sensor_depth/camera_info',
+        'right/image', 'right/camera_info', 'range',
+    }
+
+
+def test_odometry_needs_tf_and_says_so(monkeypatch):
+    monkeypatch.setattr(world_robot, 'TFMessage', None)
+    assert 'motion' not in world_robot.sensors_of('auto')
+    with pytest.raises(DepthAnythingError, match='comes on TF') as raised:
+        world_source('lidar,motion', traffic=False)
+    assert '\n' not in str(raised.value)
+    monkeypatch.setattr(world_robot, 'TFMessage', object)
+    assert 'motion' in world_robot.sensors_of('auto')
+    found = world_source('motion', traffic=False)
+    assert found.node_arguments[-1] == 'scale.fixed_frame:=odom' and '/tf' in found.topics
+    assert found.inputs == ['image', 'camera_info']  # TF has no name among the node's inputs
+
+
+@pytest.mark.parametrize(
+    'options, cause',
+    [
+        (('--source', 'radar'), "no sensor 'radar'"),
+        (('--source', 'depth', '--bag', 'bag'), 'SOURCE is of the world'),
+    ],
+)
+def test_sources_that_cannot_be_are_one_line(options, cause, tmp_path):
+    done = run_demo(*options, '--output', tmp_path)
+    assert done.returncode == 2 and cause in done.stderr and done.stderr.count('\n') == 1
+
+
+def test_the_table_says_why_there_are_no_metres():
+    collected = DemoScore()
+    collected.add_state('UNANCHORED', 'a range alone tells no shift')
+    assert table(collected, 'title', '3 s to go').caption == (
+        'a range alone tells no shift\n3 s to go'
+    )
+    collected.add_state('FITTED', '40 inliers from lidar')
+    assert table(collected, 'title', '3 s to go').caption == '3 s to go'
 
 
 # Bags -------------------------------------------------------------------------------------------
@@ -259,9 +322,11 @@ def save_network(folder, kind):
 
 def run_demo(*options):
     """Run the demo as make does."""
-    environment = {k: v for k, v in os.environ.items() if k not in ('BAG', 'CHECKPOINT', 'VIEWER')}
+    options = [str(option) for option in options]
+    settings = ('BAG', 'CHECKPOINT', 'SOURCE', 'TRAFFIC', 'VIEWER')
+    environment = {k: v for k, v in os.environ.items() if k not in settings}
     return subprocess.run(
-        [sys.executable, '-m', 'depth_anything_ros.tools.demo', *map(str, options)],
+        [sys.executable, '-m', 'depth_anything_ros.tools.demo', *options],
         capture_output=True, text=True, env=environment,
     )
 
@@ -338,6 +403,38 @@ def test_recording_is_a_complete_ros2_bag(recorded):
         '/image', '/camera_info', '/points'
     )
     np.testing.assert_allclose(sensors.T_camera_sensor, T_CAMERA_LIDAR, atol=1e-9)
+
+
+def test_other_sensors_are_recorded_as_they_are_published(recorded, tmp_path):
+    checkpoint, _ = recorded
+    done = run_demo(
+        '--duration', 1, '--checkpoint', checkpoint, '--output', tmp_path, '--traffic',
+        '--source', 'depth,stereo,range',
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 'depth, stereo, range' in done.stdout
+    messages = read(tmp_path / 'bag')
+    sensors = {'/sensor_depth/image', '/sensor_depth/camera_info', '/right/image'}
+    sensors |= {'/right/camera_info', '/range'}
+    others = {'/image', '/camera_info', '/truth/depth', '/tf_static', *OUTPUTS}
+    assert set(messages) == sensors | others
+    depths, truths = (by_stamp(messages[t]) for t in ('/sensor_depth/image', '/truth/depth'))
+    for stamp_ns, (_, depth_m) in depths.items():
+        off_m = depth_m - truths[stamp_ns][1]
+        seen = np.isfinite(off_m)
+        assert 0.3 < seen.mean() < 0.9
+        sigmas = off_m[seen] / (0.0025 * truths[stamp_ns][1][seen] ** 2)
+        assert np.std(sigmas) == pytest.approx(1, abs=0.05)
+    assert messages['/right/camera_info'][0][1].p[3] == pytest.approx(-200 * 0.12)
+    heard = messages['/range'][0][1]
+    assert heard.header.frame_id == 'rangefinder' and 2 < heard.range < 5
+    fixed = messages['/tf_static'][0][1].transforms
+    frames = {(t.header.frame_id, t.child_frame_id) for t in fixed}
+    assert ('camera_optical_frame', 'rangefinder') in frames
+    methods = {
+        {pair.key: pair.value for pair in m.values}['method'] for _, m in messages['/depth/scale']
+    }
+    assert methods <= {'checkpoint', 'depth', 'stereo', 'depth+stereo', 'none'}
 
 
 def test_contact_sheet_has_five_columns(recorded):

@@ -24,7 +24,7 @@ from depth_anything_ros.training.augment import random_crop, strong_colours
 from depth_anything_ros.training.config import load_config, NetworkConfig, Phase, StudentConfig
 from depth_anything_ros.training.folder_data import read_folder
 from depth_anything_ros.training.losses import (
-    cutmix_loss,
+    cutmix_error,
     feature_alignment_loss,
     fit_affine,
     gradient_loss,
@@ -32,12 +32,13 @@ from depth_anything_ros.training.losses import (
     relative_loss,
     silog_loss,
     ssi_loss,
+    without_largest,
 )
 from depth_anything_ros.training.network import (
     build_network,
     save_network,
     Trainee,
-    unit_output,
+    within_half,
 )
 from depth_anything_ros.training.scoring import score_image, score_world
 from depth_anything_ros.training.student import cut_boxes
@@ -91,10 +92,11 @@ def test_gradient_loss_by_hand():
     # mean deviation (2+1+0+1+7)/5 = 2.2, R = (-2 -1 0 1 7)/2.2 - (-2 -1 0 1 2)/1.2.
     R = np.array([-2, -1, 0, 1, 7]) / 2.2 - np.array([-2, -1, 0, 1, 2]) / 1.2
     loss = gradient_loss(row(0, 1, 2, 3, 9), row(0, 1, 2, 3, 4), ALL, scales=1)
-    assert float(loss) == pytest.approx(np.abs(np.diff(R)).mean(), rel=1e-5)
+    # Divided by the pixels, 5, not by their differences, 4.
+    assert float(loss) == pytest.approx(np.abs(np.diff(R)).sum() / 5, rel=1e-5)
     two = gradient_loss(row(0, 1, 2, 3, 9), row(0, 1, 2, 3, 4), ALL, scales=2)
-    coarse = np.abs(np.diff(R[::2])).mean()
-    assert float(two) == pytest.approx(np.abs(np.diff(R)).mean() + coarse, rel=1e-5)
+    coarse = np.abs(np.diff(R[::2])).sum() / 3
+    assert float(two) == pytest.approx(np.abs(np.diff(R)).sum() / 5 + coarse, rel=1e-5)
 
 
 def test_fit_affine_and_relative_loss_by_hand():
@@ -125,9 +127,14 @@ def test_cutmix_loss_by_hand():
     # Inside: median 1, deviation 5/3 -> (-.6 0 2.4); a: median 1, deviation 2/3 -> (-1.5 0 1.5).
     # Outside: median 3, deviation 4/3 -> (0 0 3); b: median 4, deviation 4/3 -> (-1.5 0 1.5).
     expected = ((0.9 + 0 + 0.9) + (1.5 + 0 + 1.5)) / 6
-    assert float(cutmix_loss(prediction, a, b, inside)) == pytest.approx(expected, rel=1e-5)
+    error = cutmix_error(prediction, a, b, inside)
+    np.testing.assert_allclose(error, row(0.9, 0, 0.9, 1.5, 0, 1.5), rtol=1e-5, atol=1e-6)
+    assert float(error.mean()) == pytest.approx(expected, rel=1e-5)
+    loss, kept = without_largest(error, 1 / 3)  # the two of 1.5
+    assert kept.tolist() == [[[True, True, True, False, True, False]]]
+    assert float(loss) == pytest.approx(1.8 / 4, rel=1e-5)
     whole = torch.ones_like(inside)
-    assert float(cutmix_loss(prediction, b, a, whole)) == pytest.approx(
+    assert float(cutmix_error(prediction, b, a, whole).mean()) == pytest.approx(
         float(ssi_loss(prediction, b, whole)), rel=1e-6)
 
 
@@ -189,14 +196,19 @@ def test_score_world_averages_over_pictures():
 
 def test_random_crop_moves_all_targets_alike():
     generator = torch.Generator().manual_seed(3)
-    ramp = torch.linspace(0, 1, 64).expand(4, 48, 64)
+    ramp = torch.linspace(0, 1, 64).expand(8, 48, 64)
     image = ramp[:, None].expand(-1, 3, -1, -1)
     classes = (ramp * 9).round().byte()
     cut, inverse, semantic = random_crop(image, ramp, classes, (28, 42), generator)
-    assert cut.shape == (4, 3, 28, 42) and semantic.dtype == torch.int64
+    assert cut.shape == (8, 3, 28, 42) and semantic.dtype == torch.int64
     inner = (slice(None), slice(6, -6), slice(6, -6))
-    assert float((cut[:, 0] - inverse)[inner].abs().max()) < 0.02  # bilinear against nearest
-    assert float((inverse * 9 - semantic)[inner].abs().max()) < 0.6
+    # A crop's pixel is zoom 64 / 42 pixels of the ramp, which rises by 1 / 63 each.
+    slope = (cut[:, 0, 14, 30] - cut[:, 0, 14, 12]).abs()[:, None, None] / 18
+    zoom = slope * 63 * 42 / 64
+    assert float(zoom.min()) < 0.9 < 0.98 * float(zoom.max())
+    ramp_seen = inverse * zoom  # nearer by the zoom, as through a longer lens
+    assert float((cut[:, 0] - ramp_seen)[inner].abs().max()) < 0.025  # bilinear against nearest
+    assert float((ramp_seen * 9 - semantic)[inner].abs().max()) < 0.6
     colours = strong_colours(cut, generator)
     assert torch.equal(strong_colours(cut, generator, 0.0), cut)
     assert colours.shape == cut.shape and 0 <= float(colours.min()) <= float(colours.max()) <= 1
@@ -330,19 +342,20 @@ def test_encoder_of_another_size_is_named(data, teacher, tmp_path):
 
 def test_missing_teacher_is_named(data, tmp_path):
     student = StudentConfig(tmp_path / 'none', (data,))
-    with pytest.raises(CheckpointError, match='cannot load the frozen network .*none'):
+    with pytest.raises(CheckpointError, match='cannot load the teacher .*none.* is no file'):
         train(tiny_run(data, tmp_path / 'run', student=student))
 
 
 def test_metric_fine_tuning_starts_from_a_relative_network(data, teacher, tmp_path):
-    network = dataclasses.replace(TINY, max_depth_m=20)
-    train(tiny_run(data, tmp_path / 'run', network=network, init=teacher, encoder_lr=0.1))
+    metric = NetworkConfig(max_depth_m=20)
+    train(tiny_run(data, tmp_path / 'run', network=metric, init=teacher, encoder_lr=0.1,
+                   fresh_decoder=True))
     loaded = AutoModelForDepthEstimation.from_pretrained(tmp_path / 'run/checkpoint')
     assert loaded.config.depth_estimation_type == 'metric' and loaded.config.max_depth == 20.0
     assert 'silog' in json.loads((tmp_path / 'run/log.jsonl').read_text().splitlines()[-1])
-    with pytest.raises(CheckpointError, match='cannot start from'):
-        train(tiny_run(data, tmp_path / 'other', network=dataclasses.replace(
-            TINY, hidden_size=32), init=teacher))
+    with pytest.raises(CheckpointError, match='predicts relative inverse depth and the run is for '
+                                              'depth up to 20 m: set fresh_decoder: true'):
+        train(tiny_run(data, tmp_path / 'other', network=metric, init=teacher))
 
 
 def test_two_processes_train_one_network(data, tmp_path):
@@ -440,7 +453,7 @@ def test_saved_network_predicts_as_the_trained_one(tmp_path):
         expected = Trainee(network)(image)[0].clamp(min=0)
         from depth_anything_ros.training.augment import to_network
         result = loaded(to_network(image)).predicted_depth
-    np.testing.assert_allclose(result, expected, rtol=5e-3, atol=5e-3)  # fp16 weights
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
     size = json.loads((tmp_path / 'preprocessor_config.json').read_text())['size']
     assert size == {'height': 28, 'width': 28}
 
@@ -450,23 +463,65 @@ def test_trained_configuration_of_the_repository_is_valid():
     assert config.network.hidden_size == 192 and config.phases[-1].lr_to == 0.0
 
 
+PHASE = {'steps': 1, 'batch_size': 1, 'sizes': [[70, 98]], 'lr_from': 0, 'lr_to': 0}
+STUDENT = {'teacher': 'a', 'unlabelled': ['b']}
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({'lerning_rate': 1}, "unknown setting 'lerning_rate'"),
-        ({'phases': None}, 'phases: None is not of type'),
-        ({'seed': 1.5}, 'seed: 1.5 is not of type int'),
-        ({'network': {'layers': 'many'}}, "network: layers: 'many' is not of type int"),
-        ({'phases': [{'steps': 1, 'batch_size': 1, 'sizes': [[70, 99]], 'lr_from': 0,
-                      'lr_to': 0}]}, 'multiples of 14'),
-        ({'phases': [{'steps': 1}]}, "setting 'batch_size' is missing"),
+        ({'lerning_rate': 1}, 'unknown setting lerning_rate: '),
+        ({'phases': None}, 'phases: must be a list, not None'),
+        ({'phases': []}, 'phases: at least one is needed, not []'),
+        ({'seed': 1.5}, 'seed: must be a valid integer, not 1.5'),
+        ({'seed': -1}, 'seed: must be greater than or equal to 0, not -1'),
+        ({'seed': True}, 'seed: must be a valid integer, not True'),
+        ({'network': {'layers': 'many'}}, "network.layers: must be a valid integer, not 'many'"),
+        ({'network': {'hidden_size': 48, 'heads': 5}}, 'network: hidden_size 48 must be a multiple '
+                                                       'of 4 and of its 5 heads'),
+        ({'phases': [{**PHASE, 'sizes': [[70, 99]]}]},
+         'phases[0].sizes[0][1]: a multiple of 14 is needed, not 99'),
+        ({'phases': [{**PHASE, 'sizes': 70}]}, 'phases[0].sizes: must be a list, not 70'),
+        ({'phases': [{**PHASE, 'sizes': []}]}, 'phases[0].sizes: at least one is needed, not []'),
+        ({'phases': [{**PHASE, 'sizes': [[70]]}]}, 'phases[0].sizes[0][1] is missing'),
+        ({'phases': [{**PHASE, 'steps': 0}]}, 'phases[0].steps: must be greater than or equal to '
+                                              '1, not 0'),
+        ({'phases': [{**PHASE, 'lr_to': -1}]}, 'phases[0].lr_to: must be greater than or equal to '
+                                               '0, not -1'),
+        ({'eval_every': 0}, 'eval_every: must be greater than or equal to 1, not 0'),
+        ({'ema': 1.5}, 'ema: must be less than 1, not 1.5'),
+        ({'device': 'foo'}, "device: must be cpu, cuda or cuda:N, not 'foo'"),
+        ({'student': {**STUDENT, 'ratio': 0}}, 'student.ratio: must be greater than or equal to 1, '
+                                               'not 0'),
+        ({'student': {'unlabelled': ['a']}}, 'student.teacher is missing'),
+        ({'data': []}, 'data is empty: '),
+        ({'network': {'max_depth_m': 20}, 'student': {**STUDENT, 'labelled': False}},
+         'pseudo labels know no metres: '),
+        ({'init': 'a'}, 'network: leave out fusion_size, heads, hidden_size, layers: init brings '),
+        ({'fresh_decoder': True}, 'fresh_decoder keeps the encoder of init, and there is no init'),
     ],
 )
 def test_wrong_settings_are_named(tmp_path, change, message):
     values = yaml.safe_load((ROOT / 'config/train_world.yaml').read_text())
-    (tmp_path / 'run.yaml').write_text(yaml.safe_dump({**values, **change}))
-    with pytest.raises(DepthAnythingError, match=message.replace('(', r'\(')):
-        load_config(tmp_path / 'run.yaml')
+    (file := tmp_path / 'run.yaml').write_text(yaml.safe_dump({**values, **change}))
+    with pytest.raises(DepthAnythingError) as caught:
+        load_config(file)
+    text = str(caught.value)
+    assert text.startswith(f'{file}: {message}') and '\n' not in text
+
+
+def test_each_wrong_setting_has_its_line(tmp_path):
+    values = yaml.safe_load((ROOT / 'config/train_world.yaml').read_text())
+    wrong = {'phases': [{'steps': 1, 'batch_size': 0}], 'ema': 2}
+    (file := tmp_path / 'run.yaml').write_text(yaml.safe_dump({**values, **wrong}))
+    with pytest.raises(DepthAnythingError) as caught:
+        load_config(file)
+    named = [line.removeprefix(f'{file}: ').split()[0] for line in str(caught.value).split('\n')]
+    assert named == ['phases[0].batch_size:', 'phases[0].sizes', 'phases[0].lr_from',
+                     'phases[0].lr_to', 'ema:']
+    file.write_text('- a list')
+    with pytest.raises(DepthAnythingError, match='a mapping of settings is needed'):
+        load_config(file)
 
 
 def test_command_says_what_is_missing(tmp_path, monkeypatch):
@@ -475,7 +530,7 @@ def test_command_says_what_is_missing(tmp_path, monkeypatch):
         main()
 
 
-def test_output_is_brought_to_unit_size_and_nothing_else():
+def test_output_beyond_float16_is_brought_to_unit_size_and_nothing_else():
     torch.manual_seed(0)
     network = build_network(NetworkConfig(hidden_size=48, layers=4, heads=3, fusion_size=16))
     image = torch.randn(1, 3, 70, 98)
@@ -483,7 +538,11 @@ def test_output_is_brought_to_unit_size_and_nothing_else():
         network.head.conv3.weight.mul_(1e5)
         network.head.conv3.bias.fill_(3e5)
         before = network(image).predicted_depth
-        after = unit_output(network)(image).predicted_depth
+        smaller, factor = within_half(network)
+        after = smaller(image).predicted_depth
+        network.head.conv3.bias.fill_(0.0)
+        network.head.conv3.weight.mul_(1e-5)
+        assert within_half(network) == (network, 1.0)
     assert before.max() > 65504  # beyond float16
+    torch.testing.assert_close(after, factor * before, rtol=1e-4, atol=1e-6)
     assert 0.1 < after.max() < 10
-    torch.testing.assert_close(after / after.max(), before / before.max(), rtol=1e-4, atol=1e-6)

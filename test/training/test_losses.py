@@ -1,0 +1,114 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""How pixels, pictures and terms are averaged, and what the paper's second version adds."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+import torch
+
+from depth_anything_ros.training import augment, losses
+from depth_anything_ros.training.config import LossWeights
+from depth_anything_ros.training.losses import gradient_loss, relative_loss, silog_loss, ssi_loss
+from depth_anything_ros.training.scoring import score_image, score_world
+from depth_anything_ros.training.train import weigh
+from depth_anything_ros.training.world_data import WorldImages
+
+
+def pictures(*rows: list[float]) -> torch.Tensor:
+    return torch.tensor(rows, dtype=torch.float32)[:, None]
+
+
+# Of the first picture all five pixels are valid, of the second three, of the third none.
+VALID = pictures([1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 0, 0, 0]) > 0
+PREDICTION = pictures([1, 3, 5, 6, 10], [0, 1, 5, 9, 9], [1, 2, 3, 4, 5])
+TARGET = pictures([0, 1, 2, 3, 4], [0, 1, 2, 0, 0], [5, 4, 3, 2, 1])
+# First: (-4 -2 0 1 5)/2.4 against (-2 -1 0 1 2)/1.2. Second: (-.6 0 2.4) against (-1.5 0 1.5).
+RESIDUALS = (np.array([-4, -2, 0, 1, 5]) / 2.4 - np.array([-2, -1, 0, 1, 2]) / 1.2,
+             np.array([0.9, 0, 0.9]))
+
+
+def test_each_picture_counts_alike_however_sparse_its_depth_is() -> None:
+    each = [np.abs(R).mean() for R in RESIDUALS]
+    loss = float(ssi_loss(PREDICTION, TARGET, VALID))
+    assert loss == pytest.approx(sum(each) / 2, rel=1e-5)
+    slopes = [np.abs(np.diff(R)).sum() / len(R) for R in RESIDUALS]
+    loss = float(gradient_loss(PREDICTION, TARGET, VALID, scales=1))
+    assert loss == pytest.approx(sum(slopes) / 2, rel=1e-5)
+    alone = [float(relative_loss(PREDICTION[i:i + 1] + 1, TARGET[i:i + 1] + 1, VALID[i:i + 1]))
+             for i in (0, 1)]
+    loss = float(relative_loss(PREDICTION + 1, TARGET + 1, VALID))
+    assert loss == pytest.approx(sum(alone) / 2, rel=1e-5)
+
+
+def test_the_losses_of_the_paper_are_averaged() -> None:
+    def one(value: float) -> torch.Tensor:
+        return torch.tensor(value)
+
+    weights = LossWeights(ssi=1.0, gradient=0.5, unlabelled=2.0, pseudo_gradient=2.0, alignment=3.0)
+    labelled = {'ssi': one(1.0), 'gradient': one(4.0)}  # 1 + 2
+    unlabelled = {'unlabelled': one(5.0), 'pseudo_gradient': one(7.0)}  # 10 + 14
+    assert float(weigh(labelled, weights)) == 3.0
+    assert float(weigh(unlabelled, weights)) == 24.0
+    assert float(weigh({**labelled, **unlabelled}, weights)) == 13.5
+    assert float(weigh({**labelled, **unlabelled, 'alignment': one(1.0)}, weights)) == 10.0
+
+
+def test_silog_of_the_second_version() -> None:
+    # g = log 2 four times: no variance, sqrt(.5) log 2 is what V2 calls it, here ten times that.
+    loss = silog_loss(pictures([2, 4, 6, 8]), pictures([1, 2, 3, 4]), pictures([1, 1, 1, 1]) > 0,
+                      0.5)
+    assert float(loss) / 10 == pytest.approx(math.sqrt(0.5) * math.log(2), rel=1e-5)
+
+
+def test_a_tenth_of_each_picture_is_ignored() -> None:
+    error = torch.stack([torch.arange(100.0).view(10, 10), 1000 - torch.arange(100.0).view(10, 10)])
+    loss, kept = losses.without_largest(error, 0.1)
+    assert kept.flatten(1).sum(dim=1).tolist() == [90, 90]
+    assert kept[0, -1].any().item() is False and kept[1, 0].any().item() is False
+    assert float(loss) == pytest.approx((44.5 + 1000 - 54.5) / 2)  # 0 to 89 and 10 to 99
+    loss, kept = losses.without_largest(error, 0.0)
+    assert kept.all() and float(loss) == pytest.approx(500)
+
+
+def test_blur_is_a_gaussian_of_each_pictures_own_sigma() -> None:
+    image = torch.rand(3, 3, 24, 30, generator=torch.Generator().manual_seed(0))
+    blurred = augment.gaussian_blur(image, torch.tensor([2.0, 0.7, 1e-3]))
+    for i, sigma in enumerate((2.0, 0.7)):
+        expected = gaussian_filter(image[i].numpy(), (0, sigma, sigma), mode='nearest', truncate=3)
+        assert float(np.abs(blurred[i].numpy() - expected)[:, 6:-6, 6:-6].max()) < 2e-3
+    assert torch.equal(blurred[2], image[2])
+    with torch.autocast('cpu', torch.bfloat16):
+        again = augment.gaussian_blur(image, torch.tensor([2.0, 0.7, 1e-3]))
+    assert torch.equal(again, blurred)
+
+
+def test_strong_colours_blur_half_of_the_pictures_and_sharpen_none(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+
+    def keep(image: torch.Tensor, sigma_px: torch.Tensor) -> torch.Tensor:
+        drawn.append(sigma_px)
+        return image
+
+    monkeypatch.setattr(augment, 'gaussian_blur', keep)
+    augment.strong_colours(torch.rand(4000, 3, 2, 2), torch.Generator().manual_seed(0))
+    sigma_px = drawn[0][drawn[0] > 0.01]
+    assert 0.47 < len(sigma_px) / 4000 < 0.53
+    assert 0.1 <= float(sigma_px.min()) < 0.12 and 1.98 < float(sigma_px.max()) <= 2.0
+
+
+def test_metric_networks_are_scored_as_they_are() -> None:
+    depth_m = np.linspace(2, 20, 200).reshape(2, 100)
+    doubled = 1 / (2 * depth_m)
+    assert score_image(doubled, depth_m)[0] == pytest.approx(0, abs=1e-9)  # any scale is fitted
+    assert score_image(doubled, depth_m, metric=True) == (pytest.approx(1.0), 0.0)
+    inverse = (1 / depth_m).astype(np.float16)[None]
+    held_out = WorldImages(np.zeros((1, 2, 100, 3), np.uint8), inverse, np.zeros((1, 2, 100)))
+    score = score_world(lambda image: doubled.astype(np.float32), held_out, 1, metric=True)
+    assert score['abs_rel'] == pytest.approx(1.0, abs=1e-3)

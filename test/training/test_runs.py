@@ -1,0 +1,130 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a run refuses before it costs hours, and what it does without."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from depth_anything_ros.errors import DatasetError, DepthAnythingError, DeviceError
+from depth_anything_ros.training.config import NetworkConfig, Phase, StudentConfig
+from depth_anything_ros.training.processes import Processes
+from depth_anything_ros.training.train import train
+from depth_anything_ros.training.world_data import open_pictures, render_world
+from helpers import TINY, tiny_run
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('world') / 'pictures'
+    render_world(folder, 8, 7, 56, 42)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def done(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run that has come to its end."""
+    out = tmp_path_factory.mktemp('run')
+    train(tiny_run(data, out))
+    return out
+
+
+def own_pictures(folder: Path, depth: float) -> Path:
+    """Write two pictures of one depth everywhere, as .npy."""
+    for kind in ('images', 'depth'):
+        (folder / kind).mkdir(parents=True)
+    for i in range(2):
+        noise = np.random.default_rng(i).integers(0, 256, (60, 80, 3), np.uint8)
+        cv2.imwrite(str(folder / f'images/{i}.png'), noise)
+        np.save(folder / f'depth/{i}.npy', np.full((60, 80), depth, np.float32))
+    return folder
+
+
+def refusal(error: type[DepthAnythingError], **changes: object) -> str:
+    with pytest.raises(error) as caught:
+        train(tiny_run(**changes))
+    assert '\n' not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(('change', 'named'), [
+    ({'seed': 1}, 'seed'),
+    ({'network': dataclasses.replace(TINY, hidden_size=32)}, 'network'),
+    ({'ema': 0.9, 'weight_decay': 0.0}, 'weight_decay, ema'),
+])
+def test_a_state_of_other_settings_is_refused(
+    data: Path, done: Path, change: dict[str, object], named: str
+) -> None:
+    before = (done / 'state.pt').read_bytes()
+    text = refusal(DepthAnythingError, world=data, out=done, **change)
+    assert f'of a run with other settings ({named}): restore them' in text
+    assert (done / 'state.pt').read_bytes() == before
+
+
+def test_a_run_goes_on_where_only_its_length_and_surroundings_changed(
+    data: Path, done: Path
+) -> None:
+    longer = tiny_run(data, done)
+    longer = dataclasses.replace(
+        longer, phases=(*longer.phases, Phase(1, 2, ((28, 42),), 0.0, 0.0)), eval_count=1)
+    train(longer)
+    last = json.loads((done / 'log.jsonl').read_text().splitlines()[-1])
+    assert last['step'] == 7
+
+
+def test_a_state_of_an_earlier_version_is_refused(data: Path, tmp_path: Path) -> None:
+    torch.save({'step': 3}, tmp_path / 'state.pt')
+    assert 'is of an earlier version' in refusal(DepthAnythingError, world=data, out=tmp_path)
+
+
+def test_more_processes_than_pictures_in_a_batch_are_refused(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('depth_anything_ros.training.train.join',
+                        lambda device: Processes(0, 3, device))
+    text = refusal(DepthAnythingError, world=data, out=tmp_path)
+    assert text.startswith('a batch_size is 2 and there are 3 processes')
+
+
+def test_a_card_that_is_not_there_is_named(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
+    text = refusal(DeviceError, world=data, out=tmp_path, device='cuda:1')
+    assert text.startswith('device is cuda:1 and PyTorch finds 1 CUDA devices: ')
+
+
+def test_pictures_without_any_depth_in_range_are_refused(data: Path, tmp_path: Path) -> None:
+    millimetres = own_pictures(tmp_path / 'mm', 2500.0)
+    metric = dataclasses.replace(TINY, max_depth_m=20)
+    run = {'world': data, 'out': tmp_path / 'run', 'network': metric}
+    text = refusal(DatasetError, **run, data=(data, millimetres))
+    assert f'{millimetres} has no depth between 0.3 and 80 m (their median is 2.5e+03): ' in text
+    unknown = own_pictures(tmp_path / 'unknown', 0.0)
+    assert '(all are unknown)' in refusal(DatasetError, **run, data=(unknown,))
+    assert len(open_pictures([millimetres], with_depth=False)) == 2
+
+
+def test_ones_own_pictures_may_be_held_out(data: Path, tmp_path: Path) -> None:
+    own = own_pictures(tmp_path / 'own', 4.0)
+    train(tiny_run(data, tmp_path / 'run', held_out=own))
+    last = json.loads((tmp_path / 'run/log.jsonl').read_text().splitlines()[-1])
+    assert last['held_out']['constant_abs_rel'] == pytest.approx(0, abs=1e-3)  # one depth
+
+
+def test_pseudo_labels_alone_need_no_labelled_data(
+    data: Path, done: Path, tmp_path: Path
+) -> None:
+    student = StudentConfig(str(done / 'checkpoint'), (data,), labelled=False, ignored=0.1)
+    for i, unread in enumerate(((), (tmp_path / 'nowhere',))):
+        train(tiny_run(data, tmp_path / f'{i}', data=unread, student=student, init='bundled',
+                       network=NetworkConfig(), eval_every=6))
+        last = json.loads((tmp_path / f'{i}/log.jsonl').read_text().splitlines()[-1])
+        assert last['unlabelled'] > 0 and 'ssi' not in last
