@@ -41,6 +41,7 @@ class Robot:
     def __init__(self):
         self.node = rclpy.create_node('robot')
         self.sensors = SensorPublisher(self.node, 'camera')
+        self.image_pub, self.info_pub, self.points_pub = self.sensors.publishers
         self.inputs = NodeInputs(self.node)
         self.status, self.relative, self.drops = [], [], {}
         self.subscriptions = [
@@ -107,9 +108,9 @@ class Robot:
         image = self.image() if image is None else self.header(image)
 
         def publish():
-            self.sensors._points.publish(cloud)
-            self.sensors._camera_info.publish(info)
-            self.sensors._image.publish(image)
+            self.points_pub.publish(cloud)
+            self.info_pub.publish(info)
+            self.image_pub.publish(image)
 
         def answer():
             return [s for s in self.status if {v.key: v.value for v in s.values}['stamp'] == stamp]
@@ -122,7 +123,7 @@ class Robot:
         before = self.drops.get(reason, 0)
         image = self.header(image)
         self.spin_until(
-            lambda: self.drops.get(reason, 0) > before, lambda: self.sensors._image.publish(image)
+            lambda: self.drops.get(reason, 0) > before, lambda: self.image_pub.publish(image)
         )
 
 
@@ -223,11 +224,11 @@ def test_parts_of_messages_are_dropped_and_counted(robot, size):
     before = robot.drops.get('undecodable_message', 0)
     robot.spin_until(
         lambda: robot.drops.get('undecodable_message', 0) > before,
-        lambda: robot.sensors._image.publish(cut),
+        lambda: robot.image_pub.publish(cut),
     )
     cloud = serialize_message(robot.cloud())[:size]
     for _ in range(20):
-        robot.sensors._points.publish(cloud)
+        robot.points_pub.publish(cloud)
     assert state(robot.play())[0] == 'FITTED'
 
 
