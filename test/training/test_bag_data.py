@@ -14,10 +14,11 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from depth_anything_ros.errors import BadFrameError, DatasetError
 from depth_anything_ros.ros.bags import BagWriter, TYPES
 from depth_anything_ros.ros.images import depth_plane
-from depth_anything_ros.training.bag_data import is_bag, PAIR_TOLERANCE_NS, read_bag
+from depth_anything_ros.training.bag_data import BagSamples, is_bag, PAIR_TOLERANCE_NS
 from depth_anything_ros.training.config import Phase, StudentConfig
+from depth_anything_ros.training.loading import open_samples
 from depth_anything_ros.training.train import train
-from depth_anything_ros.training.world_data import open_pictures, render_world
+from depth_anything_ros.training.world_data import render_world
 from helpers import tiny_run
 
 MS = 1_000_000
@@ -67,6 +68,14 @@ def write_bag(path, topics):
     return path
 
 
+def read_bag(path, with_depth):
+    """Return all images, inverse depths and classes of a bag, stacked."""
+    samples = BagSamples(path, with_depth)
+    found = [samples[i] for i in range(len(samples))]
+    return tuple(np.stack([getattr(one, name) for one in found])
+                 for name in ('image_rgb', 'inverse_depth', 'semantic'))
+
+
 def colours(images):
     """Return the one colour of each picture."""
     assert (images == images[:, :1, :1]).all()
@@ -96,34 +105,22 @@ def test_metres_and_millimetres_become_inverse_depth(tmp_path):
     bag = write_bag(tmp_path / 'bag', {
         '/eye/image': [colour(0, (1, 2, 3)), colour(10**9, (4, 5, 6))],
         '/eye/depth': [image(0, stored_m, '32FC1'), image(10**9, stored_mm, '16UC1')]})
-    images, inverse, semantic = read_bag(bag, 8, 6, with_depth=True)
+    images, inverse, semantic = read_bag(bag, with_depth=True)
     assert colours(images) == [[1, 2, 3], [4, 5, 6]]
     assert np.isnan(inverse[0, :, :4]).all() and (inverse[0, :, 4:] == 0.25).all()
     assert np.isnan(inverse[1, :3]).all() and (inverse[1, 3:] == 2).all()
-    assert images.dtype == np.uint8 and inverse.dtype == np.float16 and (semantic == 255).all()
-
-
-def test_image_and_depth_are_cut_and_resized_alike(tmp_path):
-    # Of 12x6 the middle 8x6 becomes 4x3: columns 2..9 in pairs, rows in pairs.
-    ramp = np.arange(12, dtype=np.uint8) * 10
-    pixels = np.broadcast_to(ramp[None, :, None], (6, 12, 3))
-    depth_m = np.broadcast_to(1 + np.arange(12, dtype='<f4') // 2, (6, 12))  # equal in each pair
-    bag = write_bag(tmp_path / 'bag', {
-        '/image': [image(0, pixels)], '/depth': [image(0, depth_m, '32FC1')]})
-    images, inverse, _ = read_bag(bag, 4, 3, with_depth=True)
-    np.testing.assert_array_equal(images[0, :, :, 0], [[25, 45, 65, 85]] * 3)
-    np.testing.assert_allclose(1 / inverse[0], [[2, 3, 4, 5]] * 3, rtol=1e-3)
+    assert images.dtype == np.uint8 and inverse.dtype == np.float32 and (semantic == 255).all()
 
 
 def test_compressed_images_alone_are_unlabelled_pictures(tmp_path):
     bag = write_bag(tmp_path / 'bag', {
         '/eye/compressed': [compressed(i, (10 * i, 20, 30)) for i in range(3)]})
-    images, inverse, _ = read_bag(bag, 4, 3, with_depth=False)
+    images, inverse, _ = read_bag(bag, with_depth=False)
     assert colours(images) == [[0, 20, 30], [10, 20, 30], [20, 20, 30]]
     assert np.isnan(inverse).all()
     single = next(bag.glob('*.mcap'))
     assert is_bag(bag) and is_bag(single) and not is_bag(tmp_path)
-    assert len(read_bag(single, 4, 3, with_depth=False)[0]) == 3
+    assert len(read_bag(single, with_depth=False)[0]) == 3
 
 
 def test_sqlite_bag(tmp_path):
@@ -131,9 +128,9 @@ def test_sqlite_bag(tmp_path):
         for topic, message in {'/image': colour(5, (7, 8, 9)), '/depth': metres(5, 2)}.items():
             connection = writer.add_connection(topic, RGB, typestore=TYPES)
             writer.write(connection, 5, TYPES.serialize_cdr(message, RGB))
-    pictures = open_pictures([next((tmp_path / 'bag').glob('*.db3'))])
-    assert pictures.image_rgb.shape == (1, 168, 224, 3)
-    assert colours(pictures.image_rgb) == [[7, 8, 9]] and (pictures.inverse_depth == 0.5).all()
+    pictures = open_samples([next((tmp_path / 'bag').glob('*.db3'))])
+    assert len(pictures) == 1 and pictures[0].image_rgb.shape == (6, 8, 3)
+    assert (pictures[0].image_rgb == (7, 8, 9)).all() and (pictures[0].inverse_depth == 0.5).all()
 
 
 def test_image_and_depth_pair_as_each_others_nearest_within_the_tolerance(tmp_path, capsys):
@@ -143,12 +140,12 @@ def test_image_and_depth_pair_as_each_others_nearest_within_the_tolerance(tmp_pa
     bag = write_bag(tmp_path / 'bag', {
         '/image': [colour(ms * MS, (i, 0, 0)) for i, ms in enumerate(stamps_ms)],
         '/depth': [metres(ms * MS, 1 << i) for i, ms in enumerate(depths_ms)]})
-    images, inverse, _ = read_bag(bag, 8, 6, with_depth=True)
+    images, inverse, _ = read_bag(bag, with_depth=True)
     assert PAIR_TOLERANCE_NS == 20 * MS
     assert colours(images) == [[0, 0, 0], [2, 0, 0]]
     assert inverse[:, 0, 0].tolist() == [1, 0.5]
     assert capsys.readouterr().out == f'{bag}: 2 pictures from /image, depth from /depth\n'
-    images, _, _ = read_bag(bag, 8, 6, with_depth=False)
+    images, _, _ = read_bag(bag, with_depth=False)
     assert len(images) == 5
     assert capsys.readouterr().out == f'{bag}: 5 pictures from /image\n'
 
@@ -157,14 +154,14 @@ def test_truth_of_the_demo_is_taken_before_what_the_node_published(tmp_path):
     topics = {'/image': [colour(0, (1, 2, 3))], '/depth/image_color': [colour(0, (9, 9, 9))],
               '/depth/image': [metres(0, 2)], '/depth/stddev': [metres(0, 5)],
               '/depth/relative': [metres(0, 5)], '/truth/depth': [metres(0, 4)]}
-    images, inverse, _ = read_bag(write_bag(tmp_path / 'demo', topics), 8, 6, with_depth=True)
+    images, inverse, _ = read_bag(write_bag(tmp_path / 'demo', topics), with_depth=True)
     assert colours(images) == [[1, 2, 3]] and (inverse == 0.25).all()
     del topics['/truth/depth']
-    _, inverse, _ = read_bag(write_bag(tmp_path / 'robot', topics), 8, 6, with_depth=True)
+    _, inverse, _ = read_bag(write_bag(tmp_path / 'robot', topics), with_depth=True)
     assert (inverse == 0.5).all()
     del topics['/depth/image']
     with pytest.raises(DatasetError, match='no depth to learn from'):
-        read_bag(write_bag(tmp_path / 'other', topics), 8, 6, with_depth=True)
+        read_bag(write_bag(tmp_path / 'other', topics), with_depth=True)
 
 
 def test_registered_depth_comes_first_then_depth_by_name(tmp_path):
@@ -172,7 +169,7 @@ def test_registered_depth_comes_first_then_depth_by_name(tmp_path):
         '/image': [colour(0, (1, 2, 3))], '/depth': [metres(0, 8, frame='infrared')],
         '/depth/half': [metres(0, 8, size=(3, 4))], '/sure': [metres(0, 5)],
         '/aligned/depth': [metres(0, 2)]})
-    assert (read_bag(bag, 8, 6, with_depth=True)[1] == 0.5).all()
+    assert (read_bag(bag, with_depth=True)[1] == 0.5).all()
 
 
 def rewritten(**topics):
@@ -213,7 +210,7 @@ def truncated(message):
 )
 def test_what_cannot_be_learned_from_is_one_line(tmp_path, write, message):
     with pytest.raises(DatasetError, match=message) as error:
-        read_bag(write(tmp_path / 'bag'), 8, 6, with_depth=True)
+        read_bag(write(tmp_path / 'bag'), with_depth=True)
     assert str(tmp_path / 'bag') in str(error.value) and '\n' not in str(error.value)
 
 
@@ -226,15 +223,15 @@ def test_broken_bytes_are_one_line(tmp_path):
 
     half = spoilt('half', lambda data: data[:len(data) // 2])
     with pytest.raises(DatasetError, match='half is no ROS 2 bag'):
-        read_bag(half, 8, 6, with_depth=False)
+        read_bag(half, with_depth=False)
     (half / 'metadata.yaml').unlink()
     with pytest.raises(DatasetError, match='give the folder that holds metadata.yaml'):
-        read_bag(half, 8, 6, with_depth=False)
+        read_bag(half, with_depth=False)
     names = spoilt('names', lambda data: data.replace(b'/image', b'/\xff\xff\xff\xff\xff'))
     with pytest.raises(DatasetError, match='names is no ROS 2 bag .*utf-8'):
-        read_bag(names, 8, 6, with_depth=False)
+        read_bag(names, with_depth=False)
     with pytest.raises(DatasetError, match=r'gone.mcap is no ROS 2 bag \(.*does not exist'):
-        open_pictures([Path('gone.mcap')])
+        open_samples([Path('gone.mcap')])
 
 
 def test_message_that_is_no_message_is_one_line(tmp_path):
@@ -243,7 +240,7 @@ def test_message_that_is_no_message_is_one_line(tmp_path):
         bag.write('/image', 1, bytes(TYPES.serialize_cdr(colour(0, (1, 2, 3)), RGB)))
         bag.write('/image', 2, b'\0\1\0\0 no message')
     with pytest.raises(DatasetError, match='bag is corrupt at /image .*: cut that part out'):
-        read_bag(tmp_path / 'bag', 8, 6, with_depth=False)
+        read_bag(tmp_path / 'bag', with_depth=False)
 
 
 def test_training_on_bags(tmp_path):
@@ -261,6 +258,6 @@ def test_training_on_bags(tmp_path):
     student = StudentConfig(checkpoint, (bag,))
     train(tiny_run(world, tmp_path / 'second', phases=two_steps, student=student))
     assert (tmp_path / 'second/checkpoint/model.safetensors').is_file()
-    both = open_pictures([tmp_path / 'world', bag])
-    assert both.image_rgb.shape == (7, 42, 56, 3)
-    assert (both.semantic[4:] == 255).all() and not (both.semantic[:4] == 255).all()
+    both = open_samples([tmp_path / 'world', bag])
+    assert [one.image_rgb.shape for one in both] == [(42, 56, 3)] * 4 + [(60, 80, 3)] * 3
+    assert (both[4].semantic == 255).all() and not (both[3].semantic == 255).all()
