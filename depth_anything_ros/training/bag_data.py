@@ -33,7 +33,7 @@ from depth_anything_ros.ros.bags import (
     TYPES,
 )
 from depth_anything_ros.ros.cdr import stamp_of
-from depth_anything_ros.ros.images import DEPTH_ENCODINGS, depth_plane
+from depth_anything_ros.ros.depth_messages import decode_depth
 from depth_anything_ros.ros.messages import decode_image
 from depth_anything_ros.training.sample import own_sample, Sample
 
@@ -85,7 +85,7 @@ class BagSamples(Dataset[Sample]):
         Raises:
             DatasetError: a message is corrupt, or of another size than the first.
         """
-        decoders: tuple[Decoder, ...] = (decode_image, depth_plane)
+        decoders: tuple[Decoder, ...] = (decode_image, _depth_m)
         image_rgb, *depth = (self._read(topic, rows[index], decode) for
                              topic, rows, decode in zip(self._topics, self._rows, decoders))
         known_m = None
@@ -128,32 +128,48 @@ def _decoded(message: Any, size: tuple[int, ...], where: str,
     return decoded
 
 
+def _depth_m(message: Any) -> NDArray[np.float32]:
+    return decode_depth(message).depth_m
+
+
 def _find_depth(bag: Reader, image: Connection, size: tuple[int, ...], frame: str) -> str:
     """Return the topic of the depth image, HxW and in the frame of the colour image."""
-    about = {c.topic: first_message(bag, c) for c in of_type(bag, 'Image')}
-
-    def registered(topic: str) -> bool:
-        message = about[topic]
-        return (message.height, message.width, message.header.frame_id) == (*size, frame)
-
-    found = [topic for topic, message in about.items() if message.encoding in DEPTH_ENCODINGS
-             and not topic.endswith(('/depth/relative', '/depth/stddev'))]
+    found = {}  # raw images before compressed ones
+    for connection in of_type(bag, 'Image') + of_type(bag, 'CompressedImage'):
+        try:
+            found[connection.topic] = decode_depth(first_message(bag, connection))
+        except BadFrameError as error:
+            if error.reason != 'unsupported_encoding':
+                raise DatasetError(f'{bag.path}: {connection.topic} is corrupt at its first '
+                                   f'message ({error}): record it again') from error
+    found = {topic: depth for topic, depth in found.items() if not topic.removesuffix(
+        '/compressedDepth').endswith(('/depth/relative', '/depth/stddev'))}
     if not found:
-        encodings = {topic: f', {message.encoding}' for topic, message in about.items()}
-        there = [f'{c.topic} ({c.msgtype}{encodings.get(c.topic, "")})' for c in bag.connections]
+        there = [f'{c.topic} ({c.msgtype}{_encoding(bag, c)})' for c in bag.connections]
         raise DatasetError(
             f'{bag.path} has no depth to learn from beside {image.topic}: a sensor_msgs/msg/Image '
-            'of encoding 32FC1 (metres) or 16UC1 (millimetres) is wanted, and there are '
-            + ', '.join(there))
-    depth = min(found, key=lambda topic: (not registered(topic), 'depth' not in topic,
-                                          topic.endswith('/depth/image')))
+            'of encoding 32FC1 (metres) or 16UC1 (millimetres), or its compressedDepth, is wanted, '
+            'and there are ' + ', '.join(there))
+
+    def registered(topic: str) -> bool:
+        return (*found[topic].depth_m.shape, found[topic].frame_id) == (*size, frame)
+
+    depth = min(found, key=lambda topic: (
+        not registered(topic), 'depth' not in topic,
+        topic.removesuffix('/compressedDepth').endswith('/depth/image')))
     if not registered(depth):
-        message = about[depth]
+        height, width = found[depth].depth_m.shape
         raise DatasetError(
-            f'{bag.path}: {depth} ({message.width}x{message.height}, frame '
-            f'"{message.header.frame_id}") is not registered to {image.topic} '
-            f'({size[1]}x{size[0]}, frame "{frame}"): record depth that the driver aligned to it')
+            f'{bag.path}: {depth} ({width}x{height}, frame "{found[depth].frame_id}") is not '
+            f'registered to {image.topic} ({size[1]}x{size[0]}, frame "{frame}"): record depth '
+            'that the driver aligned to it')
     return depth
+
+
+def _encoding(bag: Reader, connection: Connection) -> str:
+    if connection.msgtype != 'sensor_msgs/msg/Image' or not connection.msgcount:
+        return ''
+    return f', {first_message(bag, connection).encoding}'
 
 
 def _index(bag: Reader, topics: list[str]) -> list[Index]:

@@ -5,18 +5,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+import struct
 
 import cv2
 import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
+import torch
 
 from depth_anything_ros.errors import BadFrameError, DatasetError
 from depth_anything_ros.ros.bags import BagWriter, TYPES
 from depth_anything_ros.ros.images import depth_plane
 from depth_anything_ros.training.bag_data import BagSamples, is_bag, PAIR_TOLERANCE_NS
 from depth_anything_ros.training.config import Phase, StudentConfig
-from depth_anything_ros.training.loading import open_samples
+from depth_anything_ros.training.loading import draws_of_step, open_samples, Stream
 from depth_anything_ros.training.train import train
 from depth_anything_ros.training.world_data import render_world
 from helpers import tiny_run
@@ -172,6 +174,60 @@ def test_registered_depth_comes_first_then_depth_by_name(tmp_path):
     assert (read_bag(bag, with_depth=True)[1] == 0.5).all()
 
 
+def compressed_depth(stamp_ns, stored, encoding, a=0.0, b=0.0, frame='eye'):
+    """Return what compressed_depth_image_transport makes: format 0, a quantiser and a PNG."""
+    png = cv2.imencode('.png', stored.astype(np.uint16))[1].ravel()
+    data = np.concatenate([np.frombuffer(struct.pack('<iff', 0, a, b), np.uint8), png])
+    return KINDS[JPEG](head(stamp_ns, frame), f'{encoding}; compressedDepth png', data)
+
+
+def test_compressed_depth_is_a_label(tmp_path):
+    millimetres = np.full((6, 8), 4000)
+    millimetres[:2] = 0
+    steps = np.full((6, 8), 5)  # z = 12 / (5 - 2)
+    for i, depth in enumerate((compressed_depth(0, millimetres, '16UC1'),
+                               compressed_depth(0, steps, '32FC1', 12.0, 2.0))):
+        bag = write_bag(tmp_path / f'{i}', {
+            '/image': [colour(0, (1, 2, 3))], '/a/depth/compressedDepth': [depth],
+            '/depth/relative/compressedDepth': [compressed_depth(0, steps, '16UC1')]})
+        inverse = read_bag(bag, with_depth=True)[1]
+        assert (inverse[0, 2:] == 0.25).all()
+    assert (inverse == 0.25).all()
+    bag = write_bag(tmp_path / 'raw', {
+        '/image': [colour(0, (1, 2, 3))], '/a/depth/compressedDepth': [depth],
+        '/a/depth/image_rect_raw': [metres(0, 2)]})
+    assert (read_bag(bag, with_depth=True)[1] == 0.5).all()  # what is not rounded comes first
+    broken = compressed_depth(0, millimetres, '16UC1')
+    broken.data = broken.data[:40]
+    bag = write_bag(tmp_path / 'broken', {
+        '/image': [colour(0, (1, 2, 3))], '/a/depth/compressedDepth': [broken]})
+    with pytest.raises(DatasetError, match='/a/depth/compressedDepth is corrupt at its first'):
+        read_bag(bag, with_depth=True)
+
+
+def test_a_corrupt_image_of_a_bag_costs_itself_only(tmp_path):
+    bag = write_bag(tmp_path / 'bag', {'/image': [
+        colour(0, (1, 2, 3)), truncated(colour(MS, (1, 2, 3))), colour(2 * MS, (4, 5, 6))]})
+    samples = open_samples([bag], with_depth=False)
+    assert len(samples) == 3 and (samples[2].image_rgb == (4, 5, 6)).all()
+    with pytest.raises(DatasetError, match='/image is corrupt at stamp 0.001000000'):
+        samples[1]
+
+
+def test_a_bag_is_read_in_another_process(tmp_path):
+    bag = write_bag(tmp_path / 'bag', {
+        '/image': [colour(i, (i, 0, 0), (60, 80)) for i in range(8)],
+        '/depth': [metres(i, 2, (60, 80)) for i in range(8)]})
+    samples = open_samples([bag])
+    samples[3]  # it is open here
+    phase = Phase(1, 4, ((28, 42),), 0.0, 0.0)
+    drawn = draws_of_step(phase, 0, 1, 1, 8, 4)
+    alone, helped = (next(Stream(samples, iter([drawn]), workers)) for workers in (0, 1))
+    assert torch.equal(alone.image_rgb, helped.image_rgb)
+    assert alone.image_rgb[:, 0, 14, 20].tolist() == [draw.index for draw in drawn]
+    assert torch.equal(alone.inverse_depth, helped.inverse_depth)
+
+
 def rewritten(**topics):
     """Return a function that writes a bag of those topics, in which _ stands for /."""
     return lambda path: write_bag(path, {t.replace('_', '/'): m for t, m in topics.items()})
@@ -188,7 +244,7 @@ def truncated(message):
         (rewritten(_depth=[metres(0, 1)]), 'has no colour or gray image'),
         (rewritten(_image=[colour(0, (1, 2, 3))], _eye_compressed=[compressed(0, (1, 2, 3))]),
          r'no depth to learn from beside /image: a sensor_msgs/msg/Image of encoding 32FC1 '
-         r'\(metres\) or 16UC1 \(millimetres\) is wanted, and there are '
+         r'\(metres\) or 16UC1 \(millimetres\), or its compressedDepth, is wanted, and there are '
          r'/image \(sensor_msgs/msg/Image, rgb8\), '
          r'/eye/compressed \(sensor_msgs/msg/CompressedImage\)$'),
         (rewritten(_image=[colour(0, (1, 2, 3))], _depth=[metres(30 * MS, 1)]),
