@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -44,7 +45,8 @@ def random_crop(sample: Sample, size: tuple[int, int], generator: torch.Generato
 
     Returns:
         3xHxW uint8 image, averaged over what falls into a pixel; HxW float32 inverse depth in 1/m
-        and HxW int64 classes of the pixel that lies nearest, as edges must stay sharp.
+        and HxW int64 classes of the pixel that lies nearest, as edges must stay sharp; of a sparse
+        sample each known pixel comes where it lies in the crop.
     """
     height, width = sample.inverse_depth.shape
     aspect = size[1] / size[0]
@@ -66,8 +68,24 @@ def random_crop(sample: Sample, size: tuple[int, int], generator: torch.Generato
     targets = torch.from_numpy(np.stack([sample.inverse_depth, sample.semantic]).astype(np.float32))
     targets = F.grid_sample(targets[None], grid, mode='nearest', padding_mode='reflection',
                             align_corners=False)[0]
+    if sample.sparse:
+        targets[0] = _scattered(sample.inverse_depth, theta[0].double().numpy(), size)
     nearer = source_px * min(size) / min(height, width)
     return image.round().byte(), targets[0] / nearer, targets[1].round().long()
+
+
+def _scattered(inverse_depth: NDArray[np.floating[Any]], theta: NDArray[np.float64],
+               size: tuple[int, int]) -> Tensor:
+    """Bring single pixels to where they lie in a crop; of several in one place the nearest."""
+    height, width = inverse_depth.shape
+    row, column = np.nonzero(np.isfinite(inverse_depth))
+    place = np.stack([(2 * column + 1) / width, (2 * row + 1) / height]) - 1  # as theta has it
+    x, y = (np.linalg.solve(theta[:, :2], place - theta[:, 2:]) + 1) / 2
+    u, v = (np.floor(part * side).astype(int) for part, side in ((x, size[1]), (y, size[0])))
+    seen = (u >= 0) & (u < size[1]) & (v >= 0) & (v < size[0])
+    found = np.full(size, -1, np.float32)
+    np.maximum.at(found, (v[seen], u[seen]), inverse_depth[row, column][seen].astype(np.float32))
+    return torch.from_numpy(np.where(found >= 0, found, np.float32(np.nan)))
 
 
 def _shrunk(image_rgb: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures of one's own camera from a ROS 2 bag, with a depth camera's depth or without.
 
-The colour image is the one that the node would be given (tools.bag.find_sensors); calibration is
-not needed. Of several depth images, those that are registered to it (same size, same frame_id) come
-first, then those with depth in their name, those that this node did not publish itself, and short
-names. depth/relative and depth/stddev are never taken: their values are no depth.
+The colour image is the one that the node would be given (tools.bag.find_sensors). Of several depth
+images, those that are registered to it (same size, same frame_id) come first, then those with depth
+in their name, those that this node did not publish itself, and short names; for them no calibration
+is needed. depth/relative and depth/stddev are never taken: their values are no depth. Where there
+is no depth image a lidar's points are taken, with camera_info and a static transform.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,14 +34,15 @@ from depth_anything_ros.ros.bags import (
     TYPES,
 )
 from depth_anything_ros.ros.cdr import stamp_of
-from depth_anything_ros.ros.depth_messages import decode_depth
+from depth_anything_ros.ros.depth_messages import decode_depth, DepthReading
 from depth_anything_ros.ros.messages import decode_image
+from depth_anything_ros.training.lidar_labels import find_lidar, LidarLabels
 from depth_anything_ros.training.sample import own_sample, Sample
 
+Read = TypeVar('Read')
 PAIR_TOLERANCE_NS = 20_000_000  # half a frame at 25 Hz
 
 Stamps = NDArray[np.int64]  # sorted
-Decoder = Callable[[Any], NDArray[Any]]
 Index = NDArray[np.int64]  # Nx2: stamp, and time of recording
 
 
@@ -66,12 +68,17 @@ class BagSamples(Dataset[Sample]):
                 none of their stamps match.
         """
         self.path = path
+        self._lidar: LidarLabels | None = None
         self._opened: tuple[int, Reader, ExitStack] | None = None
         with open_bag(path) as bag:
             image, first = find_colour_image(bag)
             self._size, self._topics = decode_image(first).shape[:2], [image.topic]
             if with_depth:
-                self._topics.append(_find_depth(bag, image, self._size, first.header.frame_id))
+                if not (images := _depth_images(bag)):
+                    self._lidar = find_lidar(bag, path, self._size)
+                self._topics.append(
+                    _find_depth(bag, images, image, self._size, first.header.frame_id)
+                    if self._lidar is None else self._lidar.topic)
             index = _index(bag, self._topics)
         self._rows = _paired(path, self._topics, index)
         print(f'{path}: {len(self)} pictures from {", depth from ".join(self._topics)}')
@@ -82,24 +89,28 @@ class BagSamples(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         """Read one image at its own size; depth of 0, NaN or infinity is unknown.
 
+        With a lidar for labels, images are rectified.
+
         Raises:
             DatasetError: a message is corrupt, or of another size than the first.
         """
-        decoders: tuple[Decoder, ...] = (decode_image, _depth_m)
-        image_rgb, *depth = (self._read(topic, rows[index], decode) for
-                             topic, rows, decode in zip(self._topics, self._rows, decoders))
-        known_m = None
-        if depth:
-            known_m = np.where(np.isfinite(depth[0]), depth[0], np.float32(np.nan))
-        return own_sample(np.asarray(image_rgb, np.uint8), known_m)
+        image_rgb = np.asarray(self._read(0, index, decode_image), np.uint8)
+        if len(self._topics) == 1:
+            return own_sample(image_rgb, None)
+        if self._lidar is not None:
+            points = self._read(1, index, self._lidar.decode)
+            stamp_ns = int(self._rows[0][index, 0])
+            return self._lidar.sample(image_rgb, points, stamp_ns, PAIR_TOLERANCE_NS)
+        depth_m = self._read(1, index, _depth_m)
+        return own_sample(image_rgb, np.where(np.isfinite(depth_m), depth_m, np.float32(np.nan)))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the open file behind: each process reads through its own."""
         return {**self.__dict__, '_opened': None}
 
-    def _read(self, topic: str, row: Index, decode: Decoder) -> NDArray[Any]:
-        stamp_ns, time_ns = row.tolist()
-        bag = self._reader()
+    def _read(self, which: int, index: int, decode: Callable[[Any], Read]) -> Read:
+        stamp_ns, time_ns = self._rows[which][index].tolist()
+        bag, topic = self._reader(), self._topics[which]
         connections = [c for c in bag.connections if c.topic == topic]
         for connection, _, data in read_recorded(bag, connections, time_ns, time_ns + 1):
             if stamp_of(data) == stamp_ns:
@@ -114,15 +125,15 @@ class BagSamples(Dataset[Sample]):
         return self._opened[1]
 
 
-def _decoded(message: Any, size: tuple[int, ...], where: str,
-             decode: Decoder) -> NDArray[Any]:
+def _decoded(message: Any, size: tuple[int, ...], where: str, decode: Callable[[Any], Read]
+             ) -> Read:
     stamp = f'{message.header.stamp.sec}.{message.header.stamp.nanosec:09d}'
     try:
         decoded = decode(message)
     except BadFrameError as error:
         raise DatasetError(f'{where} is corrupt at stamp {stamp} ({error}): cut that part out, or '
                            'record it again') from error
-    if decoded.shape[:2] != size:
+    if isinstance(decoded, np.ndarray) and decoded.shape[:2] != size:
         raise DatasetError(f'{where} changes its size from {size} to {decoded.shape[:2]} at stamp '
                            f'{stamp}: split the bag there')
     return decoded
@@ -132,24 +143,31 @@ def _depth_m(message: Any) -> NDArray[np.float32]:
     return decode_depth(message).depth_m
 
 
-def _find_depth(bag: Reader, image: Connection, size: tuple[int, ...], frame: str) -> str:
-    """Return the topic of the depth image, HxW and in the frame of the colour image."""
-    found = {}  # raw images before compressed ones
+def _depth_images(bag: Reader) -> dict[str, DepthReading]:
+    """Return topic -> first message of the depth images, raw ones before compressed ones."""
+    found = {}
     for connection in of_type(bag, 'Image') + of_type(bag, 'CompressedImage'):
+        topic = connection.topic
+        if topic.removesuffix('/compressedDepth').endswith(('/depth/relative', '/depth/stddev')):
+            continue
         try:
-            found[connection.topic] = decode_depth(first_message(bag, connection))
+            found[topic] = decode_depth(first_message(bag, connection))
         except BadFrameError as error:
             if error.reason != 'unsupported_encoding':
-                raise DatasetError(f'{bag.path}: {connection.topic} is corrupt at its first '
-                                   f'message ({error}): record it again') from error
-    found = {topic: depth for topic, depth in found.items() if not topic.removesuffix(
-        '/compressedDepth').endswith(('/depth/relative', '/depth/stddev'))}
+                raise DatasetError(f'{bag.path}: {topic} is corrupt at its first message '
+                                   f'({error}): record it again') from error
+    return found
+
+
+def _find_depth(bag: Reader, found: dict[str, DepthReading], image: Connection,
+                size: tuple[int, ...], frame: str) -> str:
+    """Return the topic of the depth image, HxW and in the frame of the colour image."""
     if not found:
         there = [f'{c.topic} ({c.msgtype}{_encoding(bag, c)})' for c in bag.connections]
         raise DatasetError(
             f'{bag.path} has no depth to learn from beside {image.topic}: a sensor_msgs/msg/Image '
-            'of encoding 32FC1 (metres) or 16UC1 (millimetres), or its compressedDepth, is wanted, '
-            'and there are ' + ', '.join(there))
+            'of encoding 32FC1 (metres) or 16UC1 (millimetres), or its compressedDepth, or points '
+            'with camera_info and /tf_static are wanted, and there are ' + ', '.join(there))
 
     def registered(topic: str) -> bool:
         return (*found[topic].depth_m.shape, found[topic].frame_id) == (*size, frame)

@@ -22,11 +22,13 @@ class Sample:
         image_rgb: HxWx3 uint8.
         inverse_depth: HxW floating, one over Z depth in metres; 0 for sky, NaN where unknown.
         semantic: HxW uint8, UNKNOWN_CLASS where unknown.
+        sparse: whether what is known are single pixels, as a lidar's are.
     """
 
     image_rgb: NDArray[np.uint8]
     inverse_depth: NDArray[np.floating[Any]]
     semantic: NDArray[np.uint8]
+    sparse: bool = False
 
 
 class Samples(Protocol):
@@ -37,12 +39,14 @@ class Samples(Protocol):
     def __getitem__(self, index: int, /) -> Sample: ...
 
 
-def own_sample(image_rgb: NDArray[np.uint8], depth_m: NDArray[np.float32] | None) -> Sample:
+def own_sample(image_rgb: NDArray[np.uint8], depth_m: NDArray[np.float32] | None,
+               sparse: bool = False) -> Sample:
     """Make a sample of a camera's picture.
 
     Args:
         image_rgb: HxWx3 uint8.
         depth_m: HxW Z depth; infinite is sky, what is not above 0 is unknown; None is unknown.
+        sparse: see Sample.
     """
     unknown = np.float32(np.nan)
     if depth_m is None:
@@ -50,4 +54,4 @@ def own_sample(image_rgb: NDArray[np.uint8], depth_m: NDArray[np.float32] | None
     else:
         with np.errstate(divide='ignore', invalid='ignore'):
             inverse = np.where(depth_m > 0, 1 / depth_m, unknown)
-    return Sample(image_rgb, inverse, np.full(inverse.shape, UNKNOWN_CLASS, np.uint8))
+    return Sample(image_rgb, inverse, np.full(inverse.shape, UNKNOWN_CLASS, np.uint8), sparse)

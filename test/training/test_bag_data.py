@@ -13,15 +13,26 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 import torch
 
+from depth_anything_ros.camera import Camera
 from depth_anything_ros.errors import BadFrameError, DatasetError
+from depth_anything_ros.metric_depth.anchors import SensorPoints
+from depth_anything_ros.poses import matrix_to_pose
 from depth_anything_ros.ros.bags import BagWriter, TYPES
 from depth_anything_ros.ros.images import depth_plane
+from depth_anything_ros.ros.messages import encode_camera, encode_points
 from depth_anything_ros.training.bag_data import BagSamples, is_bag, PAIR_TOLERANCE_NS
 from depth_anything_ros.training.config import Phase, StudentConfig
 from depth_anything_ros.training.loading import draws_of_step, open_samples, Stream
 from depth_anything_ros.training.train import train
 from depth_anything_ros.training.world_data import render_world
-from helpers import tiny_run
+from helpers import (
+    SCENE_CAMERA,
+    scene_depth_image,
+    scene_image,
+    scene_lidar,
+    SCENE_T_CAMERA_LIDAR,
+    tiny_run,
+)
 
 MS = 1_000_000
 KINDS = TYPES.types
@@ -244,7 +255,8 @@ def truncated(message):
         (rewritten(_depth=[metres(0, 1)]), 'has no colour or gray image'),
         (rewritten(_image=[colour(0, (1, 2, 3))], _eye_compressed=[compressed(0, (1, 2, 3))]),
          r'no depth to learn from beside /image: a sensor_msgs/msg/Image of encoding 32FC1 '
-         r'\(metres\) or 16UC1 \(millimetres\), or its compressedDepth, is wanted, and there are '
+         r'\(metres\) or 16UC1 \(millimetres\), or its compressedDepth, or points '
+         r'with camera_info and /tf_static are wanted, and there are '
          r'/image \(sensor_msgs/msg/Image, rgb8\), '
          r'/eye/compressed \(sensor_msgs/msg/CompressedImage\)$'),
         (rewritten(_image=[colour(0, (1, 2, 3))], _depth=[metres(30 * MS, 1)]),
@@ -317,3 +329,75 @@ def test_training_on_bags(tmp_path):
     both = open_samples([tmp_path / 'world', bag])
     assert [one.image_rgb.shape for one in both] == [(42, 56, 3)] * 4 + [(60, 80, 3)] * 3
     assert (both[4].semantic == 255).all() and not (both[3].semantic == 255).all()
+
+
+def lidar_bag(path, placed=True, time_s=None, camera=SCENE_CAMERA, depth=False):
+    """Write a bag of the scene at 1 s: image, calibration, one sweep and where the lidar is."""
+    xyz_m, ring = scene_lidar()
+    numbers, fields = encode_points(SensorPoints(xyz_m, 10**9, 'lidar', None, ring))
+    data = np.frombuffer(numbers['data'], np.uint8).copy()
+    if time_s is not None:  # in the place of the ring
+        data.view('<f4').reshape(-1, 4)[:, 3] = time_s
+        fields[3] = {**fields[3], 'name': 'time', 'datatype': 7}
+    cloud = KINDS['sensor_msgs/msg/PointCloud2'](
+        header=head(10**9, 'lidar'), fields=[KINDS['sensor_msgs/msg/PointField'](**field)
+                                             for field in fields],
+        **{**numbers, 'data': data})
+    info = encode_camera(camera)
+    region = KINDS['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, False)
+    info = KINDS['sensor_msgs/msg/CameraInfo'](
+        head(10**9), info['height'], info['width'], 'plumb_bob', np.array(camera.D, float),
+        *(np.array(info[name], float) for name in 'krp'), 0, 0, region)
+    topics = {'/image': [image(10**9, scene_image())], '/camera_info': [info], '/points': [cloud]}
+    if depth:
+        topics['/depth'] = [metres(10**9, 3, scene_image().shape[:2])]
+    with BagWriter(path) as bag:
+        for topic, (message,) in topics.items():
+            bag.add_topic(topic, message.__msgtype__)
+            bag.write(topic, 10**9, bytes(TYPES.serialize_cdr(message, message.__msgtype__)))
+        if placed:
+            pose = matrix_to_pose(SCENE_T_CAMERA_LIDAR)
+            bag.write_static_transforms(10**9, [('eye', 'lidar', pose)])
+    return path
+
+
+def test_a_lidar_labels_the_pixels_that_it_sees(tmp_path, capsys):
+    samples = open_samples([lidar_bag(tmp_path / 'bag')])
+    assert '1 pictures from /image, depth from /points' in capsys.readouterr().out
+    sample = samples[0]
+    np.testing.assert_array_equal(sample.image_rgb, scene_image())
+    known = np.isfinite(sample.inverse_depth)
+    assert sample.sparse and 0.9 * 24 * 120 < known.sum() <= 24 * 120
+    error = sample.inverse_depth * scene_depth_image() - 1
+    assert np.abs(error[known]).max() < 0.05 and np.median(np.abs(error[known])) < 0.004
+    both = open_samples([lidar_bag(tmp_path / 'both', depth=True)])[0]  # a depth image says more
+    assert not both.sparse and np.allclose(both.inverse_depth, 1 / 3)
+
+
+def test_points_of_another_time_are_no_labels(tmp_path):
+    time_s = np.linspace(0, 0.1, 24 * 120)  # a fifth is within 20 ms of the image
+    whole, part = (
+        np.isfinite(open_samples([lidar_bag(tmp_path / name, time_s=times)])[0].inverse_depth)
+        for name, times in (('whole', None), ('part', time_s)))
+    assert 0.15 * whole.sum() < part.sum() < 0.25 * whole.sum()
+    assert not part[240:].any()  # rows are swept from above
+
+
+def test_distorted_images_are_rectified_under_their_labels(tmp_path):
+    K = SCENE_CAMERA.K
+    bent = Camera.from_calibration(640, 480, K, (-0.2, 0.05, 0, 0, 0), P=np.c_[K, np.zeros(3)])
+    sample = open_samples([lidar_bag(tmp_path / 'bag', camera=bent)])[0]
+    straight = cv2.undistort(scene_image(), K, np.array([-0.2, 0.05, 0, 0, 0.0]), None, K)
+    off = np.abs(sample.image_rgb[20:-20, 20:-20].astype(int) - straight[20:-20, 20:-20])
+    assert np.percentile(off, 99) <= 2
+    known = np.isfinite(sample.inverse_depth)
+    assert np.median(np.abs(sample.inverse_depth * scene_depth_image() - 1)[known]) < 0.004
+
+
+def test_a_lidar_of_which_nobody_says_where_it_is_is_one_line(tmp_path):
+    with pytest.raises(DatasetError, match=r'no static transform says where /points \(frame "lida'
+                                           r'r"\) is from the camera \(frame "eye"\): record /tf_'):
+        open_samples([lidar_bag(tmp_path / 'bag', placed=False)])
+    small = SCENE_CAMERA.scaled(320, 240)
+    with pytest.raises(DatasetError, match='/camera_info is of 320x240 pixels and the image of 6'):
+        open_samples([lidar_bag(tmp_path / 'small', camera=small)])

@@ -85,6 +85,28 @@ def _zoom(inverse: torch.Tensor) -> float:
     return 1 / float((values[1:] - values[:-1]).median())
 
 
+def test_single_known_pixels_stay_where_the_picture_has_them() -> None:
+    # Every known pixel is white on black, 9 pixels apart; the crop is a third of the size.
+    generator = torch.Generator().manual_seed(2)
+    inverse = np.full((360, 480), np.nan, np.float32)
+    inverse[4::9, 4::9] = 0.5
+    image = np.repeat(np.where(np.isfinite(inverse), 255, 0).astype(np.uint8)[..., None], 3, 2)
+    image = cv2.dilate(image, np.ones((3, 3), np.uint8))
+    sample = Sample(image, inverse, np.zeros(inverse.shape, np.uint8), sparse=True)
+    for _ in range(10):
+        cut, found, _ = random_crop(sample, (112, 154), generator)
+        known = found.isfinite()
+        assert 500 < int(known.sum()) <= 40 * 53  # of which a crop has 30 % or more
+        white = cut[0].float()
+        around = torch.nn.functional.max_pool2d(white[None, None], 3, 1, 1)[0, 0]
+        inner = torch.zeros_like(known)
+        inner[2:-2, 2:-2] = True
+        assert float(around[known & inner].min()) > 30  # each has its white spot beside it
+        assert float(white[known & inner].mean()) > 4 * float(white[~known].mean())
+    dense = dataclasses.replace(sample, sparse=False)
+    assert int(random_crop(dense, (112, 154), generator)[1].isfinite().sum()) < 400
+
+
 @pytest.mark.parametrize('size', [(140, 182), (140, 308), (518, 686)])
 def test_depth_is_that_of_the_whole_picture_at_the_shorter_side(size: tuple[int, int]) -> None:
     # A lens of focal length f pixels becomes f 518 / 360 in the whole picture at 518 rows, and
