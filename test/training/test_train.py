@@ -362,7 +362,7 @@ def test_metric_fine_tuning_starts_from_a_relative_network(data, teacher, tmp_pa
 
 
 def test_two_processes_train_one_network(data, tmp_path):
-    values = dataclasses.asdict(tiny_run(data, tmp_path / 'run', student=None, init=None))
+    values = dataclasses.asdict(tiny_run(data, tmp_path / 'run', workers=1))
     plain = json.loads(json.dumps(values, default=str))
     (tmp_path / 'run.yaml').write_text(yaml.safe_dump(plain))
     command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node',
