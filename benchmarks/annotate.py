@@ -5,10 +5,10 @@
     OMP_NUM_THREADS=1 python benchmarks/annotate.py [--cache FOLDER] [--against-node] [--json]
 
 The bag has what the demo's robot says, at 10 Hz: image, camera_info, points of 16 rings. Each run
-is a process of its own; the clock starts at the first image, when the network is loaded. CPU is that
-of the thread that is at a stage, without the stages inside it; of a stage whose library has threads
-of its own (the network) the rest of the process's CPU is its. The long bag repeats the messages
-with later stamps. --against-node plays the bag once, as it was recorded, to a node.
+is a process of its own, whose clock starts when the network is loaded. CPU is that of the thread
+that is at a stage, without the stages inside it; what is left of the process's is the network's,
+which may have threads of its own. The long bag repeats the messages with later stamps.
+--against-node plays the bag once, as it was recorded, to a node.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ def repeated_bag(bag: Path, path: Path, times: int) -> Path:
     """Write a bag so many times as long: its messages again and again, with later stamps."""
     with open_bag(bag) as reader, _new_bag(path) as writer:
         connections = [c for c in reader.connections if c.topic in TYPES]
-        period_ns = reader.end_time - reader.start_time + NANOSECONDS // RATE_HZ
+        last_ns = reader.end_time - 1  # which is the first instant after it
+        period_ns = last_ns - reader.start_time + NANOSECONDS // RATE_HZ
         for i in range(times):
             for connection, time_ns, data in read_recorded(reader, connections):
                 later_ns = i * period_ns
@@ -215,7 +216,7 @@ def _time_stages(laps: Laps) -> None:
     ]
     for owner, name, stage in parts:
         setattr(owner, name, laps.timed(stage, getattr(owner, name)))
-    setattr(Recording, 'images', laps.timed_steps('reading', Recording.images))
+    Recording.images = laps.timed_steps('reading', Recording.images)
 
 
 # Runs -------------------------------------------------------------------------------------------
@@ -370,7 +371,7 @@ def main() -> None:
     parser.add_argument('--json', action='store_true', help='end with one JSON object')
     options = parser.parse_args()
     if options.quick:
-        options.frames, options.runs, options.longer = 6, 2, 2
+        options.frames, options.runs, options.longer = 4, 2, 0
     parameters = {'model.checkpoint': options.checkpoint, 'runtime.threads': options.threads}
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -391,8 +392,8 @@ def main() -> None:
             print_runs([report['long']])
         if options.against_node:
             report['node'] = through_node(bag, parameters)
-            print('\nplayed to the node at {}x: {sent} images, {answered} answered, {dropped} dropped'
-                  .format(1, **report['node']))
+            print('\nplayed to the node as recorded: {sent} images, {answered} answered, '
+                  '{dropped} dropped'.format(**report['node']))
     if options.json:
         print(json.dumps(report))
 
