@@ -232,12 +232,17 @@ def _annotate(bag: Path, out: Path, parameters: dict[str, Any], answer: Any) -> 
         begun[:] = time.process_time(), time.perf_counter()
         return TimedPredictor(predictor, laps)
 
+    resident_mib: list[float] = []  # by tenths of the bag
+
+    def on_frame(done: int, of: int) -> None:
+        if 10 * done // of > len(resident_mib):
+            resident_mib.append(_memory_mib('VmRSS'))
+
     config = with_values(Config(), parameters)
-    report = annotate_unit(Unit(str(bag)), Request(), config, load, out)
+    report = annotate_unit(Unit(str(bag)), Request(), config, load, out, on_frame)
     cpu_s, wall_s = time.process_time() - begun[0], time.perf_counter() - begun[1]
     laps.cpu_s['network'] += cpu_s - sum(laps.cpu_s.values())
     (camera,) = report.cameras.values()
-    status = Path('/proc/self/status').read_text()
     answer.send({
         'frames': camera.frames,
         'states': dict(camera.states),
@@ -247,9 +252,16 @@ def _annotate(bag: Path, out: Path, parameters: dict[str, Any], answer: Any) -> 
         'wall_ms': round(1e3 * wall_s / camera.frames, 2),
         'cpu_ms_by_stage': _per_frame(laps.cpu_s, camera.frames),
         'wall_ms_by_stage': _per_frame(laps.wall_s, camera.frames),
-        'peak_mib': round(int(status.partition('VmHWM:')[2].split()[0]) / 1024, 1),
+        'peak_mib': _memory_mib('VmHWM'),
+        'resident_mib': resident_mib,
         'load': round(os.getloadavg()[0], 1),
     })
+
+
+def _memory_mib(name: str) -> float:
+    """Return a number of this process, which the kernel has in kB."""
+    status = Path('/proc/self/status').read_text()
+    return round(int(status.partition(f'{name}:')[2].split()[0]) / 1024, 1)
 
 
 def _per_frame(seconds: dict[str, float], frames: int) -> dict[str, float]:
@@ -261,8 +273,8 @@ def annotated(bag: Path, out: Path, parameters: dict[str, Any]) -> dict[str, Any
 
     Returns:
         frames and their states, frames_per_s, times_real_time, milliseconds of CPU and wall a
-        frame and by stage, peak_mib of the process, the machine's load at the end, and a digest of
-        the file.
+        frame and by stage, peak_mib of the process and resident_mib after each tenth, the machine's
+        load at the end, and a digest of the file.
 
     Raises:
         SystemExit: it failed; why stands above.
@@ -371,7 +383,7 @@ def main() -> None:
     parser.add_argument('--json', action='store_true', help='end with one JSON object')
     options = parser.parse_args()
     if options.quick:
-        options.frames, options.runs, options.longer = 4, 2, 0
+        options.frames, options.runs, options.longer = 4, 1, 0
     parameters = {'model.checkpoint': options.checkpoint, 'runtime.threads': options.threads}
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -390,6 +402,7 @@ def main() -> None:
             report['long'] = annotated(long, folder / 'out', parameters)
             print(f'\n{options.longer} times as long:\n')
             print_runs([report['long']])
+            print(f'\nresident after each tenth, MiB: {report["long"]["resident_mib"]}')
         if options.against_node:
             report['node'] = through_node(bag, parameters)
             print('\nplayed to the node as recorded: {sent} images, {answered} answered, '
