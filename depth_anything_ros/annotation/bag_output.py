@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+from array import array
 from pathlib import Path
 from typing import Any
 
-from rclpy.serialization import serialize_message
+import numpy as np
 from rosbags.interfaces import Connection, MessageDefinitionFormat
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import get_types_from_idl, get_types_from_msg, get_typestore, Stores
@@ -73,14 +74,29 @@ class BagOutput:
                 self._write(f'{space}/{topic}', time_ns, message)
 
     def _write(self, topic: str, time_ns: int, message: Any) -> None:
-        kind = type(message)
-        msgtype = f'{kind.__module__.partition(".")[0]}/msg/{kind.__name__}'
+        copy = _of_rosbags(message)
         if topic not in self._announced:
             self._announced.add(topic)
-            self._writer.add_topic(topic, msgtype)
-        # Twice, since the middleware leaves what is between two fields as memory happens to be.
-        copy = TYPES.deserialize_cdr(serialize_message(message), msgtype)
-        self._writer.write(topic, time_ns, bytes(TYPES.serialize_cdr(copy, msgtype)))
+            self._writer.add_topic(topic, copy.__msgtype__)
+        self._writer.write(topic, time_ns, bytes(TYPES.serialize_cdr(copy, copy.__msgtype__)))
+
+
+def _of_rosbags(value: Any) -> Any:
+    """Return a message of rclpy, or what is in one, as rosbags has it.
+
+    rosbags writes zeros between fields, the middleware whatever memory held there: no two runs
+    would give the same bytes.
+    """
+    if hasattr(value, 'get_fields_and_field_types'):
+        kind = type(value)
+        made = TYPES.types[f'{kind.__module__.partition(".")[0]}/msg/{kind.__name__}']
+        names = value.get_fields_and_field_types()
+        return made(**{name: _of_rosbags(getattr(value, name)) for name in names})
+    if isinstance(value, list):
+        return [_of_rosbags(each) for each in value]
+    if isinstance(value, bytes):  # a byte
+        return value[0]
+    return np.asarray(value) if isinstance(value, array) else value
 
 
 class _Writer(BagWriter):
