@@ -16,7 +16,11 @@ from depth_anything_ros.annotation.output import Answer
 from depth_anything_ros.annotation.topics import CameraTopics
 from depth_anything_ros.errors import DatasetError
 from depth_anything_ros.ros.bags import BagWriter, TYPES
-from depth_anything_ros.ros.output_messages import output_messages
+from depth_anything_ros.ros.output_messages import (
+    COMPRESSED_DEPTH,
+    compressed_depth,
+    output_messages,
+)
 
 _NO_DIGEST = 'RIHS01_' + 64 * '0'  # of a type whose definition is not in the bag
 
@@ -34,7 +38,7 @@ class BagOutput:
             path: folder that does not exist yet.
             bag: the recording, open.
             cameras: its cameras.
-            topics: of output_messages.TOPICS, those that are written.
+            topics: of output_messages.TOPICS and COMPRESSED_DEPTH, those that are written.
             keep: whether the original topics are.
 
         Raises:
@@ -68,6 +72,9 @@ class BagOutput:
         """Write what is known of an image, at the time at which that was recorded."""
         space, time_ns = self._cameras[answer.image.camera].namespace, answer.image.time_ns
         messages = output_messages(answer.frame, answer.header, f'{space}/depth_anything')
+        if COMPRESSED_DEPTH in self._topics:
+            compressed = compressed_depth(answer.frame, answer.header)
+            messages |= {} if compressed is None else {COMPRESSED_DEPTH: compressed}
         for topic, message in messages.items():
             if topic in self._topics:
                 self._write(f'{space}/{topic}', time_ns, message)
