@@ -71,6 +71,7 @@ class Passes:
         start_ns = self._unit.start_ns
         self._from_ns = None if start_ns is None else start_ns - round(1e9 * self._unit.before_s)
         self._expected = _expected(bag, report, self._from_ns)
+        self._seen = 0
         self._answers = [0 for _ in cameras]
         self._measured: list[list[Measured]] = [[] for _ in cameras]
         self._reports = list(report.cameras.values())
@@ -111,7 +112,8 @@ class Passes:
                         partial(_measured, step, gathered, prediction, self._outputs),
                         partial(self._take, output, met),
                     )
-                on_frame(number + 1, self._expected)
+                self._seen = number + 1
+                on_frame(self._seen, self._expected)
         return True
 
     def second(
@@ -122,13 +124,13 @@ class Passes:
         Args:
             output: as in the first pass.
             folder: where images may lie meanwhile.
-            on_frame: told how many images are done, of how many.
+            on_frame: told how many images are done in both passes, of how many.
             stopped: asked before each image.
 
         Returns:
             Whether it came to its end.
         """
-        done = sum(c.frames + c.failed.total() for c in self._reports)
+        done = self._seen
         total = done + sum(one.waits for images in self._measured for one in images)
         if done == total:
             return True
