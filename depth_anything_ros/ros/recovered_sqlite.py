@@ -83,7 +83,7 @@ class RecoveredSqlite:
         meant = np.isin(topics, list(wanted)) & (times_ns >= first_ns) & (times_ns <= last_ns)
         for index in order[meant[order]]:
             row = self._first(int(ids[index]))
-            if row is not None:
+            if row is not None and row[1] in wanted:  # of swapped pages it may be another's
                 yield wanted[row[1]], row[2], row[3]
 
     def _open(self, path: Path) -> sqlite3.Connection:

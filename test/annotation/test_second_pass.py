@@ -1,6 +1,6 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""--smooth on a drive whose lidar is away for a while: what stays as it is, and what is told of it."""
+"""--smooth where the lidar is away for a while: what stays as it is, and what is told."""
 
 import json
 from pathlib import Path
@@ -13,11 +13,9 @@ from recorded_drive import drive, load, PERIOD_NS, START_NS, write_bag
 from sensor_msgs.msg import Image
 
 from depth_anything_ros.annotation import second_pass
-from depth_anything_ros.annotation.second_pass import CameraGaps
 from depth_anything_ros.annotation.unit import annotate_unit, Request
 from depth_anything_ros.annotation.unit_report import Unit
 from depth_anything_ros.config import Config, with_values
-from depth_anything_ros.errors import DatasetError
 from depth_anything_ros.metric_depth.bridging import LONGEST_S
 from depth_anything_ros.ros.bags import open_bag, read_recorded
 

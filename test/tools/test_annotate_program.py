@@ -45,10 +45,11 @@ def topics_of(bag):
 
 def test_a_bag_and_what_is_wanted_of_it(run, tmp_path):
     write_bag('bag', drive(2))
-    code, said = run('bag', 'out', '--only-new', '--outputs', 'image,points,relative',
+    wanted = 'image,points,relative,image/compressedDepth'
+    code, said = run('bag', 'out', '--only-new', '--outputs', wanted,
                      '-p', 'depth.encoding:=16UC1', '-r', 'points:=/lidar/points')
     assert code == 0 and '2 frames, 2 FITTED' in said and 'written: out' in said
-    names = ('image', 'points', 'relative', 'camera_info', 'scale')
+    names = ('image', 'points', 'relative', 'image/compressedDepth', 'camera_info', 'scale')
     assert topics_of('out') == {f'/front/depth/{name}': 2 for name in names}
     report = json.loads((tmp_path / 'out.report.json').read_text())
     assert report['finished'] and report['cameras']['/front/image_raw']['frames'] == 2
@@ -60,10 +61,9 @@ def test_of_a_folder_what_is_done_is_left_and_a_broken_bag_fails_alone(run, tmp_
         write_bag(tmp_path / 'in' / name, drive(1))
     (tmp_path / 'in' / 'b' / 'b.mcap').write_bytes(b'none')
     code, said = run('in', 'out')
-    assert code == 1 and said.count('nothing of in/b can be read') == 1
-    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == [
-        'a', 'a.report.json', 'b.report.json', 'c', 'c.report.json', 'summary.parquet'
-    ]
+    assert code == 1 and 'nothing of in/b can be read' in said
+    names = {p.name for p in (tmp_path / 'out').iterdir() if p.stem != 'summary'}
+    assert names == {'a', 'a.report.json', 'b.report.json', 'c', 'c.report.json'}
     before = (tmp_path / 'out' / 'a' / 'a.mcap').stat().st_mtime_ns
     code, said = run('in', 'out')
     assert code == 1 and 'out/a is done already' in said
