@@ -129,7 +129,8 @@ def test_images_of_the_gap_are_told_by_both_sides(smoothed, tmp_path):
             ratio = depth_of(messages, n, camera) / depth_of(with_all_sweeps, n)
             assert abs(np.log(np.nanmedian(ratio))) < 0.1
     noted = [note for note in report.notes if 'had no fit of their own' in note]
-    assert len(noted) == 2 and '4 images' in noted[0] and '4 FITTED' in noted[0] and '/front/image_raw' in noted[0]
+    assert len(noted) == 2 and noted[0].startswith('/front/image_raw: 4 images')
+    assert noted[0].endswith('4 FITTED')
 
 
 def test_the_same_bytes_every_time(bag, smoothed, tmp_path):
