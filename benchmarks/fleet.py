@@ -23,7 +23,7 @@ import numpy as np
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'test'))
-from recorded_drive import drive, write_bag  # noqa: E402
+from recorded_drive import drive, write_bag  # noqa: E402, I100
 
 from depth_anything_ros.annotation.engines import Job  # noqa: E402
 from depth_anything_ros.annotation.ray_engine import RayEngine  # noqa: E402

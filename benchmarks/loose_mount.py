@@ -22,7 +22,7 @@ import numpy as np
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'test'))
-from recorded_drive import cloud_message, drive, START_NS, sweep_at, write_bag  # noqa: E402
+from recorded_drive import cloud_message, drive, START_NS, sweep_at, write_bag  # noqa: E402, I100
 
 from depth_anything_ros.annotation.unit import annotate_unit, Request  # noqa: E402
 from depth_anything_ros.annotation.unit_report import Unit  # noqa: E402

@@ -87,13 +87,14 @@ def annotate(
 
 
 def failed(task: Work, error: DatasetError) -> UnitReport:
-    """Return the report on a unit that could not be done; it is left beside the output if it can.
+    """Return the report on a unit that could not be done, and leave it there if that can be.
 
-    One that was not finished before is begun anew by the next run, whatever its report says.
+    Where an output is already, the report beside it stays.
     """
     report = UnitReport(task.unit, str(task.out), error=str(error))
-    try:
-        report.write()
-    except DatasetError:
-        pass  # the error itself says that nothing can be written there, or the next one will
+    if not task.out.exists():
+        try:
+            report.write()
+        except DatasetError:
+            pass  # the error itself says that nothing can be written there, or the next one will
     return report

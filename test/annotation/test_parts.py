@@ -154,5 +154,11 @@ def test_what_cannot_be_split_is_one_line_and_a_short_bag_stays_whole(bag, tmp_p
     assert [p.name for p in sorted((tmp_path / 'short').iterdir())] == [
         'metadata.yaml', 'short.mcap'
     ]
-    (report,) = in_parts(bag, tmp_path / 'short')
-    assert 'exists' in report.error
+    done = read_report(report_path(tmp_path / 'short'))
+    for again in (
+        in_parts(bag, tmp_path / 'short'),
+        LocalEngine().run([Work(Unit(str(bag)), tmp_path / 'short')], JOB, tell, never),
+    ):
+        (report,) = again
+        assert 'exists' in report.error
+        assert read_report(report_path(tmp_path / 'short')) == done  # and is not lost for that

@@ -7,7 +7,15 @@ from pathlib import Path
 import shutil
 
 import pytest
-from ray_networks import AT_IMAGE, broken, GO, KILLED, mortal, patient
+from ray_networks import (
+    AT_IMAGE,
+    broken,
+    dead_at_the_end,
+    GO,
+    KILLED,
+    mortal,
+    patient,
+)
 from recorded_drive import drive, write_bag
 
 from depth_anything_ros.annotation import ray_engine
@@ -102,6 +110,17 @@ def test_a_unit_that_kills_every_worker_is_named_and_left_to_the_next_run(
     assert not (tmp_path / 'out' / 'bag0').exists()
     reports = run(LocalEngine(), [first], tmp_path / 'out', job(tmp_path))  # the next run goes on
     assert reports['bag0'].finished and not unfinished(tmp_path / 'out' / 'bag0').exists()
+
+
+def test_a_worker_that_dies_with_the_output_in_its_place_has_done_its_unit(
+    engine, bags, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(engine, '_workers', 1)
+    first, *_ = sorted(bags.iterdir())
+    reports = run(engine, [first], tmp_path / 'ray', job(tmp_path, dead_at_the_end))
+    alone = run(LocalEngine(), [first], tmp_path / 'here', job(tmp_path))
+    assert reports['bag0'].finished and reports['bag0'].cameras == alone['bag0'].cameras
+    assert files_of(tmp_path / 'ray' / 'bag0') == files_of(tmp_path / 'here' / 'bag0')
 
 
 def test_a_wish_to_stop_lets_the_image_in_hand_be_done_and_begins_nothing(

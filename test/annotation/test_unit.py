@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Broken bags, places that cannot be written, and runs that are stopped: one line, nothing half."""
 
-from contextlib import closing
+from contextlib import closing, suppress
 import errno
 import pickle
 import sqlite3
@@ -266,6 +266,20 @@ def test_what_is_made_whole_is_there_at_the_end_alone(tmp_path):
         room.mkdir()
         assert not (tmp_path / 'x').exists()
     assert [p.name for p in tmp_path.iterdir()] == ['x']
+
+
+def test_an_attempt_that_was_given_up_for_lost_never_meets_the_next(tmp_path):
+    def lost():
+        with made_whole(tmp_path / 'x') as mine:
+            mine.mkdir()
+            with made_whole(tmp_path / 'x') as theirs:
+                theirs.mkdir()
+                (theirs / 'next').touch()
+                with suppress(FileNotFoundError):
+                    (mine / 'lost').touch()
+
+    assert 'cannot be written' in one_line(lost)
+    assert [p.name for p in (tmp_path / 'x').iterdir()] == ['next']
 
 
 def test_two_images_of_one_namespace(tmp_path):
