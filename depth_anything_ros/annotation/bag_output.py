@@ -14,7 +14,7 @@ from rosbags.typesys import get_types_from_idl, get_types_from_msg, get_typestor
 
 from depth_anything_ros.annotation.output import Answer
 from depth_anything_ros.annotation.topics import CameraTopics
-from depth_anything_ros.errors import DatasetError
+from depth_anything_ros.errors import DatasetError, one_line
 from depth_anything_ros.ros.bags import BagWriter, TYPES
 from depth_anything_ros.ros.output_messages import (
     COMPRESSED_DEPTH,
@@ -22,6 +22,7 @@ from depth_anything_ros.ros.output_messages import (
     output_messages,
 )
 
+_CDR = 'cdr'
 _NO_DIGEST = 'RIHS01_' + 64 * '0'  # of a type whose definition is not in the bag
 
 
@@ -45,7 +46,7 @@ class BagOutput:
             DatasetError: an output would be written between the messages of an original topic.
         """
         self._writer, self._cameras = _Writer(path), cameras
-        self._topics, self._kept = topics, list(bag.connections) if keep else []
+        self._topics, self._kept = topics, copied(bag) if keep else []
         self._announced: set[str] = set()
         there = {c.topic for c in self._kept}
         for camera in cameras:
@@ -66,7 +67,8 @@ class BagOutput:
 
     def keep(self, connection: Connection, time_ns: int, data: bytes) -> None:
         """Write an original message."""
-        self._writer.write_copy(connection, time_ns, data)
+        if _encoding(connection) == _CDR:
+            self._writer.write_copy(connection, time_ns, data)
 
     def write_frame(self, answer: Answer) -> None:
         """Write what is known of an image, at the time at which that was recorded."""
@@ -88,6 +90,24 @@ class BagOutput:
         # Twice, since the middleware leaves what is between two fields as memory happens to be.
         copy = TYPES.deserialize_cdr(serialize_message(message), msgtype)
         self._writer.write(topic, time_ns, bytes(TYPES.serialize_cdr(copy, msgtype)))
+
+
+def copied(bag: Reader) -> list[Connection]:
+    """Return the topics that a new bag may hold; no reader opens one with others than in CDR."""
+    return [c for c in bag.connections if _encoding(c) == _CDR]
+
+
+def left_out(bag: Reader) -> list[str]:
+    """Return what is to be said of the others: where a bag is broken, they may be in CDR."""
+    return [
+        one_line(f'{c.topic} is not copied: its messages are said to be in {_encoding(c)!r}')
+        for c in bag.connections if _encoding(c) != _CDR
+    ]
+
+
+def _encoding(connection: Connection) -> str:
+    ext: Any = connection.ext
+    return str(ext.serialization_format)
 
 
 class _Writer(BagWriter):

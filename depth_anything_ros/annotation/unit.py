@@ -11,7 +11,7 @@ from pathlib import Path
 from rosbags.rosbag2 import Reader
 import torch
 
-from depth_anything_ros.annotation.bag_output import BagOutput
+from depth_anything_ros.annotation.bag_output import BagOutput, left_out
 from depth_anything_ros.annotation.folder_output import FolderOutput
 from depth_anything_ros.annotation.output import Output
 from depth_anything_ros.annotation.passes import OnFrame, Passes, Stopped
@@ -58,7 +58,7 @@ def annotate_unit(
         if bag.loss:
             report.notes.append(f'{unit.path} is broken: {bag.loss}')
         cameras, notes = find_cameras(bag, request.cameras, dict(request.remapped))
-        report.notes += notes
+        report.notes += notes + (left_out(bag) if request.keeps else [])
         report.cameras = {camera.topic: CameraReport() for camera in cameras}
         predictor = load(config.model, config.runtime)
         torch.set_num_threads(1)  # as the node does, which makes the same numbers
