@@ -284,7 +284,8 @@ class DepthPipeline:
         """Make metres of a prediction; points may arrive while the network runs, hence apart.
 
         See process(). What a recording knows of an image in its second pass, `bridged`, is used
-        where the image has no fit of its own.
+        where the first one found no fit of the image's own; what this pass finds does not count
+        there, since it may have seen less of the past.
         """
         config, watch = self.config, prediction.watch
         geometry = prediction.preprocessor
@@ -315,7 +316,7 @@ class DepthPipeline:
                 prediction.edges,
                 ranging,
             )
-            if bridged is not None and fit.state is not State.FITTED:
+            if bridged is not None and bridged.line.state is not State.FITTED:
                 fit, anchors = bridged.fit(
                     prediction.values, camera, config.scale, self.predictor.spec
                 )

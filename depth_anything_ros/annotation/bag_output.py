@@ -15,10 +15,15 @@ from rosbags.typesys import get_types_from_idl, get_types_from_msg, get_typestor
 
 from depth_anything_ros.annotation.output import Answer
 from depth_anything_ros.annotation.topics import CameraTopics
-from depth_anything_ros.errors import DatasetError
+from depth_anything_ros.errors import DatasetError, one_line
 from depth_anything_ros.ros.bags import BagWriter, TYPES
-from depth_anything_ros.ros.output_messages import output_messages
+from depth_anything_ros.ros.output_messages import (
+    COMPRESSED_DEPTH,
+    compressed_depth,
+    output_messages,
+)
 
+_CDR = 'cdr'
 _NO_DIGEST = 'RIHS01_' + 64 * '0'  # of a type whose definition is not in the bag
 
 
@@ -35,14 +40,14 @@ class BagOutput:
             path: folder that does not exist yet.
             bag: the recording, open.
             cameras: its cameras.
-            topics: of output_messages.TOPICS, those that are written.
+            topics: of output_messages.TOPICS and COMPRESSED_DEPTH, those that are written.
             keep: whether the original topics are.
 
         Raises:
             DatasetError: an output would be written between the messages of an original topic.
         """
         self._writer, self._cameras = _Writer(path), cameras
-        self._topics, self._kept = topics, list(bag.connections) if keep else []
+        self._topics, self._kept = topics, copied(bag) if keep else []
         self._announced: set[str] = set()
         there = {c.topic for c in self._kept}
         for camera in cameras:
@@ -63,12 +68,16 @@ class BagOutput:
 
     def keep(self, connection: Connection, time_ns: int, data: bytes) -> None:
         """Write an original message."""
-        self._writer.write_copy(connection, time_ns, data)
+        if _encoding(connection) == _CDR:
+            self._writer.write_copy(connection, time_ns, data)
 
     def write_frame(self, answer: Answer) -> None:
         """Write what is known of an image, at the time at which that was recorded."""
         space, time_ns = self._cameras[answer.image.camera].namespace, answer.image.time_ns
         messages = output_messages(answer.frame, answer.header, f'{space}/depth_anything')
+        if COMPRESSED_DEPTH in self._topics:
+            compressed = compressed_depth(answer.frame, answer.header)
+            messages |= {} if compressed is None else {COMPRESSED_DEPTH: compressed}
         for topic, message in messages.items():
             if topic in self._topics:
                 self._write(f'{space}/{topic}', time_ns, message)
@@ -97,6 +106,24 @@ def _of_rosbags(value: Any) -> Any:
     if isinstance(value, bytes):  # a byte
         return value[0]
     return np.asarray(value) if isinstance(value, array) else value
+
+
+def copied(bag: Reader) -> list[Connection]:
+    """Return the topics that a new bag may hold; no reader opens one with others than in CDR."""
+    return [c for c in bag.connections if _encoding(c) == _CDR]
+
+
+def left_out(bag: Reader) -> list[str]:
+    """Return what is to be said of the others: where a bag is broken, they may be in CDR."""
+    return [
+        one_line(f'{c.topic} is not copied: its messages are said to be in {_encoding(c)!r}')
+        for c in bag.connections if _encoding(c) != _CDR
+    ]
+
+
+def _encoding(connection: Connection) -> str:
+    ext: Any = connection.ext
+    return str(ext.serialization_format)
 
 
 class _Writer(BagWriter):

@@ -46,21 +46,22 @@ class FolderOutput:
         """
         self._folders = [path / _name(camera) for camera in cameras]
         self._tables = [table for table in _TABLES if with_poses or table != 'poses.txt']
-        self._counts = [0 for _ in cameras]
+        self._rows: list[_Rows] = []
         self._cameras: list[dict[str, Any]] = [{} for _ in cameras]
-        self._open: list[dict[str, TextIO]] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> FolderOutput:
         for folder in self._folders:
             for part in ('image', 'depth', 'stddev'):
                 (folder / part).mkdir(parents=True)
-            self._open.append(
-                {t: self._stack.enter_context((folder / t).open('w')) for t in self._tables}
+            self._rows.append(
+                _Rows([self._stack.enter_context((folder / t).open('w')) for t in self._tables])
             )
         return self
 
     def __exit__(self, *_: object) -> None:
+        for rows in self._rows:
+            rows.end()
         self._stack.close()
         for folder, camera in zip(self._folders, self._cameras):
             (folder / 'camera.json').write_text(json.dumps(camera, indent=1) + '\n')
@@ -71,8 +72,7 @@ class FolderOutput:
     def write_frame(self, answer: Answer) -> None:
         """Write what is known of an image; depth only where there are metres."""
         index, frame = answer.image.camera, answer.frame
-        folder, number = self._folders[index], self._counts[index]
-        self._counts[index] += 1
+        folder, number = self._folders[index], answer.number
         name = f'{number:010d}.png'
         if frame.image_rect is not None:
             _write_picture(folder / 'image' / name, frame.image_rect[..., ::-1])
@@ -83,15 +83,36 @@ class FolderOutput:
         if frame.stddev_m is not None:
             steps = frame.stddev_m.astype(np.float64) * STEPS_PER_M
             _write_picture(folder / 'stddev' / name, _steps(steps, beyond=_FULL))
-        tables = self._open[index]
-        tables['timestamps.txt'].write(_time(answer.image.stamp_ns) + '\n')
-        tables['states.jsonl'].write(json.dumps(_state(number, answer)) + '\n')
-        if 'poses.txt' in tables:
-            T = answer.T_fixed_camera
-            numbers = np.full(12, np.nan) if T is None else T[:3].ravel()
-            tables['poses.txt'].write(' '.join(f'{x:.9e}' for x in numbers) + '\n')
+        T = answer.T_fixed_camera
+        numbers = np.full(12, np.nan) if T is None else T[:3].ravel()
+        pose = ' '.join(f'{x:.9e}' for x in numbers)
+        row = (_time(answer.image.stamp_ns), json.dumps(_state(number, answer)), pose)
+        self._rows[index].add(number, row)
         if frame.depth_camera.is_calibrated:
             self._cameras[index] = _camera(frame, str(answer.header.frame_id))
+
+
+class _Rows:
+    """The lines of tables, in the order of their numbers; those that come early wait."""
+
+    def __init__(self, tables: list[TextIO]) -> None:
+        self._tables, self._next = tables, 0
+        self._waiting: dict[int, tuple[str, ...]] = {}
+
+    def add(self, number: int, row: tuple[str, ...]) -> None:
+        self._waiting[number] = row
+        while self._next in self._waiting:
+            self._write(self._waiting.pop(self._next))
+            self._next += 1
+
+    def end(self) -> None:
+        """Write what still waits for others, where these will not come."""
+        for _, row in sorted(self._waiting.items()):
+            self._write(row)
+
+    def _write(self, row: tuple[str, ...]) -> None:
+        for table, line in zip(self._tables, row):
+            table.write(line + '\n')
 
 
 def _name(camera: CameraTopics) -> str:

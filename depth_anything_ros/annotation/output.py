@@ -22,6 +22,7 @@ class Answer:
         image: as it was recorded.
         header: of its message.
         frame: its depth.
+        number: which it is of its camera's answers, counted from 0; they need not come in order.
         T_fixed_camera: 4x4 pose of the optical frame in scale.fixed_frame; None where that is not
             known or not asked for.
     """
@@ -29,11 +30,12 @@ class Answer:
     image: RecordedImage
     header: Any
     frame: DepthFrame
+    number: int
     T_fixed_camera: Matrix | None = None
 
 
 class Output(Protocol):
-    """Something that answers are written to, from one thread, in the order of the recording."""
+    """Something that answers are written to, from one thread."""
 
     def keep(self, connection: Connection, time_ns: int, data: bytes) -> None:
         """Write an original message."""

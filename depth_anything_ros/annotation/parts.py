@@ -22,6 +22,7 @@ from depth_anything_ros.ros.bags import open_bag
 from depth_anything_ros.ros.cdr import NANOSECONDS
 
 RUN_UP_S = 20.0  # before each part, after which what is estimated over time is as in one run
+MOST_PARTS = 10_000
 _INFO = 'rosbag2_bagfile_information'
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK)
 
@@ -35,13 +36,19 @@ def split(unit: Unit, out: Path, seconds: float) -> list[Work]:
         seconds: about how long a part is; a bag that is shorter stays whole.
 
     Raises:
-        DatasetError: it is no bag.
+        DatasetError: it is no bag, or goes over so long a time that one in it must be wrong.
     """
-    with open_bag(unit.path) as bag:
+    with open_bag(unit.path, recover=True) as bag:
         start_ns, duration_ns = bag.start_time, bag.end_time - bag.start_time
     count = round(duration_ns / (seconds * NANOSECONDS))
     if count < 2:
         return [Work(unit, out)]
+    if count > MOST_PARTS:
+        raise DatasetError(
+            f'{unit.path} would be {count} parts, since its first and last message are '
+            f'{duration_ns / NANOSECONDS / 86400:.0f} days apart: a time in it is wrong, or '
+            '--split too short'
+        )
     edges = [start_ns + duration_ns * i // count for i in range(1, count)]
     return [
         Work(replace(unit, start_ns=start, stop_ns=stop, before_s=RUN_UP_S),
@@ -99,7 +106,7 @@ def _sum(unit: Unit, out: Path, parts: Sequence[UnitReport]) -> UnitReport:
 
 def _check(whole: UnitReport) -> None:
     """See that every image of the bag was answered or refused, once."""
-    with open_bag(whole.unit.path) as bag:
+    with open_bag(whole.unit.path, recover=True) as bag:
         there = Counter({c.topic: 0 for c in bag.connections})
         for connection in bag.connections:
             there[connection.topic] += connection.msgcount

@@ -35,7 +35,7 @@ from depth_anything_ros.network.spec import ModelSpec
 Array = NDArray[np.float64]
 Predict = Callable[[int], Tensor]
 
-_LONGEST_S = 10.0  # that a sweep is carried
+LONGEST_S = 10.0  # that a sweep is carried
 _WAY_SHARE = 0.015  # standard deviation of the camera's way, as seen in images, at best
 _UNCHECKED_SHARE = 0.05  # where the way was not seen from its other end too
 _SHORT_M = 1.0  # ways are not taken for shorter
@@ -230,7 +230,7 @@ def _way(
         if not start_at(first):
             return way
         for n in others:
-            if abs(views[n].stamp_ns - views[first].stamp_ns) > _LONGEST_S * 1e9:
+            if abs(views[n].stamp_ns - views[first].stamp_ns) > LONGEST_S * 1e9:
                 break
             image = views[n].image()
             pose = motion.follow(image)

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.errors import BadFrameError
+from depth_anything_ros.metric_depth.bridging import Bridged
 from depth_anything_ros.metric_depth.rangefinder import RangeReading
-from depth_anything_ros.metric_depth.scale import GroundPlane
+from depth_anything_ros.metric_depth.scale import GroundPlane, PassRecord
 from depth_anything_ros.metric_depth.sources import Source
+from depth_anything_ros.network.spec import ModelSpec
 from depth_anything_ros.pipeline import DepthFrame, DepthPipeline, Outputs, Prediction
 from depth_anything_ros.poses import Matrix
 from depth_anything_ros.ros.messages import decode_image, deserialize, serialized_stamp_ns
@@ -28,14 +30,13 @@ T = TypeVar('T')
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """An image after the network, before metres.
+    """An image that was taken apart.
 
     Attributes:
         image: HxWx3 uint8 RGB as it came.
         camera: its model.
         header: of the message.
         stamp_ns: its time in nanoseconds.
-        prediction: what the network says.
         missing: what the frame has to do without, and why.
     """
 
@@ -43,13 +44,12 @@ class Seen:
     camera: Camera
     header: Any
     stamp_ns: int
-    prediction: Prediction
     missing: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Gathered:
-    """An image after the network, and all that belongs to it.
+    """An image, and all that belongs to it.
 
     Attributes:
         seen: the image.
@@ -87,8 +87,18 @@ class FrameStep:
         self._pipeline, self._surroundings, self._refuse = pipeline, surroundings, refuse
         self._uncalibrated: Camera | None = None
 
-    def predict(self, data: bytes) -> Seen:
-        """Take an image apart and run the network on it.
+    @property
+    def record(self) -> PassRecord | None:
+        """What smooth() needs of the image that was measured last, see DepthPipeline.record."""
+        return self._pipeline.record
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the network predicts."""
+        return self._pipeline.predictor.spec
+
+    def look(self, data: bytes) -> Seen:
+        """Take an image apart.
 
         Whatever else is missing or broken, the picture and relative depth go on without metres.
 
@@ -105,8 +115,15 @@ class FrameStep:
         image = decode_image(message, config.limits)
         camera = self._camera_of(image, stamp_ns, missing)
         around.hold(stamp_ns)
-        prediction = self._pipeline.predict(image, camera)
-        return Seen(image, camera, message.header, stamp_ns, prediction, tuple(missing))
+        return Seen(image, camera, message.header, stamp_ns, tuple(missing))
+
+    def predict(self, seen: Seen) -> Prediction:
+        """Run the network on an image.
+
+        Raises:
+            BadFrameError: it is too large for the network, or not of the size of the mask.
+        """
+        return self._pipeline.predict(seen.image, seen.camera)
 
     def gather(self, seen: Seen) -> Gathered:
         """Ask for what belongs to the image; some of it may have come while the network ran."""
@@ -127,16 +144,23 @@ class FrameStep:
         sources = tuple(source for source in found if source is not None)
         return Gathered(seen, sources, ranging, ground, T_fixed_camera, tuple(missing))
 
-    def measure(self, gathered: Gathered, outputs: Outputs) -> DepthFrame:
+    def measure(
+        self,
+        gathered: Gathered,
+        prediction: Prediction,
+        outputs: Outputs,
+        bridged: Bridged | None = None,
+    ) -> DepthFrame:
         """Make metres of it; may run on another thread, image by image in their order."""
         frame = self._pipeline.measure(
-            gathered.seen.prediction,
+            prediction,
             sources=gathered.sources,
             ranging=gathered.ranging,
             stamp_ns=gathered.seen.stamp_ns,
             ground=gathered.ground,
             T_fixed_camera=gathered.T_fixed_camera,
             outputs=outputs,
+            bridged=bridged,
         )
         if gathered.missing:
             reason = '; '.join([frame.fit.reason, *gathered.missing])

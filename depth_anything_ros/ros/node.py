@@ -269,12 +269,13 @@ class DepthNode(LifecycleNode):
             return
         try:
             check_age((self._now_ns() - serialized_stamp_ns(data)) / 1e9, self._config.max_age)
-            seen = self._step.predict(data)
+            seen = self._step.look(data)
+            prediction = self._step.predict(seen)
         except BadFrameError as error:
             self._log.warning(error.reason, str(error))
             self._statistics.dropped(error.reason, str(error))
             return
-        frame = self._step.measure(self._step.gather(seen), wanted)
+        frame = self._step.measure(self._step.gather(seen), prediction, wanted)
         self._publication.submit((frame, seen.header))
 
     # Publication, on a thread of its own while the network is at the next frame ----------------

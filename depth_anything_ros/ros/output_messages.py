@@ -5,14 +5,17 @@
 from __future__ import annotations
 
 from collections.abc import Set
+import math
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+import numpy as np
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from depth_anything_ros.metric_depth.scale import State
 from depth_anything_ros.pipeline import DepthFrame, Outputs
+from depth_anything_ros.ros.depth_messages import encode_compressed_depth
 from depth_anything_ros.ros.messages import encode_camera, encode_cloud, encode_image
 
 TOPICS: dict[str, Any] = {
@@ -25,12 +28,13 @@ TOPICS: dict[str, Any] = {
     'depth/image_rect': Image,
     'depth/scale': DiagnosticStatus,
 }
+COMPRESSED_DEPTH = 'depth/image/compressedDepth'  # of depth/image, as image_transport names it
 
 
 def outputs_for(topics: Set[str]) -> Outputs:
     """Return what has to be computed for some of TOPICS."""
     return Outputs(
-        depth=bool(topics & {'depth/image', 'depth/camera_info'}),
+        depth=bool(topics & {'depth/image', 'depth/camera_info', COMPRESSED_DEPTH}),
         points='depth/points' in topics,
         stddev='depth/stddev' in topics,
         picture='depth/image_color' in topics,
@@ -67,6 +71,15 @@ def output_messages(frame: DepthFrame, header: Header, node_name: str) -> dict[s
         messages['depth/points'] = _cloud(frame, header)
     messages['depth/scale'] = scale_status(node_name, frame, header)
     return messages
+
+
+def compressed_depth(frame: DepthFrame, header: Header) -> CompressedImage | None:
+    """Return depth as a PNG of whole millimetres, farther than 65.535 m is nothing."""
+    if frame.depth is None:
+        return None
+    unit_m = np.float32(1e-3 if frame.depth.dtype.kind == 'u' else 1)
+    depth_m = frame.depth.astype(np.float32) * unit_m
+    return CompressedImage(header=header, **encode_compressed_depth(depth_m, '16UC1', math.inf))
 
 
 def _depth_encoding(frame: DepthFrame) -> str:

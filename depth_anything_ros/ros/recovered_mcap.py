@@ -105,14 +105,18 @@ class RecoveredMcap:
         """Close the file."""
         self._file.close()
 
-    def messages(self, connections: Collection[Connection]) -> Iterator[Found]:
-        """Yield the messages of some connections in the order of their time of logging."""
+    def messages(
+        self, connections: Collection[Connection], first_ns: int, last_ns: int
+    ) -> Iterator[Found]:
+        """Yield messages of some connections and a time in the order of their time of logging."""
         wanted = {c.id: c for c in connections}
         waiting: list[tuple[int, int, Connection, bytes]] = []
         order, held = count(), 0
         for piece in sorted(self._pieces, key=lambda piece: piece.first_ns):
-            if piece.channels.isdisjoint(wanted):
+            if piece.channels.isdisjoint(wanted) or piece.last_ns < first_ns:
                 continue
+            if piece.first_ns > last_ns:
+                break
             while waiting and (waiting[0][0] < piece.first_ns or held > MOST_BYTES):
                 time_ns, _, connection, message = heapq.heappop(waiting)
                 held -= len(message)
@@ -121,7 +125,7 @@ class RecoveredMcap:
             for channel, time_ns, data in messages(
                 unpacked(stored, piece.compression, piece.unpacked_size)
             ):
-                if channel in wanted:
+                if channel in wanted and first_ns <= time_ns <= last_ns:
                     heapq.heappush(waiting, (time_ns, next(order), wanted[channel], bytes(data)))
                     held += len(data)
         while waiting:

@@ -72,14 +72,18 @@ class RecoveredSqlite:
         if self._copy:
             self._copy.cleanup()
 
-    def messages(self, connections: Collection[Connection]) -> Iterator[Found]:
-        """Yield the messages of some connections in the order of their time of logging."""
+    def messages(
+        self, connections: Collection[Connection], first_ns: int, last_ns: int
+    ) -> Iterator[Found]:
+        """Yield messages of some connections and a time in the order of their time of logging."""
         wanted = {c.id: c for c in connections}
         ids, topics = (np.frombuffer(x, np.int64) for x in (self._ids, self._topics))
-        order = np.argsort(np.frombuffer(self._times_ns, np.int64), kind='stable')
-        for index in order[np.isin(topics[order], list(wanted))]:
+        times_ns = np.frombuffer(self._times_ns, np.int64)
+        order = np.argsort(times_ns, kind='stable')
+        meant = np.isin(topics, list(wanted)) & (times_ns >= first_ns) & (times_ns <= last_ns)
+        for index in order[meant[order]]:
             row = self._first(int(ids[index]))
-            if row is not None:
+            if row is not None and row[1] in wanted:  # of swapped pages it may be another's
                 yield wanted[row[1]], row[2], row[3]
 
     def _open(self, path: Path) -> sqlite3.Connection:
@@ -149,16 +153,18 @@ class RecoveredSqlite:
         times = self._times_ns
         self.span_ns = (min(times), max(times)) if times else None
 
-    def _read_topics(self) -> dict[int, tuple[str, str, str, str]]:
+    def _read_topics(self) -> dict[int, tuple[str, str, str, str, str]]:
         columns = {row[1] for row in self._rows('PRAGMA table_info(topics)')}
         qos = 'offered_qos_profiles' if 'offered_qos_profiles' in columns else "''"
-        found: dict[int, tuple[str, str, str, str]] = {}
-        query = f'SELECT id, name, type, serialization_format, {qos} FROM topics'
+        digest = 'type_description_hash' if 'type_description_hash' in columns else "''"
+        found: dict[int, tuple[str, str, str, str, str]] = {}
+        query = f'SELECT id, {digest}, name, type, serialization_format, {qos} FROM topics'
         try:
-            for number, *texts in self._rows(f'{query} LIMIT {_MOST_TOPICS}'):
+            for number, known, *texts in self._rows(f'{query} LIMIT {_MOST_TOPICS}'):
                 if isinstance(number, int) and all(isinstance(x, str) for x in texts):
                     name, kind, encoding, profiles = texts
-                    found[number] = (name, kind, encoding, profiles)
+                    said = known if isinstance(known, str) else ''
+                    found[number] = (name, kind, encoding, profiles, said)
         except sqlite3.Error as error:
             self._reasons.append(f'its topics cannot all be read ({reason(error)})')
         return found
@@ -219,7 +225,7 @@ class RecoveredSqlite:
         return total
 
     def _connections(
-        self, known: dict[int, tuple[str, str, str, str]], counts: Counter[int]
+        self, known: dict[int, tuple[str, str, str, str, str]], counts: Counter[int]
     ) -> list[Connection]:
         definitions: dict[str, MessageDefinition] = {}
         try:
@@ -231,8 +237,14 @@ class RecoveredSqlite:
             pass
         return [
             Connection(
-                number, name, kind, definitions.get(kind, _NO_DEFINITION), '', counts[number],
-                ConnectionExtRosbag2(encoding, qos_profiles(qos)), self,
+                number,
+                name,
+                kind,
+                definitions.get(kind, _NO_DEFINITION),
+                digest,
+                counts[number],
+                ConnectionExtRosbag2(encoding, qos_profiles(qos)),
+                self,
             )
-            for number, (name, kind, encoding, qos) in known.items()
+            for number, (name, kind, encoding, qos, digest) in known.items()
         ]

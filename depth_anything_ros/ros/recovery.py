@@ -23,6 +23,7 @@ import yaml  # type: ignore[import-untyped]
 
 from depth_anything_ros.errors import DatasetError, one_line, reason
 from depth_anything_ros.ros.loss import FileLoss, Found, Loss
+from depth_anything_ros.ros.mcap_records import LAST_NS
 from depth_anything_ros.ros.recovered_mcap import RecoveredMcap
 from depth_anything_ros.ros.recovered_sqlite import RecoveredSqlite
 from depth_anything_ros.ros.unpacking import (
@@ -127,13 +128,13 @@ class RecoveredBag:
     ) -> Iterator[Found]:
         """Yield connection, time of logging in nanoseconds, and CDR; see rosbags' Reader."""
         wanted = {_key(c): c for c in connections}
+        first_ns = -LAST_NS if start is None else start  # a broken one may be negative
+        last_ns = LAST_NS if stop is None else stop - 1
 
         def of(file: RecoveredMcap | RecoveredSqlite) -> Iterator[Found]:
-            for connection, time_ns, data in file.messages(
-                [c for c in file.connections if _key(c) in wanted]
-            ):
-                if (start is None or start <= time_ns) and (stop is None or time_ns < stop):
-                    yield wanted[_key(connection)], time_ns, _plain(data)
+            meant = [c for c in file.connections if _key(c) in wanted]
+            for connection, time_ns, data in file.messages(meant, first_ns, last_ns):
+                yield wanted[_key(connection)], time_ns, _plain(data)
 
         return heapq.merge(*map(of, self._files), key=itemgetter(1))
 

@@ -23,6 +23,7 @@ from rich.progress import (
 from depth_anything_ros.annotation.calibration import read_camera_info
 from depth_anything_ros.annotation.engines import Engine, Job, LocalEngine
 from depth_anything_ros.annotation.ray_engine import RayEngine
+from depth_anything_ros.annotation.request import Request
 from depth_anything_ros.annotation.split_runs import run_in_parts
 from depth_anything_ros.annotation.summary import (
     find_reports,
@@ -30,12 +31,12 @@ from depth_anything_ros.annotation.summary import (
     summary_table,
     write_summary,
 )
-from depth_anything_ros.annotation.unit import LoadPredictor, Request
+from depth_anything_ros.annotation.unit import LoadPredictor
 from depth_anything_ros.annotation.unit_report import Work
 from depth_anything_ros.annotation.units import find_units
 from depth_anything_ros.errors import ConfigError, DatasetError, DepthAnythingError
 from depth_anything_ros.network.predictor import load_predictor
-from depth_anything_ros.ros.output_messages import TOPICS
+from depth_anything_ros.ros.output_messages import COMPRESSED_DEPTH, TOPICS
 from depth_anything_ros.ros.parameter_files import load_config
 
 _DEFAULT = 'image,stddev'
@@ -72,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
         help='input of the node (points, scan, right/image ...) and the topic that it is')
     add('--camera-info', metavar='FILE',
         help='calibration (YAML of camera_calibration) of cameras that have none in the bag')
+    add('--smooth', action='store_true',
+        help='a second pass: images where the lidar was away use what came before and after')
     add('--params-file', metavar='FILE', help="the node's parameters, as for ros2 run")
     add('-p', '--param', action='append', default=[], metavar='NAME:=VALUE',
         help='one parameter of the node')
@@ -103,7 +106,8 @@ def count(text: str) -> int:
 def _outputs() -> list[str]:
     """Return what may be asked for, without depth/."""
     always = ('depth/camera_info', 'depth/scale')
-    return [topic.removeprefix('depth/') for topic in TOPICS if topic not in always]
+    topics = [topic for topic in (*TOPICS, COMPRESSED_DEPTH) if topic not in always]
+    return [topic.removeprefix('depth/') for topic in topics]
 
 
 def _request(args: argparse.Namespace) -> Request:
@@ -120,7 +124,8 @@ def _request(args: argparse.Namespace) -> Request:
     topics = frozenset({'depth/camera_info', *(f'depth/{name}' for name in wanted)})
     info = None if args.camera_info is None else read_camera_info(args.camera_info)
     return Request(
-        topics, not args.only_new, tuple(args.camera), tuple(remapped), info, args.format
+        topics, not args.only_new, tuple(args.camera), tuple(remapped), info, args.format,
+        args.smooth,
     )
 
 
@@ -131,6 +136,8 @@ def _run(args: argparse.Namespace, load: LoadPredictor) -> int:
         raise ConfigError('--address and --workers are for --engine ray')
     if args.split is not None and args.format != 'mcap':
         raise ConfigError(f'--split joins bags: leave it out with --format {args.format}')
+    if args.split is not None and args.smooth:
+        raise ConfigError('--smooth goes over gaps, and --split would cut them: leave one out')
     ray = args.engine == 'ray'
     engine: Engine = RayEngine(args.address, args.workers) if ray else LocalEngine()
     try:

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 
+import cv2
 from diagnostic_msgs.msg import DiagnosticStatus
 import numpy as np
 import pytest
@@ -19,14 +20,19 @@ from recorded_drive import (
     T_CAMERA_LIDAR,
     write_bag,
 )
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_anything_ros.annotation.unit import annotate_unit, Request
 from depth_anything_ros.annotation.unit_report import Unit
+from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, with_values
+from depth_anything_ros.metric_depth.scale import unanchored
+from depth_anything_ros.pipeline import DepthFrame
 from depth_anything_ros.poses import matrix_to_pose
 from depth_anything_ros.ros.bags import open_bag, read_recorded
-from helpers import program, TEST
+from depth_anything_ros.ros.depth_messages import decode_depth
+from depth_anything_ros.ros.output_messages import COMPRESSED_DEPTH, compressed_depth
+from helpers import header, program, TEST
 
 KINDS = {
     'depth/image': Image,
@@ -172,6 +178,45 @@ def test_tf_of_the_bag_says_where_the_lidar_is(recorded, annotated, tmp_path):
         for path in (out, tmp_path / 'out')
     )
     np.testing.assert_allclose(by_tf, by_parameter, rtol=1e-4)
+
+
+def test_compressed_depth_is_written_on_request_and_read_as_a_depth_camera(
+    recorded, annotated, tmp_path
+):
+    topics = frozenset({'depth/camera_info', COMPRESSED_DEPTH})
+    annotate(recorded, tmp_path / 'small', Request(topics))
+    written = messages_of(tmp_path / 'small')
+    assert '/front/depth/image' not in written and '/front/depth/stddev' not in written
+    compressed = written[f'/front/{COMPRESSED_DEPTH}']
+    images = depth_of(annotated[0], 'depth/image')
+    assert len(compressed) == len(images) == 6
+    for (_, data), image in zip(compressed, images):
+        message = deserialize_message(data, CompressedImage)
+        assert message.header == image.header and message.format == '16UC1; compressedDepth png'
+        data = bytes(message.data)
+        assert data[:12] == bytes(12)  # codec.cpp: format, and a quantiser that is not used
+        picture = cv2.imdecode(np.frombuffer(data[12:], np.uint8), cv2.IMREAD_UNCHANGED)
+        depth_m = np.frombuffer(image.data, '<f4').reshape(CAMERA.size)
+        shown = np.isfinite(depth_m) & (depth_m < 65.535)
+        assert picture.dtype == np.uint16 and shown.mean() > 0.3 and not picture[~shown].any()
+        np.testing.assert_allclose(picture[shown] / 1000, depth_m[shown], atol=5.1e-4)
+    anchored = Request(
+        frozenset({'depth/image'}), False, remapped=(('sensor_depth/image', '/front/depth/image'),)
+    )
+    annotate(tmp_path / 'small', tmp_path / 'again', anchored, **{'scale.method': 'depth'})
+    said = [values_of(status) for status in depth_of(tmp_path / 'again', 'depth/scale')]
+    assert [(one['state'], one['method']) for one in said] == 6 * [('FITTED', 'depth')]
+    for image, other in zip(images, depth_of(tmp_path / 'again', 'depth/image')):
+        ratio = np.frombuffer(other.data, '<f4') / np.frombuffer(image.data, '<f4')
+        assert abs(np.log(np.nanmedian(ratio))) < 0.02
+
+
+def test_millimetres_go_through_compressed_depth_as_they_are():
+    depth = np.array([[0, 1, 501], [9999, 65534, 65535]], np.uint16)
+    camera = Camera(3, 2, np.array([[2.0, 0, 1], [0, 2, 0.5], [0, 0, 1]]))
+    frame = DepthFrame(camera, camera, unanchored('depth', 0, ''), depth=depth)
+    read_m = decode_depth(compressed_depth(frame, header())).depth_m
+    np.testing.assert_array_equal(np.nan_to_num(read_m), depth.astype(np.float32) / 1000)
 
 
 def test_mcap_s_own_reader_finds_it_whole(annotated):

@@ -65,8 +65,8 @@ def test_depth_by_hand(tmp_path, depth, steps):
     header = SimpleNamespace(frame_id='eye')
     T = np.arange(16.0).reshape(4, 4)
     with FolderOutput(tmp_path / 'x', [topics], with_poses=True) as output:
-        output.write_frame(Answer(RecordedImage(0, 7, 1_500_000_005, b''), header, frame, T))
-        output.write_frame(Answer(RecordedImage(0, 8, 2_000_000_000, b''), header, frame))
+        output.write_frame(Answer(RecordedImage(0, 7, 1_500_000_005, b''), header, frame, 0, T))
+        output.write_frame(Answer(RecordedImage(0, 8, 2_000_000_000, b''), header, frame, 1))
     folder = tmp_path / 'x' / 'a.b'
     np.testing.assert_array_equal(picture(folder / 'depth' / '0000000000.png'), steps)
     expected = [[26, 0, 1], [65535, 128, 65535]]

@@ -247,3 +247,16 @@ def test_each_way_to_break_a_bag_gives_messages_and_a_loss_or_one_line():
     assert done.returncode == 0, done.stdout
     assert report['bags'] == report['damages'] >= 70 and not report['failures']
     assert min(report[outcome] for outcome in ('lost', 'refused', 'whole')) > 5
+
+
+@pytest.mark.parametrize('seed', [1, 13])
+def test_of_swapped_pages_each_topic_is_read_alone(tmp_path, seed):
+    path = good(tmp_path / 'sqlite', 'sqlite')
+    damages('sqlite')['pages swapped'](path, random.Random(f'{seed} sqlite pages swapped'))
+    there = set(messages())
+    with open_bag(path, recover=True) as bag:
+        assert 'messages that it should hold' in str(bag.loss)
+        for connection in bag.connections:
+            for found, time_ns, data in bag.messages([connection]):
+                assert (found.topic, time_ns, bytes(data)) in there
+                assert found.topic == connection.topic
