@@ -35,7 +35,9 @@ from depth_anything_ros.ros.unpacking import MOST_BYTES, Unreadable
 _ROW = 'SELECT id, topic_id, timestamp, data FROM messages NOT INDEXED WHERE id >= ? ORDER BY id'
 _MOST_TRIES = 10_000  # to find a row that can be read again
 _MOST_TOPICS = 10_000
-_STEPS, _MOST_STEPS = 1_000_000, 200  # of SQLite's machine between two rows
+# Of SQLite's machine between two rows, which takes a few dozen; and so many times 100,000 in all that
+# came to no row: pages that point at each other cost time again and again.
+_STEPS, _MOST_STEPS, _MOST_IN_VAIN = 100_000, 50, 300
 _LAST_ID = 2**62
 _JOURNALS = ('-wal', '-journal')
 _FORMATS = {'ros2msg': MessageDefinitionFormat.MSG, 'ros2idl': MessageDefinitionFormat.IDL}
@@ -55,7 +57,7 @@ class RecoveredSqlite:
         self._copy: TemporaryDirectory[str] | None = None
         self._size = path.stat().st_size
         self._times_ns, self._ids, self._topics = array('q'), array('q'), array('q')
-        self._steps = 0
+        self._steps = self._in_vain = 0
         self._database = self._open(path)
         try:
             self._read_through(path)
@@ -109,11 +111,13 @@ class RecoveredSqlite:
     def _step(self) -> bool:
         """Tell whether SQLite has been at one row for too long (a view without an end, say)."""
         self._steps += 1
-        return self._steps > _MOST_STEPS
+        self._in_vain += 1
+        return self._steps > _MOST_STEPS or self._in_vain > _MOST_IN_VAIN
 
     def _rows(self, query: str, *values: int) -> Iterator[Any]:
         self._steps = 0
         for row in self._database.execute(query, values):
+            self._in_vain -= self._steps
             self._steps = 0
             yield row
 
@@ -182,16 +186,18 @@ class RecoveredSqlite:
                 return
             except sqlite3.Error as error:
                 why = reason(error)
+            if self._in_vain > _MOST_IN_VAIN:
+                tries = 0
             # Python's sqlite3 steps ahead of the row it returns, which an error there takes along.
-            if (row := self._first(start)) and row[0] >= start:
+            if row := self._first(start):
                 yield row
                 start = row[0] + 1
                 continue
             start, before = max(start, 0), start
             step = 1
-            while tries and start + step < _LAST_ID and self._first(start + step) is None:
+            while tries > 0 and start + step < _LAST_ID and self._first(start + step) is None:
                 step, tries = 2 * step, tries - 1
-            if not tries or start + step >= _LAST_ID:
+            if tries <= 0 or start + step >= _LAST_ID:
                 where = f' after id {before - 1}' if before > 0 else ''
                 self._reasons.append(f'no message{where} can be read ({why})')
                 return
@@ -208,7 +214,8 @@ class RecoveredSqlite:
         """Return the first row from an id on; None where it cannot be read, or there is none."""
         try:
             row = next(self._rows(f'{_ROW} LIMIT 1', identity), None)
-            return row if row and isinstance(row[0], int) else None
+            # Of pages that are in the wrong place it may be one from before.
+            return row if row and isinstance(row[0], int) and row[0] >= identity else None
         except sqlite3.Error:
             return None
 

@@ -260,3 +260,11 @@ def test_of_swapped_pages_each_topic_is_read_alone(tmp_path, seed):
             for found, time_ns, data in bag.messages([connection]):
                 assert (found.topic, time_ns, bytes(data)) in there
                 assert found.topic == connection.topic
+
+
+@pytest.mark.timeout(60)
+def test_a_row_from_before_is_not_taken_for_the_next_one(tmp_path):
+    path, kind = good(tmp_path / 'sqlite', 'sqlite'), 'inner pages with one child'
+    damages('sqlite')[kind](path, random.Random(f'3 sqlite {kind}'))  # asked for 6, it says 4
+    with pytest.raises(DatasetError, match=r'no message after id 4 .*rows are not in order'):
+        read(path)
