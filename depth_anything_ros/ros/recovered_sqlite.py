@@ -35,8 +35,8 @@ from depth_anything_ros.ros.unpacking import MOST_BYTES, Unreadable
 _ROW = 'SELECT id, topic_id, timestamp, data FROM messages NOT INDEXED WHERE id >= ? ORDER BY id'
 _MOST_TRIES = 10_000  # to find a row that can be read again
 _MOST_TOPICS = 10_000
-# Of SQLite's machine between two rows, which takes a few dozen; and so many times 100,000 in all that
-# came to no row: pages that point at each other cost time again and again.
+# Of SQLite's machine between two rows, which takes a few dozen; and so many times 100,000 in all
+# that came to no row: pages that point at each other cost time again and again.
 _STEPS, _MOST_STEPS, _MOST_IN_VAIN = 100_000, 50, 300
 _LAST_ID = 2**62
 _JOURNALS = ('-wal', '-journal')
