@@ -107,6 +107,7 @@ def _download(hub_id: str) -> Path:
     end during a download (a signal) must not wait for this thread, nor for those.
     """
     import huggingface_hub
+    from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -115,7 +116,7 @@ def _download(hub_id: str) -> Path:
         RepositoryNotFoundError,
     )
 
-    cache = huggingface_hub.constants.HF_HUB_CACHE
+    cache = HF_HUB_CACHE
     if not os.path.isabs(cache):
         raise CheckpointError(
             f'model.checkpoint "{hub_id}" is no local folder, and there is no place to download it '
