@@ -24,7 +24,6 @@ PACKAGES = {
     'onnx': 'onnx',
     'onnxruntime': 'onnxruntime',
     'openvino': 'openvino',
-    'PIL': 'pillow',
     'pyarrow': 'pyarrow',
     'pydantic': 'pydantic',
     'pydantic_core': 'pydantic',
