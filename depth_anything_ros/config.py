@@ -15,6 +15,8 @@ from typing import Any
 
 from depth_anything_ros.errors import ConfigError
 
+FINEST_VOXEL = 1 / 8000  # of the reach: 16 bits count them along rays 4 times as long as depth
+
 
 def param(
     default: Any,
@@ -379,6 +381,14 @@ class DepthConfig:
     stride: int = param(
         1, 'Publish every n-th row and column.', unit='px', minimum=1, maximum=16, runtime=True
     )
+    rate: float = param(
+        0.0,
+        'Most images under depth/ per second of image time; 0 gives them for each image.',
+        unit='Hz',
+        minimum=0.0,
+        maximum=1000.0,
+        runtime=True,
+    )
     min: float = param(
         0.1, 'Nearer depth is invalid.', unit='m', minimum=0.001, maximum=1e3, runtime=True
     )
@@ -417,6 +427,54 @@ class CloudConfig:
         'Keep image order with NaN for invalid; false drops invalid points (height 1, dense).',
         runtime=True,
     )
+    rate: float = param(
+        0.0,
+        'Most clouds (and scans) per second of image time; 0 gives one for each image.',
+        unit='Hz',
+        minimum=0.0,
+        maximum=1000.0,
+        runtime=True,
+    )
+    frame: str = param(
+        '',
+        'TF frame that the cloud is published in, such as base_link; empty is the image\'s own. '
+        'Where TF does not say how to get there, no cloud is published.',
+        runtime=True,
+    )
+    voxel: float = param(
+        0.0,
+        'Edge of the cubes of which each gives one point, the mean of its points weighted by '
+        '1 / stddev^2 (height 1, dense); 0 keeps all points.',
+        unit='m',
+        minimum=0.0,
+        maximum=100.0,
+        runtime=True,
+    )
+    max_range: float = param(
+        0.0,
+        'Points farther from the camera than this are left out; 0 keeps all up to depth.max.',
+        unit='m',
+        minimum=0.0,
+        maximum=10000.0,
+        runtime=True,
+    )
+    max_stddev: float = param(
+        0.0,
+        'Points less sure than this are left out; 0 keeps all.',
+        unit='m',
+        minimum=0.0,
+        maximum=1e4,
+        runtime=True,
+    )
+    outlier_radius: float = param(
+        0.0,
+        'Points of which fewer than two of the eight around them in the image are within this '
+        'depth are left out; 0 keeps all.',
+        unit='m',
+        minimum=0.0,
+        maximum=100.0,
+        runtime=True,
+    )
     stddev: bool = param(
         False, 'Add a float32 field "stddev" in metres.', runtime=True
     )
@@ -427,6 +485,58 @@ class CloudConfig:
         unit='1/px',
         minimum=0.0,
         maximum=10.0,
+        runtime=True,
+    )
+
+
+@dataclass(frozen=True)
+class ScanConfig:
+    """The level scan, of the same points as the cloud (cloud.rate, max_range ...)."""
+
+    frame: str = param(
+        '',
+        'TF frame in whose x-y plane depth/scan lies, with z up, such as base_link; empty is no '
+        'scan.',
+        runtime=True,
+    )
+    min_height: float = param(
+        0.1,
+        'Lowest point that counts, above the origin of the frame.',
+        unit='m',
+        minimum=-1000.0,
+        maximum=1000.0,
+        runtime=True,
+    )
+    max_height: float = param(
+        1.0,
+        'Highest point that counts, above the origin of the frame.',
+        unit='m',
+        minimum=-1000.0,
+        maximum=1000.0,
+        runtime=True,
+    )
+    min_range: float = param(
+        0.1,
+        'Nearest point that counts, from the origin of the frame.',
+        unit='m',
+        minimum=0.0,
+        maximum=1e4,
+        runtime=True,
+    )
+    max_range: float = param(
+        20.0,
+        'Farthest point that counts, from the origin of the frame.',
+        unit='m',
+        minimum=0.1,
+        maximum=1e4,
+        runtime=True,
+    )
+    angle_increment: float = param(
+        0.00872665,
+        'Between two directions; a full turn is divided evenly (0.00872665 is half a degree).',
+        unit='rad',
+        minimum=1e-4,
+        maximum=1.0,
         runtime=True,
     )
 
@@ -459,6 +569,7 @@ class Config:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     depth: DepthConfig = field(default_factory=DepthConfig)
     cloud: CloudConfig = field(default_factory=CloudConfig)
+    scan: ScanConfig = field(default_factory=ScanConfig)
 
 
 @dataclass(frozen=True)
@@ -560,6 +671,18 @@ def _check_together(config: Config) -> None:
         raise ConfigError(
             f'scale.min_range ({config.scale.min_range}) must be less than '
             f'scale.max_range ({config.scale.max_range})'
+        )
+    low, high = config.scan.min_height, config.scan.max_height
+    if low >= high:
+        raise ConfigError(f'scan.min_height ({low}) must be less than scan.max_height ({high})')
+    near, far = config.scan.min_range, config.scan.max_range
+    if near >= far:
+        raise ConfigError(f'scan.min_range ({near}) must be less than scan.max_range ({far})')
+    reach_m = min(config.cloud.max_range or config.depth.max, config.depth.max)
+    if 0 < config.cloud.voxel < reach_m * FINEST_VOXEL:
+        raise ConfigError(
+            f'cloud.voxel ({config.cloud.voxel}) must be at least {reach_m * FINEST_VOXEL:g} where '
+            f'points are up to {reach_m:g} m away: raise it, or lower cloud.max_range'
         )
     quaternion = config.scale.T_camera_sensor[3:]
     norm = math.sqrt(sum(x * x for x in quaternion))

@@ -8,7 +8,7 @@ seen in the image itself (colours, edges, corners) is looked at on the host, whe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, wraps
 import math
@@ -22,6 +22,9 @@ import torch
 from torch import Tensor
 
 from depth_anything_ros.camera import Camera
+from depth_anything_ros.cloud.maker import CloudMaker
+from depth_anything_ros.cloud.packing import PackedCloud
+from depth_anything_ros.cloud.scan import Scan
 from depth_anything_ros.config import Config, with_values
 from depth_anything_ros.errors import ConfigError
 from depth_anything_ros.gray_view import GrayView
@@ -46,7 +49,7 @@ from depth_anything_ros.network.devices import current
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.network.preprocessing import Preprocessor
 from depth_anything_ros.network.spec import SKY_FROM
-from depth_anything_ros.pointcloud import cloud_rays, pack_cloud, PackedCloud, without_flying
+from depth_anything_ros.poses import Matrix
 from depth_anything_ros.stopwatch import Stopwatch
 
 P = ParamSpec('P')
@@ -62,6 +65,7 @@ class Outputs:
 
     depth: bool = True
     points: bool = True
+    scan: bool = False
     stddev: bool = False
     picture: bool = False
     relative: bool = False
@@ -70,7 +74,7 @@ class Outputs:
     @property
     def metric(self) -> bool:
         """Whether any wanted result is in metres."""
-        return self.depth or self.points or self.stddev
+        return self.depth or self.points or self.scan or self.stddev
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +116,8 @@ class DepthFrame:
         points: rows x columns x F float32 cloud; see PackedCloud for the fields.
         point_fields: names of the F fields.
         points_dense: whether no point is NaN.
+        points_frame: TF frame of the cloud; empty for the image's own.
+        scan: the level scan.
         relative: rows x columns float32, what the network said, in its own unit.
         picture: rows x columns x 3 uint8 BGR, nearer is brighter.
         image_rect: rows x columns x 3 uint8 RGB that the depth is registered to.
@@ -127,6 +133,8 @@ class DepthFrame:
     points: NDArray[np.float32] | None = None
     point_fields: tuple[str, ...] = ()
     points_dense: bool = False
+    points_frame: str = ''
+    scan: Scan | None = None
     relative: NDArray[np.float32] | None = None
     picture: NDArray[np.uint8] | None = None
     image_rect: NDArray[np.uint8] | None = None
@@ -168,7 +176,7 @@ class DepthPipeline:
         self._camera: Camera | None = None
         self._preprocessor: Preprocessor | None = None
         self._measured: Preprocessor | None = None  # predict() may be at the next image already
-        self._rays: tuple[int, NDArray[np.float32]] | None = None  # with the stride of the cloud
+        self._clouds: CloudMaker | None = None
         self._view: GrayView | None = None  # where edges are looked for
 
     def process(
@@ -184,6 +192,7 @@ class DepthPipeline:
         ranging: RangeReading | None = None,
         T_fixed_camera: NDArray[np.float64] | None = None,
         outputs: Outputs = Outputs(),
+        poses: Mapping[str, Matrix] = {},
     ) -> DepthFrame:
         """Turn one image into metric depth: predict(), then measure().
 
@@ -199,6 +208,8 @@ class DepthPipeline:
             T_fixed_camera: 4x4 pose of the camera's optical frame in a frame that does not move,
                 by odometry; with it the camera's motion is a source too.
             outputs: what to compute.
+            poses: frame of cloud or scan -> 4x4 pose of the camera's optical frame in it; what
+                should stand in another frame is not made.
 
         Returns:
             The wanted outputs on the host; metric ones only when they are metres.
@@ -218,6 +229,7 @@ class DepthPipeline:
             ranging=ranging,
             T_fixed_camera=T_fixed_camera,
             outputs=outputs,
+            poses=poses,
         )
 
     @property
@@ -279,6 +291,7 @@ class DepthPipeline:
         ranging: RangeReading | None = None,
         T_fixed_camera: NDArray[np.float64] | None = None,
         outputs: Outputs = Outputs(),
+        poses: Mapping[str, Matrix] = {},
         bridged: Bridged | None = None,
     ) -> DepthFrame:
         """Make metres of a prediction; points may arrive while the network runs, hence apart.
@@ -288,10 +301,11 @@ class DepthPipeline:
         there, since it may have seen less of the past.
         """
         config, watch = self.config, prediction.watch
+        outputs = _with_frames(outputs, config, poses)
         geometry = prediction.preprocessor
         camera = geometry.rectified
-        if geometry is not self._measured:
-            self._measured, self._rays = geometry, None
+        if geometry is not self._measured or self._clouds is None:
+            self._measured, self._clouds = geometry, CloudMaker(camera)
             self._scale.reset()  # another zoom or size: the network's scale is another one
 
         if points is not None and T_camera_sensor is not None:
@@ -348,12 +362,11 @@ class DepthPipeline:
                 results['depth'] = _encode_depth(depth_m[::step, ::step], config.depth.encoding)
             if outputs.stddev:
                 results['stddev_m'] = stddev_m[::step, ::step]
-            if outputs.points:
-                thin = (slice(None, None, config.cloud.stride),) * 2
-                solid_m = without_flying(depth_m, config.cloud.edge_threshold, geometry.network_px)
-                results['solid'] = solid_m[thin]
-                if config.cloud.stddev:
-                    results['unsure'] = stddev_m[thin]
+            if outputs.points or outputs.scan:
+                solid = self._clouds.solid(depth_m, stddev_m, config.cloud, geometry.network_px)
+                results['solid'] = solid.depth_m
+                if outputs.points and solid.stddev_m is not None:
+                    results['unsure'] = solid.stddev_m
             watch.lap('pack')
         if outputs.relative:
             results['relative'] = prediction.values[::step, ::step]
@@ -363,17 +376,16 @@ class DepthPipeline:
         arrays = _download(results, watch)
 
         cloud: PackedCloud | None = None
-        coloured = outputs.image_rect or 'solid' in arrays
-        image = geometry.rectify(prediction.image) if coloured else prediction.image
-        if 'solid' in arrays:
-            stride = config.cloud.stride
-            cloud = pack_cloud(
-                arrays.pop('solid'),
-                self._rays_for(camera, stride),
-                image[::stride, ::stride],
-                arrays.pop('unsure', None),
-                config.cloud.organized,
-            )
+        scan: Scan | None = None
+        solid_m, unsure_m = arrays.pop('solid', None), arrays.pop('unsure', None)
+        image = prediction.image
+        if outputs.image_rect or (outputs.points and solid_m is not None):
+            image = geometry.rectify(image)
+        if solid_m is not None:
+            if outputs.points:
+                cloud = self._clouds.cloud(solid_m, unsure_m, image, config.cloud, poses)
+            if outputs.scan:
+                scan = self._clouds.scan(solid_m, config, poses)
             watch.lap('pack')
             watch.wait()
         if outputs.image_rect:
@@ -388,6 +400,8 @@ class DepthPipeline:
             points=cloud.points if cloud else None,
             point_fields=cloud.fields if cloud else (),
             points_dense=cloud.is_dense if cloud else False,
+            points_frame=cloud.frame if cloud else '',
+            scan=scan,
             timings_ms=watch.milliseconds(),
             **arrays,
         )
@@ -418,11 +432,6 @@ class DepthPipeline:
             self._camera, self._view = camera, _gray_view(camera)
         return self._preprocessor
 
-    def _rays_for(self, camera: Camera, stride: int) -> NDArray[np.float32]:
-        if self._rays is None or self._rays[0] != stride:
-            self._rays = stride, cloud_rays(camera, stride)
-        return self._rays[1]
-
     def _focal_factor(self, network_camera: Camera) -> float:
         """Return what a canonical-focal model's output is multiplied by to be metres, or 1/m.
 
@@ -437,6 +446,15 @@ class DepthPipeline:
         spec = self.predictor.spec
         factor = (fx if spec.resize == 'stretch' else (fx + fy) / 2) / canonical_px
         return factor if spec.space == 'depth' else 1 / factor
+
+
+def _with_frames(outputs: Outputs, config: Config, poses: Mapping[str, Matrix]) -> Outputs:
+    """Leave out what would stand in a frame that is not known."""
+    return replace(
+        outputs,
+        points=outputs.points and config.cloud.frame in {'', *poses},
+        scan=outputs.scan and config.scan.frame in poses,
+    )
 
 
 def _body(path: str) -> NDArray[np.bool_]:

@@ -57,6 +57,7 @@ class Gathered:
         ranging: what a rangefinder says.
         ground: the ground plane in the rectified optical frame.
         T_fixed_camera: 4x4 pose of the optical frame in scale.fixed_frame.
+        poses: frame of cloud or scan -> 4x4 pose of the optical frame in it.
         missing: what the frame has to do without, and why.
     """
 
@@ -65,6 +66,7 @@ class Gathered:
     ranging: RangeReading | None
     ground: GroundPlane | None
     T_fixed_camera: Matrix | None
+    poses: dict[str, Matrix]
     missing: tuple[str, ...]
 
 
@@ -141,8 +143,12 @@ class FrameStep:
         ranging = self._asked(partial(around.ranging, *at, config.max_time_offset), missing)
         ground = self._asked(partial(around.transforms.ground, seen.camera, *at), missing)
         T_fixed_camera = self._asked(partial(around.transforms.camera, *at), missing)
+        poses: dict[str, Matrix] = {}
+        for frame in {self._pipeline.config.cloud.frame, self._pipeline.config.scan.frame} - {''}:
+            pose = self._asked(partial(around.transforms.camera_in, frame, *at), missing)
+            poses |= {} if pose is None else {frame: pose}
         sources = tuple(source for source in found if source is not None)
-        return Gathered(seen, sources, ranging, ground, T_fixed_camera, tuple(missing))
+        return Gathered(seen, sources, ranging, ground, T_fixed_camera, poses, tuple(missing))
 
     def measure(
         self,
@@ -160,6 +166,7 @@ class FrameStep:
             ground=gathered.ground,
             T_fixed_camera=gathered.T_fixed_camera,
             outputs=outputs,
+            poses=gathered.poses,
             bridged=bridged,
         )
         if gathered.missing:

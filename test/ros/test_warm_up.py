@@ -155,7 +155,7 @@ def test_what_follows_a_warm_up_is_what_would_have_been_without():
 def test_a_warm_up_goes_all_the_way_to_refined_depth(monkeypatch):
     reached = []
     monkeypatch.setattr(
-        'depth_anything_ros.pipeline.without_flying',
+        'depth_anything_ros.cloud.maker.without_flying',
         lambda depth_m, *_: reached.append(depth_m) or depth_m,
     )
     DepthPipeline(ExactPredictor(camera=SCENE_CAMERA)).warm_up(SCENE_CAMERA)
