@@ -85,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     add('--address', metavar='HOST:PORT',
         help='Ray cluster; default: what RAY_ADDRESS names, or a new one on this machine')
     add('--workers', type=count, metavar='N',
-        help='workers of --engine ray; default one for each GPU, else for each core')
+        help='workers of --engine ray; default as many as there is room for')
+    add('--cpus-per-worker', type=count, metavar='N',
+        help='cores that each of them asks for and uses; default 1')
     return parser
 
 
@@ -97,10 +99,10 @@ def seconds(text: str) -> float:
 
 
 def count(text: str) -> int:
-    """Return a number of workers."""
-    if (workers := int(text)) < 1:
+    """Return a number of workers, or of what each has."""
+    if (number := int(text)) < 1:
         raise ValueError(text)
-    return workers
+    return number
 
 
 def _outputs() -> list[str]:
@@ -132,14 +134,15 @@ def _request(args: argparse.Namespace) -> Request:
 def _run(args: argparse.Namespace, load: LoadPredictor) -> int:
     job = Job(_request(args), load_config(args.params_file, args.param), load)
     found = [Work(unit, out) for unit, out in find_units(args.inputs, args.out)]
-    if args.engine == 'local' and (args.address or args.workers):
-        raise ConfigError('--address and --workers are for --engine ray')
+    if args.engine == 'local' and (args.address or args.workers or args.cpus_per_worker):
+        raise ConfigError('--address, --workers and --cpus-per-worker are for --engine ray')
     if args.split is not None and args.format != 'mcap':
         raise ConfigError(f'--split joins bags: leave it out with --format {args.format}')
     if args.split is not None and args.smooth:
         raise ConfigError('--smooth goes over gaps, and --split would cut them: leave one out')
-    ray = args.engine == 'ray'
-    engine: Engine = RayEngine(args.address, args.workers) if ray else LocalEngine()
+    engine: Engine = LocalEngine()
+    if args.engine == 'ray':
+        engine = RayEngine(args.address, args.workers, args.cpus_per_worker or 1)
     try:
         return _annotate(found, args, job, engine)
     finally:
