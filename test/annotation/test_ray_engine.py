@@ -80,19 +80,26 @@ def files_of(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_worker_that_is_killed_loses_nothing_and_a_corrupt_bag_fails_alone(
+def test_a_worker_that_is_killed_loses_nothing_and_broken_bags_are_told_alone(
     engine, bags, tmp_path
 ):
     there = sorted(bags.iterdir())
     corrupt = shutil.copytree(there[0], tmp_path / 'in' / 'corrupt')
     (corrupt / 'bag0.mcap').write_bytes(b'no bag at all')
+    cut = shutil.copytree(there[1], tmp_path / 'in' / 'cut')
+    whole = (cut / 'bag1.mcap').read_bytes()
+    (cut / 'bag1.mcap').write_bytes(whole[: len(whole) * 3 // 4])
+    there.append(cut)
     (tmp_path / f'{KILLED}1').touch()
     reports = run(engine, [corrupt, *there], tmp_path / 'ray', job(tmp_path))
     assert not list(tmp_path.glob(f'{KILLED}*'))  # one has died
     alone = run(LocalEngine(), there, tmp_path / 'here', job(tmp_path))
-    assert set(reports) == {*alone, 'corrupt'} and len(alone) == BAGS
+    assert set(reports) == {*alone, 'corrupt'} and len(alone) == BAGS + 1
     for name, report in alone.items():
-        assert report.finished and report.cameras[TOPIC].frames == FRAMES
+        frames = report.cameras[TOPIC].frames
+        assert report.finished and (0 < frames < FRAMES if name == 'cut' else frames == FRAMES)
+        assert any('is broken' in note for note in report.notes) == (name == 'cut')
+        assert reports[name].notes == report.notes
         assert reports[name].cameras == report.cameras
         assert files_of(tmp_path / 'ray' / name) == files_of(tmp_path / 'here' / name)
         assert read_report(report_path(tmp_path / 'ray' / name)) == reports[name]
