@@ -158,8 +158,9 @@ def test_a_bug_in_the_last_publication_is_raised(make_node, monkeypatch):
     node = make_node()
     node.trigger_configure()
     node.trigger_activate()
-    monkeypatch.setattr(node._outputs, 'publish', broken)
-    node._publication.submit((None, Header()))
+    unit = node._units[0]
+    monkeypatch.setattr(unit._outputs, 'publish', broken)
+    node._publication.submit((unit, None, Header()))
     assert node.trigger_deactivate() is ERROR
     with pytest.raises(ZeroDivisionError):
         node.raise_crash()

@@ -6,19 +6,19 @@ import threading
 
 import pytest
 
-from depth_anything_ros.ros.worker import NewestItemWorker, OneAhead
+from depth_anything_ros.ros.worker import NewestItemsWorker, OneAhead
 
 
 def test_worker_takes_the_newest_and_counts_the_rest():
     taken, dropped = [], []
     started, go_on = threading.Event(), threading.Event()
 
-    def handle(item):
-        taken.append(item)
+    def handle(items):
+        taken.extend(items)
         started.set()
         go_on.wait(10)
 
-    worker = NewestItemWorker(handle, dropped.append)
+    worker = NewestItemsWorker(handle, dropped.append)
     worker.submit('first')
     assert started.wait(10)
     for item in ('second', 'third', 'fourth'):
@@ -37,7 +37,7 @@ def test_a_bug_in_the_worker_is_kept_for_the_main_thread():
         failed.set()
         raise ZeroDivisionError
 
-    worker = NewestItemWorker(handle, lambda item: None)
+    worker = NewestItemsWorker(handle, lambda item: None)
     worker.submit('item')
     assert failed.wait(10)
     worker.stop()
@@ -95,7 +95,7 @@ def test_a_worker_says_how_long_it_is_at_an_item():
         started.set()
         assert may_go.wait(10)
 
-    worker = NewestItemWorker(handle, lambda item: None)
+    worker = NewestItemsWorker(handle, lambda item: None)
     assert worker.busy_s == 0
     worker.submit('item')
     assert started.wait(10)
