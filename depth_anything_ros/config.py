@@ -128,6 +128,14 @@ class RuntimeConfig:
         minimum=0,
         maximum=1024,
     )
+    batch: int = param(
+        1,
+        'Most images of several cameras that go through the network at once. More than one takes '
+        'PyTorch, and is for GPUs: on a CPU a batch takes as long as its images one by one '
+        '(docs/cameras.md).',
+        minimum=1,
+        maximum=64,
+    )
 
 
 @dataclass(frozen=True)
@@ -573,11 +581,11 @@ def _checked_names(name: str, value: Any) -> tuple[str, ...]:
     for each in value:
         if re.fullmatch(_NAME, each) is None:
             raise ConfigError(
-                f'{name}: "{each}" names no camera: its topics and parameters begin with the name, '
+                f'{name}: {each!r} names no camera: its topics and parameters begin with the name, '
                 'so take letters, digits and _, a letter first, 64 at most'
             )
         if value.count(each) > 1:
-            raise ConfigError(f'{name} has "{each}" twice: give each camera a name of its own')
+            raise ConfigError(f'{name} has {each!r} twice: give each camera a name of its own')
     return tuple(value)
 
 

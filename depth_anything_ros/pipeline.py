@@ -41,7 +41,7 @@ from depth_anything_ros.metric_depth.sources import gather, Source, Sweep, takes
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.network.preprocessing import Preprocessor
 from depth_anything_ros.pointcloud import cloud_rays, pack_cloud, PackedCloud, without_flying
-from depth_anything_ros.prediction import Eye, on_its_device
+from depth_anything_ros.prediction import Eye, on_its_device, predict_all
 from depth_anything_ros.prediction import Prediction as Prediction
 from depth_anything_ros.stopwatch import Stopwatch
 
@@ -185,7 +185,7 @@ class DepthPipeline:
         """What smooth() needs of the image that was measured last, None where it had no camera."""
         return self._scale.record
 
-    def warm_up(self, camera: Camera | None = None) -> None:
+    def warm_up(self, camera: Camera | None = None, batch: int = 1) -> None:
         """Run a black image through everything once, so that the first real one finds all made.
 
         Nothing is kept of it but geometry, buffers and compiled kernels.
@@ -193,6 +193,7 @@ class DepthPipeline:
         Args:
             camera: of the images to come; None for one of the size of the mask where there is one,
                 else of the network's input.
+            batch: how many images the network is to take at once, if more than one.
 
         Raises:
             BadFrameError: as process() does for an image of that camera.
@@ -201,7 +202,11 @@ class DepthPipeline:
             side = self.config.model.input_size or self.predictor.spec.input_size
             height, width = (side, side) if self.eye.body is None else self.eye.body.shape
             camera = Camera.from_calibration(width, height, np.diag([width, width, 1.0]))
-        prediction = self.predict(np.zeros((*camera.size, 3), np.uint8), camera)
+        black = np.zeros((*camera.size, 3), np.uint8)
+        prediction = self.predict(black, camera)
+        if batch > 1:
+            prepared = self.eye.prepare(black, camera, self.config)
+            predict_all(self.predictor, [prepared] * batch, batch)
         if camera.is_calibrated:
             points = _as_predicted(prediction)
             self.measure(prediction, points, np.eye(4), outputs=Outputs(stddev=True))

@@ -196,14 +196,36 @@ class Eye:
         return factor if spec.space == 'depth' else 1 / factor
 
 
-def predict_all(predictor: Predictor, prepared: Sequence[Prepared]) -> list[Tensor]:
+def predict_all(
+    predictor: Predictor, prepared: Sequence[Prepared], most: int = 1
+) -> list[Tensor]:
     """Run images, of whichever cameras, through the network.
+
+    Those of one size go at once where most is more than one. A batch is always of `most` images,
+    black ones where there are fewer, so that the network meets two shapes of each size and no more.
+
+    Args:
+        predictor: the network; it must take Nx3xhxw where most is more than one.
+        prepared: the images.
+        most: how many go at once.
 
     Returns:
         For each what the network said, hxw, or 2xhxw with sky.
     """
+    inputs = [each.network_input for each in prepared]
+    said: dict[int, Tensor] = {}
     with torch.inference_mode(), current(predictor.device):
-        return [predictor(each.network_input) for each in prepared]
+        for shape in dict.fromkeys(each.shape for each in inputs):
+            same = [i for i, each in enumerate(inputs) if each.shape == shape]
+            for first in range(0, len(same), most):
+                chunk = same[first : first + most]
+                if len(chunk) == 1:
+                    said[chunk[0]] = predictor(inputs[chunk[0]])
+                    continue
+                batch = inputs[0].new_zeros((most, *shape[1:]))
+                torch.cat([inputs[i] for i in chunk], out=batch[: len(chunk)])
+                said.update(zip(chunk, predictor(batch)))
+    return [said[i] for i in range(len(inputs))]
 
 
 def _body(path: str) -> NDArray[np.bool_]:

@@ -52,7 +52,12 @@ class CameraUnit:
     """
 
     def __init__(
-        self, node: LifecycleNode, name: str, pipeline: DepthPipeline, log: QuietLog
+        self,
+        node: LifecycleNode,
+        name: str,
+        pipeline: DepthPipeline,
+        batch: int,
+        log: QuietLog,
     ) -> None:
         """Create the publishers.
 
@@ -60,12 +65,14 @@ class CameraUnit:
             node: the node that publishes.
             name: of the camera; empty where it is the only one.
             pipeline: of this camera alone.
+            batch: how many images the network takes at once.
             log: of the node.
 
         Raises:
             ConfigError: a qos_overrides parameter is wrong.
         """
         self._node, self.name, self.pipeline, self._log = node, name, pipeline, log
+        self._batch = batch
         self._prefix = f'{name}/' if name else ''
         self._inputs: Inputs | None = None
         self._step: FrameStep | None = None
@@ -199,7 +206,7 @@ class CameraUnit:
         """Run a black image of the size that camera_info tells through everything."""
         self._taken += 1
         with suppress(BadFrameError):  # the image will meet it too, and have it told
-            self.pipeline.warm_up(self.cameras.newest())
+            self.pipeline.warm_up(self.cameras.newest(), self._batch)
         self._taken -= 1
 
     def measure(self, looked: Looked, said: Any) -> tuple[DepthFrame, Any]:

@@ -91,10 +91,11 @@ class DepthNode(LifecycleNode):
                 name: DepthPipeline(predictor, parameters.of_camera(self, config, name))
                 for name in config.cameras or ('',)
             }
-            next(iter(pipelines.values())).warm_up()
+            batch = min(config.runtime.batch, len(pipelines))
+            next(iter(pipelines.values())).warm_up(batch=batch)
         finally:
             self._loading = False
-        self._transitions.on_executor(lambda: self._announce(predictor, pipelines))
+        self._transitions.on_executor(lambda: self._announce(predictor, pipelines, batch))
         return super().on_configure(state)
 
     @reported
@@ -172,16 +173,18 @@ class DepthNode(LifecycleNode):
         configured = self.trigger_configure()
         return self.trigger_activate() if configured is SUCCESS else configured
 
-    def _announce(self, predictor: Predictor, pipelines: dict[str, DepthPipeline]) -> None:
+    def _announce(
+        self, predictor: Predictor, pipelines: dict[str, DepthPipeline], batch: int
+    ) -> None:
         with ExitStack() as undo:
             undo.callback(self._stop_publishing)
             for name, pipeline in pipelines.items():
                 # The parameters may have been changed while the network was loaded.
                 pipeline.config = parameters.of_camera(self, self._config, name)
-                self._units.append(CameraUnit(self, name, pipeline, self._log))
+                self._units.append(CameraUnit(self, name, pipeline, batch, self._log))
             undo.pop_all()
         self._diagnostics = self.create_lifecycle_publisher(DiagnosticArray, '/diagnostics', 10)
-        self._predictor = predictor
+        self._predictor, self._batch = predictor, batch
         self.get_logger().info(
             f'{predictor.spec.name} on {predictor.device}, '
             f'{getattr(predictor, "backend", "a network of its own")}, predicts '
@@ -202,7 +205,7 @@ class DepthNode(LifecycleNode):
                 undo.callback(unit.close)
             self._listening = undo.pop_all()
         self._publication = OneAhead(self._publish)
-        self._worker = NewestItemsWorker(self._process, self._supersede)
+        self._worker = NewestItemsWorker(self._process, self._supersede, self._batch)
         self._workers = [self._worker, self._publication]
         # On a clock that always goes: diagnostics matter most where /clock has stopped.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -256,7 +259,8 @@ class DepthNode(LifecycleNode):
     def _process(self, taken: list[Taken]) -> None:
         assert self._predictor is not None
         looks = [(unit, looked) for unit, data in taken if (looked := unit.look(data)) is not None]
-        said = predict_all(self._predictor, [looked.prepared for _, looked in looks])
+        prepared = [looked.prepared for _, looked in looks]
+        said = predict_all(self._predictor, prepared, self._batch)
         for (unit, looked), prediction in zip(looks, said):
             self._publication.submit((unit, *unit.measure(looked, prediction)))
 

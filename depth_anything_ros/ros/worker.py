@@ -96,8 +96,8 @@ class NewestItemsWorker(Worker[list[Item]]):
         """
         self._superseded, self._most = superseded, most
         self._newest: dict[Hashable, Item] = {}  # by source
-        self._served: dict[Hashable, int] = {}  # source -> the turn that took its last item
-        self._turn = 0
+        self._served: dict[Hashable, int] = {}  # source -> number of its last item taken
+        self._taken = 0
         super().__init__(handle)
 
     def submit(self, item: Item, source: Hashable = None) -> None:
@@ -123,10 +123,11 @@ class NewestItemsWorker(Worker[list[Item]]):
         return bool(self._newest)
 
     def _next(self) -> list[Item]:
-        self._turn += 1
         longest_ago = sorted(self._newest, key=lambda source: self._served.get(source, 0))
         sources = longest_ago[: self._most]
-        self._served.update(dict.fromkeys(sources, self._turn))
+        for source in sources:
+            self._taken += 1
+            self._served[source] = self._taken
         return [self._newest.pop(source) for source in sources]
 
 

@@ -3,9 +3,9 @@
 """Publish several cameras that look at the scene, and one lidar: arguments NAME=KIND...
 
 Kinds: good, silent, large (no image of the size that its camera_info tells), zero (a camera_info
-without a focal length), back (stamps go back all the time), fast (at 30 Hz, the others are at 4),
+without a focal length), back (stamps go back all the time), fast (at 30 Hz, the others are at 2),
 broken (an image without its data). The images of the n-th camera show inverse depth in red in a way
-of their own: red = 20 + 10 n + (420 + 40 n) / z, so that its line is 1/z = 255 p / (420 + 40 n) - t.
+of their own: red = 20 + 10 n + (420 + 40 n) / z, so that each has another line.
 """
 
 from pathlib import Path
@@ -22,13 +22,14 @@ from depth_anything_ros.ros.running import running_node  # noqa: E402
 from depth_anything_ros.ros.sensor_publisher import CameraPublisher, PointsPublisher  # noqa: E402
 from helpers import SCENE_CAMERA, scene_depth_image, scene_lidar  # noqa: E402
 
-PERIOD_S, FAST_S = 0.25, 1 / 30
+CAMERA = SCENE_CAMERA.scaled(320, 240)
+PERIOD_S, FAST_S = 0.5, 1 / 30
 MS = 1_000_000
 
 
 def picture(number):
     """Return what the n-th camera sees."""
-    red = 20 + 10 * number + (420 + 40 * number) / scene_depth_image()
+    red = 20 + 10 * number + (420 + 40 * number) / scene_depth_image(CAMERA)
     image = np.full((*red.shape, 3), 90, np.uint8)
     image[..., 0] = red.round().clip(0, 255)
     return image
@@ -40,11 +41,11 @@ class Publisher:
     def __init__(self, node, name, kind, number):
         self.kind, self.number, self._node = kind, number, node
         self._camera = CameraPublisher(node, f'{name}_optical', f'{name}/image')
-        self._image, self._model, self._stamps = picture(number), SCENE_CAMERA, 0
+        self._image, self._model, self._stamps = picture(number), CAMERA, 0
         if kind == 'large':
             self._image = np.repeat(self._image, 2, axis=1)
         if kind == 'zero':
-            self._model = Camera(640, 480, np.diag([0.0, 0.0, 1.0]))
+            self._model = Camera(320, 240, np.diag([0.0, 0.0, 1.0]))
         if kind == 'broken':
             whole = self._camera._image.publish
             self._camera._image.publish = lambda message: whole(_cut(message))

@@ -224,6 +224,35 @@ def test_what_an_image_needs_is_kept_while_the_network_is_at_it():
         store.nearest(at(0.11), 0.02)
 
 
+def test_what_the_images_of_several_cameras_need_is_kept():
+    store = points_of([0.0, 0.1, 0.2, 0.3])
+    store.hold(at(0.11), 'front')
+    store.hold(at(0.21), 'left')
+    store.hold(at(0.12), 'right')  # the same sweep as in front
+    for i in range(200):
+        store.add(cloud(at(0.4 + i / 30)))
+    assert len(store._entries) == 20
+    for stamp_s in (0.1, 0.2):
+        assert store.nearest(at(stamp_s + 0.01), 0.02).stamp_ns == at(stamp_s)
+    with pytest.raises(OutOfTime):
+        store.nearest(at(0.31), 0.02)
+    for number in range(30):  # more cameras than sweeps are kept: the newest always is
+        store.hold(at(6.0 + number / 30), f'camera{number}')
+    for i in range(30):
+        store.add(cloud(at(7.1 + i / 30)))
+        assert len(store._entries) == 20 and store._entries[-1][0] == at(7.1 + i / 30)
+
+
+def test_two_sweeps_in_turn_are_decoded_once_each():
+    calls = []
+    store = ReadingStore(lambda data: calls.append(data) or decode(data), 256)
+    for stamp_s in (1, 2):
+        store.add(cloud(at(stamp_s)))
+    for stamp_s in (1, 2, 1, 2):
+        assert store.nearest(at(stamp_s), 0.1).stamp_ns == at(stamp_s)
+    assert len(calls) == 2
+
+
 def test_nearest_points_decoded_once():
     calls = []
 

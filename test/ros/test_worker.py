@@ -30,6 +30,38 @@ def test_worker_takes_the_newest_and_counts_the_rest():
     assert taken == ['first', 'fourth'] and dropped == ['second', 'third']
 
 
+@pytest.mark.parametrize(
+    'most, turns',
+    [
+        (1, ['b', 'c', 'a', 'b', 'c', 'a']),
+        (2, ['bc', 'ab', 'ca', 'bc']),
+        (3, ['bca', 'bca', 'bca']),
+    ],
+)
+def test_who_was_served_longest_ago_is_next(most, turns):
+    taken, dropped, started, go_on = [], [], threading.Semaphore(0), threading.Semaphore(0)
+
+    def handle(items):
+        taken.append(''.join(items))
+        started.release()
+        assert go_on.acquire(timeout=10)
+
+    worker = NewestItemsWorker(handle, dropped.append, most)
+    worker.submit('a', 'a')
+    assert started.acquire(timeout=10)
+    for _ in turns:
+        for source in 'bcabbb':  # b is faster than the others, and all have something new
+            worker.submit(source, source)
+        go_on.release()
+        assert started.acquire(timeout=10)
+    go_on.release()
+    worker.stop()
+    assert taken == ['a', *turns]
+    assert dropped.count('b') == len(turns) * 3 + sum(
+        'b' not in turn for turn in turns[:-1]
+    )
+
+
 def test_a_bug_in_the_worker_is_kept_for_the_main_thread():
     failed = threading.Event()
 
