@@ -87,6 +87,26 @@ def test_camera_info_is_taken_beside_the_image(launched, arguments, camera_info)
     assert dict(remaps) == {'image': image, 'camera_info': camera_info, 'points': '/lidar/points'}
 
 
+def test_several_cameras_by_a_pattern(launched):
+    done, started = launched(
+        'depth_anything.launch.py', 'cameras:=front,left', 'image:=/{camera}/image_raw'
+    )
+    assert done.returncode == 0, done.stdout
+    remaps = dict(re.findall(r'-r (\S+):=(\S+)', started['depth_node']))
+    assert {k: v for k, v in remaps.items() if k.endswith('image') or 'front/c' in k} == {
+        'front/image': '/front/image_raw',
+        'front/camera_info': '/front/camera_info',
+        'left/image': '/left/image_raw',
+        'front/sensor_depth/image': 'front/sensor_depth/image',
+        'left/sensor_depth/image': 'left/sensor_depth/image',
+        'front/right/image': 'front/right/image',
+        'left/right/image': 'left/right/image',
+    }
+    done, started = launched('depth_anything.launch.py', 'cameras:=front,left', 'image:=/cam/image')
+    assert done.returncode == 1 and not started
+    assert 'put {camera} into it' in done.stdout and 'Traceback' not in done.stdout
+
+
 def test_the_info_of_a_depth_camera_is_taken_beside_its_image(launched):
     _, started = launched('depth_anything.launch.py', 'sensor_depth:=/cam/depth/image', 'range:=/r')
     remaps = re.findall(r'-r (sensor_depth/\w+|range):=(\S+)', started['depth_node'])

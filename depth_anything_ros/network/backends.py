@@ -58,14 +58,15 @@ class TorchPredictor:
 
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Tensor:
-        """Predict one image.
+        """Predict one image, or several of one size at once.
 
         Args:
-            image: 1x3xhxw float32, normalised with spec.mean and spec.std, on the device; h and w
+            image: Nx3xhxw float32, normalised with spec.mean and spec.std, on the device; h and w
                 are multiples of spec.multiple.
 
         Returns:
-            hxw float32 on the device, in the space that spec names; 2xhxw with sky.
+            hxw float32 on the device, in the space that spec names; 2xhxw with sky. Of several
+            images Nxhxw, or Nx2xhxw.
         """
         with torch_threads(self._threads):
             return self._predict(image)

@@ -11,7 +11,7 @@ from statistics import median
 import threading
 import time
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 import torch
 
 from depth_anything_ros.errors import one_line
@@ -26,7 +26,7 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 
 @dataclass
 class _Second:
-    """What happened since the last report."""
+    """What happened since the last status."""
 
     since_s: float = field(default_factory=time.monotonic)
     received: int = 0
@@ -37,17 +37,21 @@ class _Second:
 
 
 class Statistics:
-    """What the node did; written by its threads, read once a second."""
+    """What the node did with one camera; written by its threads, read once a second."""
 
-    def __init__(self, node_name: str, image_topic: str, device: torch.device) -> None:
+    def __init__(
+        self, name: str, image_topic: str, device: torch.device, image: str = 'image'
+    ) -> None:
         """Start from zero.
 
         Args:
-            node_name: with its namespace, so that two cameras are told apart.
+            name: the node's with its namespace, and the camera's, so that two are told apart.
             image_topic: the topic of the images, resolved: whose pipeline this is.
             device: where the network runs.
+            image: name of the input that the images come on.
         """
-        self._name, self._image_topic, self._device = node_name, image_topic, device
+        self._name, self._image_topic, self._device = name, image_topic, device
+        self._image = image
         self._lock = threading.Lock()
         self._dropped: Counter[str] = Counter()
         self._incomplete: Counter[str] = Counter()
@@ -95,15 +99,15 @@ class Statistics:
             for stage, duration_ms in frame.timings_ms.items():
                 self._second.stages_ms[stage].append(duration_ms)
 
-    def report(
+    def status(
         self, now_ns: int, publishers: Mapping[str, int], busy_s: float = 0.0
-    ) -> DiagnosticArray:
-        """Return the state since the last report; timings are medians over that time.
+    ) -> DiagnosticStatus:
+        """Return the state since the last status; timings are medians over that time.
 
         Args:
             now_ns: ROS time.
             publishers: input -> how many publishers match the node's subscription.
-            busy_s: how long the longest of the threads has been at one image.
+            busy_s: how long a thread has been at an image of this camera, or hangs at any.
         """
         with self._lock:
             second, self._second = self._second, _Second()
@@ -151,19 +155,16 @@ class Statistics:
             message = f'stamps are {-age_s:.1f} s ahead of the clock here: synchronise the clocks'
         elif fit is not None and fit.state is State.UNANCHORED:
             level, message = WARN, f'no metres: {fit.reason}'
-        status = DiagnosticStatus(
+        return DiagnosticStatus(
             level=level,
             name=f'{self._name}: pipeline',
             message=one_line(message),
             hardware_id=self._image_topic,
             values=[KeyValue(key=key, value=value) for key, value in values.items()],
         )
-        array = DiagnosticArray(status=[status])
-        array.header.stamp.sec, array.header.stamp.nanosec = divmod(now_ns, 1_000_000_000)
-        return array
 
     def _no_image(self, publishers: Mapping[str, int]) -> str:
-        count = publishers.get('image', 0)
+        count = publishers.get(self._image, 0)
         if not count:
             return f'no image, no publisher on {self._image_topic}: start the camera or remap image'
         return (

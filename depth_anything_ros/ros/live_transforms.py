@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 import math
 import threading
@@ -136,26 +136,22 @@ class TransformListener:
     """
 
     def __init__(
-        self, node: Node, config: ScaleConfig, refuse: Callable[[BadFrameError], Any]
+        self,
+        node: Node,
+        configs: Sequence[ScaleConfig],
+        refuse: Callable[[BadFrameError], Any],
     ) -> None:
         """Subscribe.
 
         Args:
             node: the node that listens.
-            config: what is known, and which frames are to be asked for.
+            configs: of each camera what is known, and which frames are to be asked for.
             refuse: told of messages that cannot be used.
         """
         self._node, self._refuse = node, refuse
         self.buffer: TransformBuffer | None = None
         self._subscriptions: list[Any] = []
-        if tf2_py is None or not (
-            not any(config.T_camera_sensor)
-            or config.fixed_frame
-            or config.ground_frame
-            or takes(config.method, 'depth')
-            or takes(config.method, 'stereo')
-            or takes(config.method, 'range')
-        ):
+        if tf2_py is None or not any(map(_asks_for_frames, configs)):
             return
         # Not tf2_ros.Buffer, which leaves a service and a clock callback behind with every
         # activation, and whose lookups sleep for frames that are not there.
@@ -193,6 +189,14 @@ class TransformListener:
             buffer.add(deserialize(data, TFMessage).transforms, static)
         except BadFrameError as error:
             self._refuse(error)
+
+
+def _asks_for_frames(config: ScaleConfig) -> bool:
+    return (
+        not any(config.T_camera_sensor)
+        or bool(config.fixed_frame or config.ground_frame)
+        or any(takes(config.method, source) for source in ('depth', 'stereo', 'range'))
+    )
 
 
 def _clear(buffer: TransformBuffer, jump: Any) -> None:

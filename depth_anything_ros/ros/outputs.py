@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Header
@@ -17,24 +19,32 @@ _QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class OutputPublishers:
-    """Publishers of all outputs of the contract."""
+    """Publishers of all outputs of the contract, of one camera."""
 
-    def __init__(self, node: LifecycleNode) -> None:
+    def __init__(self, node: LifecycleNode, name: str = '', prefix: str = '') -> None:
         """Create the publishers; they are silent until the node is active.
+
+        Args:
+            node: the node that publishes.
+            name: who says what is said on depth/scale; empty is the node.
+            prefix: of the topics, with its slash.
 
         Raises:
             ConfigError: a qos_overrides parameter is wrong.
         """
-        self._node = node
+        self._node, self._name = node, name or node.get_fully_qualified_name()
         self._publishers: dict[str, LifecyclePublisher] = {}
-        for topic, kind in TOPICS.items():
-            with qos_overridden(topic):
-                self._publishers[topic] = node.create_lifecycle_publisher(
-                    kind,
-                    topic,
-                    QoSProfile(depth=_QOS.depth, reliability=_QOS.reliability),
-                    qos_overriding_options=QOS_OVERRIDES,
-                )
+        with ExitStack() as undo:
+            undo.callback(self.destroy)
+            for topic, kind in TOPICS.items():
+                with qos_overridden(prefix + topic):
+                    self._publishers[topic] = node.create_lifecycle_publisher(
+                        kind,
+                        prefix + topic,
+                        QoSProfile(depth=_QOS.depth, reliability=_QOS.reliability),
+                        qos_overriding_options=QOS_OVERRIDES,
+                    )
+            undo.pop_all()
 
     def destroy(self) -> None:
         """Remove all publishers."""
@@ -49,6 +59,5 @@ class OutputPublishers:
 
     def publish(self, frame: DepthFrame, header: Header) -> None:
         """Publish one frame's results with the stamp and frame of the image they come from."""
-        name = self._node.get_fully_qualified_name()
-        for topic, message in output_messages(frame, header, name).items():
+        for topic, message in output_messages(frame, header, self._name).items():
             self._publishers[topic].publish(message)

@@ -37,8 +37,8 @@ def frame(state=State.FITTED, reason='fine'):
 
 def report(made, now_ns=NOW_NS, publishers=None, busy_s=0.0):
     """Return the one status of a report, and its values."""
-    array = made.report(now_ns, {'image': 1} if publishers is None else publishers, busy_s)
-    [status] = array.status
+    matched = {'image': 1} if publishers is None else publishers
+    status = made.status(now_ns, matched, busy_s)
     return status, {pair.key: pair.value for pair in status.values}
 
 
