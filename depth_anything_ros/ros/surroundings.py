@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-import re
 from typing import Any
 
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2, Range
@@ -21,7 +20,7 @@ from depth_anything_ros.metric_depth.depth_image import DepthImage
 from depth_anything_ros.metric_depth.rangefinder import RangeReading
 from depth_anything_ros.metric_depth.sources import Sweep, takes
 from depth_anything_ros.ros.depth_messages import decode_depth, DepthReading
-from depth_anything_ros.ros.messages import decode_points, decode_scan, deserialize
+from depth_anything_ros.ros.messages import decode_points, decode_scan, deserialize, is_rectified
 from depth_anything_ros.ros.ranges import decode_range, Echo
 from depth_anything_ros.ros.second_camera import SecondCamera
 from depth_anything_ros.ros.stores import (
@@ -212,15 +211,9 @@ class Surroundings:
     def _cameras_of(self, image: str, setting: str) -> CameraStore:
         """Return the store of the camera_info beside an image."""
         name = f'{image[: -len("image")]}camera_info'
-        store = CameraStore(_is_rectified(setting, self._topic_of(image)), name)
+        store = CameraStore(is_rectified(setting, self._topic_of(image)), name)
         self.inputs[name] = Input(CameraInfo, store, 5)
         return store
-
-
-def _is_rectified(setting: str, topic: str) -> bool:
-    """Tell whether images have been rectified; auto goes by the resolved name of their topic."""
-    named = re.search(r'(^|[/_])rect([/_]|$)', topic) is not None
-    return setting == 'true' or (setting == 'auto' and named)
 
 
 def _decoder(kind: Any, decode: Callable[[Any], Read]) -> Callable[[bytes], Read]:
