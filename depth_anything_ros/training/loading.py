@@ -168,7 +168,7 @@ def draws_of_step(phase: Phase, seed: int, step: int, stream: int, among: int, c
 
 
 class Stream:
-    """Batches in the order of their draws; iterating ends where these do."""
+    """Batches in the order of their draws, until it is closed."""
 
     def __init__(self, samples: ConcatDataset[Sample], draws: Iterator[list[Draw]], workers: int
                  ) -> None:
@@ -185,7 +185,7 @@ class Stream:
             # Forked from a process without threads, as PyTorch and OpenCV have them.
             context = multiprocessing.get_context('forkserver')
             context.set_forkserver_preload([__name__])
-        self._loader = iter(DataLoader(
+        self._loader: Iterator[Batch | str] | None = iter(DataLoader(
             _Crops(samples), batch_sampler=draws, num_workers=workers,
             collate_fn=_collate, multiprocessing_context=context, generator=torch.Generator(),
             worker_init_fn=_alone if workers else None))
@@ -196,6 +196,7 @@ class Stream:
         Raises:
             DatasetError: more pictures in a row are corrupt than can be by accident.
         """
+        assert self._loader is not None
         batch = next(self._loader)
         if isinstance(batch, str):
             raise DatasetError(f'{_MOST_IN_A_ROW} pictures in a row, or all, are corrupt; the last '
@@ -203,6 +204,10 @@ class Stream:
         self.skipped.update(dict.fromkeys(batch.skipped))
         assert isinstance(batch, Batch)
         return batch
+
+    def close(self) -> None:
+        """End the workers: left to the garbage collector, they are waited for in vain, 5 s each."""
+        self._loader = None
 
 
 def _alone(worker: int) -> None:

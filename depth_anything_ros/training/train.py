@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import closing, contextmanager, ExitStack, nullcontext
 import copy
 import dataclasses
 import json
@@ -111,7 +111,9 @@ def _optimizer(trainee: Trainee, config: TrainConfig) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, betas=(0.9, 0.98))
 
 
-def _streams(config: TrainConfig, processes: Processes, first: int) -> dict[str, Stream]:
+@contextmanager
+def _streams(config: TrainConfig, processes: Processes, first: int
+             ) -> Iterator[dict[str, Stream]]:
     """Open the pictures of a run from the step after `first`: 'labelled', 'unlabelled', or both."""
     mine = slice(processes.rank, None, processes.count)
 
@@ -121,17 +123,18 @@ def _streams(config: TrainConfig, processes: Processes, first: int) -> dict[str,
                  for step, (phase, _) in enumerate(_schedule(config), start=1) if step > first)
         return Stream(samples, draws, config.workers)
 
-    streams = {}
-    if config.labelled:
-        data = open_samples(config.data)
-        if (largest := max(phase.batch_size for phase in config.phases)) > len(data):
-            raise DatasetError(f'data hold {len(data)} pictures and a batch_size is {largest}: add '
-                               'pictures or lower it')
-        streams['labelled'] = stream(1, data, 1)
-    if (student := config.student) is not None:
-        extra = open_samples(student.unlabelled, with_depth=False)
-        streams['unlabelled'] = stream(2, extra, student.ratio)
-    return streams
+    with ExitStack() as stack:
+        streams = {}
+        if config.labelled:
+            data = open_samples(config.data)
+            if (largest := max(phase.batch_size for phase in config.phases)) > len(data):
+                raise DatasetError(f'data hold {len(data)} pictures and a batch_size is {largest}: '
+                                   'add pictures or lower it')
+            streams['labelled'] = stack.enter_context(closing(stream(1, data, 1)))
+        if (student := config.student) is not None:
+            extra = open_samples(student.unlabelled, with_depth=False)
+            streams['unlabelled'] = stack.enter_context(closing(stream(2, extra, student.ratio)))
+        yield streams
 
 
 def _require_same_run(config: TrainConfig, state: dict[str, Any], file: Path) -> None:
@@ -189,10 +192,10 @@ def train(config: TrainConfig) -> None:
         ema.load_state_dict(state['ema'])
         optimizer.load_state_dict(state['optimizer'])
         first, spent_s = state['step'], state['seconds']
-    streams = _streams(config, processes, first)
     started = time.monotonic() - spent_s
-    with (Recorder(config, held_out, first, input_size) if processes.rank == 0
-          else nullcontext()) as recorder:
+    with (_streams(config, processes, first) as streams,
+          Recorder(config, held_out, first, input_size) if processes.rank == 0
+          else nullcontext() as recorder):
         for step, (phase, lr) in enumerate(_schedule(config), start=1):
             if step <= first:
                 continue

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 import dataclasses
+import gc
 import json
 import os
 from pathlib import Path
@@ -180,8 +182,8 @@ def test_draws_follow_from_seed_and_step_and_differ_between_processes() -> None:
 def batches(folder: Path, workers: int, steps: range) -> list[tuple[torch.Tensor, ...]]:
     samples = open_samples([folder])
     draws = (draws_of_step(PHASE, 0, step, 1, len(samples), 4) for step in steps)
-    stream = Stream(samples, draws, workers)
-    found = [next(stream) for _ in steps]
+    with closing(Stream(samples, draws, workers)) as stream:
+        found = [next(stream) for _ in steps]
     return [(batch.image_rgb, batch.inverse_depth, batch.semantic) for batch in found]
 
 
@@ -221,10 +223,25 @@ def test_pictures_that_went_away_stop_the_run_in_one_line(tmp_path: Path, worker
     samples = open_samples([folder_of(tmp_path, 5)])
     for file in (tmp_path / 'images').iterdir():
         file.unlink()
-    stream = Stream(samples, iter([draws_of_step(PHASE, 0, 1, 1, 5, 4)]), workers)
-    with pytest.raises(DatasetError, match='in a row, or all, are corrupt; the last') as error:
+    with (
+        closing(Stream(samples, iter([draws_of_step(PHASE, 0, 1, 1, 5, 4)]), workers)) as stream,
+        pytest.raises(DatasetError, match='in a row, or all, are corrupt; the last') as error,
+    ):
         next(stream)
     assert '\n' not in str(error.value)
+
+
+def test_a_stream_that_is_closed_has_ended_its_workers(tmp_path: Path) -> None:
+    samples = open_samples([folder_of(tmp_path, 5)])
+    stream = Stream(samples, iter([draws_of_step(PHASE, 0, 1, 1, 5, 4)]), 2)
+    next(stream)
+    workers = stream._loader._workers
+    gc.disable()
+    try:
+        stream.close()
+    finally:
+        gc.enable()
+    assert [worker.exitcode for worker in workers] == [0, 0]  # by themselves, not by a signal
 
 
 def test_resumed_run_with_workers_is_bitwise_the_whole_one(tmp_path: Path) -> None:
