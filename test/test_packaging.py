@@ -205,6 +205,7 @@ def test_apt_brings_on_a_robot_what_pip_brings_elsewhere():
     keys = {
         'numpy': 'python3-numpy', 'scipy': 'python3-scipy', 'rich': 'python3-rich',
         'opencv-python-headless': 'python3-opencv', 'pyyaml': 'python3-yaml',
+        'pillow': 'python3-pil',
     }
     depends = {item.name for item in parse_package(str(ROOT / 'package.xml')).exec_depends}
     assert {keys[x.name] for x in LISTED['standalone']} <= depends

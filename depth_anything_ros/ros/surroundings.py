@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-import re
 
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -18,6 +17,7 @@ from depth_anything_ros.metric_depth.depth_image import DepthImage
 from depth_anything_ros.metric_depth.rangefinder import RangeReading
 from depth_anything_ros.metric_depth.sources import Sweep, takes
 from depth_anything_ros.ros.depth_messages import decode_depth, DepthReading
+from depth_anything_ros.ros.messages import is_rectified
 from depth_anything_ros.ros.second_camera import SecondCamera
 from depth_anything_ros.ros.sensors import decoder_of, Input, Sensors
 from depth_anything_ros.ros.stores import (
@@ -164,12 +164,6 @@ class Surroundings:
         """Return the store of the camera_info beside an image."""
         name = f'{image[: -len("image")]}camera_info'
         said = f'{self._camera}/{name}' if self._camera else name
-        store = CameraStore(_is_rectified(setting, self._topic_of(image)), said)
+        store = CameraStore(is_rectified(setting, self._topic_of(image)), said)
         self.own[name] = Input(CameraInfo, store, 5)
         return store
-
-
-def _is_rectified(setting: str, topic: str) -> bool:
-    """Tell whether images have been rectified; auto goes by the resolved name of their topic."""
-    named = re.search(r'(^|[/_])rect([/_]|$)', topic) is not None
-    return setting == 'true' or (setting == 'auto' and named)

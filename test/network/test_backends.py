@@ -240,6 +240,30 @@ def test_half_precision_is_bfloat16_of_openvino(folder: str, cache: Path) -> Non
     assert 'not in bfloat16' in message(folder, 'onnxruntime', precision='bfloat16')
 
 
+SIGNALLED = """
+import faulthandler, os, signal, sys
+faulthandler.enable()
+from depth_anything_ros.config import ModelConfig, RuntimeConfig
+from depth_anything_ros.network.predictor import load_predictor
+runtime = RuntimeConfig(device='cpu', backend='openvino', threads=1)
+loaded = [load_predictor(ModelConfig(checkpoint=sys.argv[1]), runtime) for _ in range(3)]
+while loaded:
+    loaded.pop(0)
+signal.signal(signal.SIGTERM, lambda *_: print('handled'))
+os.kill(os.getpid(), signal.SIGTERM)
+print('goes on')
+"""
+
+
+def test_signals_are_handled_after_networks_ended_in_the_order_they_came(
+    folder: str, cache: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, '-c', SIGNALLED, folder], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, 'handled\ngoes on\n'), done.stderr
+
+
 def test_the_pipeline_runs_on_a_backend(folder: str, cache: Path) -> None:
     camera = Camera.from_calibration(80, 60, [[60, 0, 40], [0, 60, 30], [0, 0, 1]])
     image = torch.randint(0, 255, (60, 80, 3), dtype=torch.uint8).numpy()
