@@ -231,6 +231,6 @@ class Statistics:
         if not count:
             return f'no image, no publisher on {self._image_topic}: start the camera or remap image'
         return (
-            f'no image in {WINDOW} s, although {count} publisher(s) on {self._image_topic} '
+            f'no image comes, although {count} publisher(s) on {self._image_topic} '
             'match: has the camera stopped, or does the transport lose large messages?'
         )
