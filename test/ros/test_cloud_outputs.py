@@ -1,17 +1,18 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Clouds and scans in a frame of the robot, over DDS with TF, against the depth image beside them."""
+"""Clouds and scans in a frame of the robot, over DDS with TF, against depth images beside them."""
 
 from contextlib import ExitStack
 import time
 
+import cv2
 from diagnostic_msgs.msg import DiagnosticStatus
 import numpy as np
 import pytest
 from rcl_interfaces.srv import SetParameters
 import rclpy
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image, LaserScan, PointCloud2
+from sensor_msgs.msg import CompressedImage, Image, LaserScan, PointCloud2
 from test_node import plane, pose_parameter
 
 from helpers import program, TEST
@@ -34,7 +35,7 @@ class Judge:
 
     KINDS = {
         'depth/image': Image, 'depth/stddev': Image, 'depth/points': PointCloud2,
-        'depth/scan': LaserScan,
+        'depth/scan': LaserScan, 'depth/image/compressedDepth': CompressedImage,
     }
 
     def __init__(self):
@@ -170,16 +171,33 @@ def test_a_scan_of_what_is_level(judge):
     assert np.isnan(ranges_m[behind]).all()
 
 
-def test_where_tf_does_not_know_the_frame_nothing_is_published_in_it(judge):
-    judge.set(cloud__frame='nowhere')
-    image, _ = judge.together('depth/image', 'depth/scan')
-    stamp_ns = image.header.stamp.sec * SECOND + image.header.stamp.nanosec
-    judge.until(lambda: any('nowhere' in r for s, r in judge.reasons.items() if s >= stamp_ns))
+def test_clouds_at_a_rate_of_their_own(judge):
+    judge.set(cloud__rate=1.0)
     since_ns = time.time_ns()
-    for _ in range(3):
-        judge.together('depth/image', 'depth/scan')
-    assert not [s for s in judge.heard['depth/points'] if s > since_ns]
-    judge.set(cloud__frame='')
-    (cloud,) = judge.together('depth/points')
-    assert cloud.header.frame_id == 'camera'
-    judge.set(cloud__frame='sonar')
+    judge.until(lambda: sum(s > since_ns for s in judge.heard['depth/points']) >= 4)
+    stamps = sorted(s for s in judge.heard['depth/points'] if s > since_ns)
+    assert np.diff(stamps).min() >= 0.6 * SECOND  # turns are a second apart, images a fifth
+    images = [s for s in judge.heard['depth/image'] if stamps[0] <= s <= stamps[-1]]
+    assert len(images) > 2 * len(stamps)
+    assert set(stamps[1:-1]) <= set(judge.heard['depth/scan'])
+    judge.set(cloud__rate=0.0)
+
+
+def test_depth_as_a_png(judge):
+    image, compressed = judge.together('depth/image', 'depth/image/compressedDepth')
+    assert compressed.format == '16UC1; compressedDepth png'
+    png = np.frombuffer(compressed.data[12:], np.uint8)
+    stored = cv2.imdecode(png, cv2.IMREAD_UNCHANGED)
+    depth_m = plane(image)
+    np.testing.assert_array_equal(stored, np.rint(1000 * np.nan_to_num(depth_m)).astype(np.uint16))
+
+
+def test_images_at_a_rate_of_their_own(judge):
+    judge.set(depth__rate=1.0)
+    since_ns = time.time_ns()
+    judge.until(lambda: sum(s > since_ns for s in judge.heard['depth/image']) >= 3)
+    stamps = sorted(s for s in judge.heard['depth/image'] if s > since_ns)
+    assert np.diff(stamps).min() >= 0.6 * SECOND
+    clouds = [s for s in judge.heard['depth/points'] if stamps[0] <= s <= stamps[-1]]
+    assert len(clouds) > 2 * len(stamps)
+    judge.set(depth__rate=0.0)
