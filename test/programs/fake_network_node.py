@@ -27,7 +27,6 @@ class SlowPredictor(NearnessPredictor):
         return super().__call__(image)
 
 
-
 if __name__ == '__main__':
     faulthandler.register(signal.SIGUSR1)
     predictor = {
