@@ -70,8 +70,14 @@ class Judge:
         """Listen until something holds."""
         end = time.monotonic() + PATIENCE_S
         while not condition():
-            assert time.monotonic() < end, ({k: len(v) for k, v in self.got.items()}, self.rows)
+            assert time.monotonic() < end, '\n'.join(self._heard())
             rclpy.spin_once(self.node, timeout_sec=0.1)
+
+    def _heard(self):
+        for topic, messages in self.got.items():
+            yield f'{topic}: {len(messages)}'
+        for name, (status, values) in self.rows.items():
+            yield f'{name}: {status.message} {values}'
 
     def row(self, camera):
         """Return the status of a camera, and its values."""
@@ -129,15 +135,13 @@ def test_each_camera_keeps_the_contract_with_states_of_its_own():
             assert (message.height, message.width) == CAMERA.size
             assert_true_depth(message)
         assert len(infos.keys() & {stamp(m) for m in judge.got[f'{name}/depth/image']}) >= 2
-        np.testing.assert_allclose(
-            np.reshape(infos[max(infos)].k, (3, 3)), CAMERA.K
-        )
+        np.testing.assert_allclose(np.reshape(infos[max(infos)].k, (3, 3)), CAMERA.K)
         # red = 255 p, so that each has a line of its own: it is not another camera's.
         status = judge.scales(name)[-1]
         assert status['state'] == 'FITTED' and status['method'] == 'lidar'
         gain, offset = 420 + 40 * number, 20 + 10 * number
-        assert float(status['scale']) == pytest.approx(255 / gain, rel=0.02)
-        assert float(status['shift']) == pytest.approx(-offset / gain, abs=2e-3)
+        assert float(status['scale']) == pytest.approx(255 / gain, rel=0.03)
+        assert float(status['shift']) == pytest.approx(-offset / gain, abs=5e-3)
         row, values = judge.row(name)
         assert row.hardware_id == f'/{name}/image' and row.level == DiagnosticStatus.OK
         assert values[f'publishers_{name}/image'] == values['publishers_points'] == '1'
