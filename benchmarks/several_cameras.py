@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 import io
 import json
 from multiprocessing import get_context
@@ -29,16 +30,18 @@ import time
 from typing import Any
 import warnings
 
+from builtin_interfaces.msg import Time
 from latency import save_preprocessor, save_random_network
 from node_latency import SHARED_MEMORY
 import numpy as np
 import rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
 import torch
 from torch import Tensor
 
-from depth_anything_ros.config import ModelConfig, RuntimeConfig
+from depth_anything_ros.config import ModelConfig, RuntimeConfig, ScaleConfig
 from depth_anything_ros.evaluation.frames import Frame, load_frames
 from depth_anything_ros.network.any_size import use_any_size
 from depth_anything_ros.network.checkpoint import open_checkpoint
@@ -49,8 +52,10 @@ from depth_anything_ros.network.self_check import test_image
 from depth_anything_ros.pipeline import DepthPipeline, load, Outputs
 from depth_anything_ros.poses import matrix_to_pose
 from depth_anything_ros.ros.domain import reserve_domain
-from depth_anything_ros.ros.messages import serialized_stamp_ns
+from depth_anything_ros.ros.messages import ns_to_stamp, serialized_stamp_ns
+from depth_anything_ros.ros.rig import Rig
 from depth_anything_ros.ros.sensor_publisher import CameraPublisher, PointsPublisher
+from depth_anything_ros.ros.transforms import Transforms
 
 PROCESSES = get_context('spawn')
 RATE_HZ, SLOW_S, MEETING_S = 2.0, 1 / 3, 120.0
@@ -266,16 +271,18 @@ def _taken(run: Callable[[Tensor], Any], inputs: list[Tensor]) -> tuple[float, f
 
 
 def lines(frames: list[Frame]) -> dict[str, Any]:
-    """Return how far depth by a neighbour's line is off at the lidar's points, beside by one's own.
+    """Return how far depth is off at the lidar's points by one's own line and by a neighbour's.
 
-    Each is the median of log depth over the camera's points of 1 to 80 m.
+    Each is the median of log depth over the camera's points of 1 to 80 m. Then without the lidar,
+    by the points that the others have measured.
     """
     network = load('bundled', device='cpu').predictor
-    fits, seen = {}, {}
+    wanted = Outputs(relative=True, stddev=True)
+    fits, seen, depths, pixels = {}, {}, {}, {}
     for frame in frames:
-        made = DepthPipeline(network).process(
+        made = depths[frame.name] = DepthPipeline(network).process(
             frame.image_rgb, frame.camera, frame.points, frame.T_camera_sensor,
-            stamp_ns=frame.stamp_ns, outputs=Outputs(relative=True))
+            stamp_ns=frame.stamp_ns, outputs=wanted)
         assert made.relative is not None
         xyz_m = frame.points.xyz_m @ frame.T_camera_sensor[:3, :3].T + frame.T_camera_sensor[:3, 3]
         xyz_m = xyz_m[(xyz_m[:, 2] > 1) & (xyz_m[:, 2] < 80)]
@@ -284,6 +291,7 @@ def lines(frames: list[Frame]) -> dict[str, Any]:
         height, width = frame.camera.size
         inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
         seen[frame.name] = made.relative[v[inside], u[inside]], xyz_m[inside, 2]
+        pixels[frame.name] = v[inside], u[inside]
         fits[frame.name] = made.fit
 
     def off(camera: str, other: str) -> float:
@@ -298,14 +306,38 @@ def lines(frames: list[Frame]) -> dict[str, Any]:
     }
     for name in AROUND:
         print(f'{name:16} 1/z = {fits[name].scale:.3f} p {fits[name].shift:+.3f}')
-    report = {
+    report: dict[str, Any] = {
         'own_rms': round(float(np.sqrt(np.mean(np.square(own)))), 3),
         'beside_rms': round(float(np.sqrt(np.mean(np.square(list(beside.values()))))), 3),
         'beside': beside,
     }
     print(f'log depth by the own line is off by {report["own_rms"]} (rms of the medians), by that '
-          f'of a camera beside it by {report["beside_rms"]}: {beside}')
+          f'of a camera beside it by {report["beside_rms"]}: {beside}', flush=True)
+    report['points'] = {}
+    for frame in frames:
+        rig = Rig()
+        for other in frames:
+            if other is not frame:
+                header = Header(stamp=Time(**ns_to_stamp(other.stamp_ns)), frame_id=other.name)
+                rig.tell(other.name, depths[other.name], header, _mounted(other))
+        ask = partial(rig.ask, frame.name, frame.name, frame.stamp_ns, 0.1, _mounted(frame))
+        pipeline = DepthPipeline(network)
+        made = pipeline.measure(pipeline.predict(frame.image_rgb, frame.camera),
+                                stamp_ns=frame.stamp_ns, outputs=wanted, neighbour=ask)
+        row: dict[str, Any] = {'state': made.fit.state.value, 'sigma': round(made.sigma, 3)}
+        if made.depth is not None and made.stddev_m is not None:
+            off_m = np.log(made.depth[pixels[frame.name]] / seen[frame.name][1])
+            row['median_abs_log'] = round(float(np.nanmedian(np.abs(off_m))), 3)
+            row['within_sigma'] = round(float(np.nanmean(
+                np.abs(off_m) < (made.stddev_m / made.depth)[pixels[frame.name]])), 2)
+        report['points'][frame.name] = row
+        print(f'{frame.name} by points of its neighbours: {row}', flush=True)
     return report
+
+
+def _mounted(frame: Frame) -> Transforms:
+    pose = tuple(matrix_to_pose(frame.T_camera_sensor))
+    return Transforms(ScaleConfig(T_camera_sensor=pose), None)
 
 
 def main() -> None:
