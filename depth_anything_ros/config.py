@@ -167,9 +167,13 @@ class ScaleConfig:
         'Where metres come from: lidar (points or scan), depth (a depth camera), stereo (a second '
         'camera), motion (of the camera in fixed_frame), camera_height (known height above the '
         'ground), range (a rangefinder: the scale alone, of a metric checkpoint or a held fit), '
+        'neighbour (what another of several cameras has measured and this one sees), '
         'several of these with commas between, none, or auto: all that are there share one fit, '
-        'the ground and a range where there is nothing else.',
-        choices=('auto', 'lidar', 'depth', 'stereo', 'motion', 'camera_height', 'range', 'none'),
+        'the ground, a range and a neighbour where there is nothing else.',
+        choices=(
+            'auto', 'lidar', 'depth', 'stereo', 'motion', 'camera_height', 'range', 'neighbour',
+            'none',
+        ),
         several=True,
     )
     unanchored: str = param(

@@ -8,7 +8,7 @@ seen in the image itself (colours, edges, corners) is looked at on the host, whe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 import math
@@ -48,6 +48,7 @@ from depth_anything_ros.prediction import Eye, on_its_device, predict_all
 from depth_anything_ros.prediction import Prediction as Prediction
 from depth_anything_ros.stopwatch import Stopwatch
 
+_FEW_ANCHORS = 20  # below, a neighbour is asked
 _SIGMA_STEP = 8  # every so many pixels enter the median
 
 
@@ -243,12 +244,14 @@ class DepthPipeline:
         outputs: Outputs = Outputs(),
         poses: Mapping[str, Matrix] = {},
         bridged: Bridged | None = None,
+        neighbour: Callable[[], Source | None] = lambda: None,
     ) -> DepthFrame:
         """Make metres of a prediction; points may arrive while the network runs, hence apart.
 
         See process(). What a recording knows of an image in its second pass, `bridged`, is used
         where the first one found no fit of the image's own; what this pass finds does not count
-        there, since it may have seen less of the past.
+        there, since it may have seen less of the past. `neighbour` is asked where an image has no
+        anchors, and nothing better is known of it.
         """
         config, watch = self.config, prediction.watch
         outputs = _with_frames(outputs, config, poses)
@@ -265,10 +268,14 @@ class DepthPipeline:
             sources = [*sources, motion]
         verdict = Verdict(None, {})
         if camera.is_calibrated:
+            self._scale.config = config.scale
             verdict = gather(sources, camera, config.scale)
+            few = verdict.anchors is None or len(verdict.anchors) < _FEW_ANCHORS
+            if few and self._scale.needs_neighbour(stamp_ns, ground):
+                beside = neighbour()
+                verdict = verdict if beside is None else gather([beside], camera, config.scale)
         anchors = verdict.anchors
         watch.lap('anchors')
-        self._scale.config = config.scale
         if camera.is_calibrated:
             fit = self._scale.update(
                 prediction.values,

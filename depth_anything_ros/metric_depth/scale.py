@@ -20,6 +20,7 @@ from depth_anything_ros.metric_depth.fitting import failed, fit_line, LineFit, P
 from depth_anything_ros.metric_depth.glance import Glance, glance
 from depth_anything_ros.metric_depth.ground import fit_ground
 from depth_anything_ros.metric_depth.ground import GroundPlane as GroundPlane
+from depth_anything_ros.metric_depth.neighbours import DOUBT as NEIGHBOUR_DOUBT
 from depth_anything_ros.metric_depth.rangefinder import correct, RangeReading
 from depth_anything_ros.metric_depth.sources import takes
 from depth_anything_ros.metric_depth.temporal import AnchorWatch, LineTrack, SceneCutDetector
@@ -137,6 +138,22 @@ class ScaleEstimator:
         self._stamp_ns: int | None = None
         self.record: PassRecord | None = None
 
+    def needs_neighbour(self, stamp_ns: int, ground: GroundPlane | None) -> bool:
+        """Tell whether nothing better is known of an image without anchors than by a neighbour.
+
+        Args:
+            stamp_ns: time of the image in nanoseconds.
+            ground: the ground plane where it is known.
+        """
+        config, last = self.config, self._accepted
+        if not takes(config.method, 'neighbour') or self.spec.metric:
+            return False
+        if takes(config.method, 'camera_height') and (ground or config.camera_height > 0):
+            return False
+        if last is None or last.method == 'neighbour':
+            return True
+        return abs(stamp_ns - last.stamp_ns) * 1e-9 > config.max_hold
+
     def update(
         self,
         prediction: Tensor,
@@ -205,6 +222,8 @@ class ScaleEstimator:
             doubt = 0.0
         elif anchors is not None and anchors.names == ('motion',):
             doubt = self.config.odometry_sigma  # of all anchors alike, so that no residual tells
+        elif anchors is not None and anchors.names == ('neighbour',):
+            doubt = NEIGHBOUR_DOUBT
         rejection = fit.failure or turned
         if not rejection:
             rejection = self._track.update(fit, _sampled(seen), vouched)

@@ -27,7 +27,7 @@ from depth_anything_ros.metric_depth.anchors import (
 )
 
 # Who is believed where as many speak against as for: what measures range before what infers it.
-RANK = ('lidar', 'depth', 'stereo', 'motion')
+RANK = ('lidar', 'depth', 'stereo', 'motion', 'neighbour')
 _NEIGHBOUR_PX = 12.0
 _COMPARED = (512, 4096)
 _NEEDED = 20  # pairs of neighbours, below which two sources cannot be compared

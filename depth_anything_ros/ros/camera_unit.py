@@ -23,6 +23,7 @@ from depth_anything_ros.ros.messages import serialized_stamp_ns, stamp_to_ns
 from depth_anything_ros.ros.output_messages import outputs_for
 from depth_anything_ros.ros.outputs import OutputPublishers
 from depth_anything_ros.ros.quiet_log import QuietLog
+from depth_anything_ros.ros.rig import Rig
 from depth_anything_ros.ros.sensors import Input, Sensors
 from depth_anything_ros.ros.surroundings import Surroundings
 from depth_anything_ros.ros.transforms import FrameTree, Transforms
@@ -98,6 +99,7 @@ class CameraUnit:
         self,
         sensors: Sensors,
         tree: FrameTree | None,
+        rig: Rig | None,
         submit: Callable[[CameraUnit, bytes | None], None],
     ) -> None:
         """Subscribe.
@@ -105,6 +107,7 @@ class CameraUnit:
         Args:
             sensors: what is measured beside all cameras.
             tree: TF; None where there is none.
+            rig: what the cameras tell each other; None where there is only this one.
             submit: called with each serialised image, or with None for the warm-up that a first
                 camera_info makes possible.
 
@@ -117,7 +120,7 @@ class CameraUnit:
         )
         around.cameras.on_first = self.ask_for_warm_up
         self.cameras = around.cameras
-        self._step = FrameStep(self.pipeline, around, self.refuse)
+        self._step = FrameStep(self.pipeline, around, self.refuse, rig, self.name)
         self._fit_state, self._seen_image = None, False
         images = Input(around.image_kind, self, 1, config.image_transport)
         inputs = {'image': images, **around.own}

@@ -24,6 +24,7 @@ from depth_anything_ros.pipeline import DepthFrame, DepthPipeline, Outputs
 from depth_anything_ros.poses import Matrix
 from depth_anything_ros.prediction import Prediction, Prepared
 from depth_anything_ros.ros.messages import decode_image, deserialize, serialized_stamp_ns
+from depth_anything_ros.ros.rig import Rig
 from depth_anything_ros.ros.stores import OutOfTime
 from depth_anything_ros.ros.surroundings import Surroundings
 
@@ -80,6 +81,8 @@ class FrameStep:
         pipeline: DepthPipeline,
         surroundings: Surroundings,
         refuse: Callable[[BadFrameError], Any],
+        rig: Rig | None = None,
+        camera: str = '',
     ) -> None:
         """Bring the two together.
 
@@ -87,7 +90,10 @@ class FrameStep:
             pipeline: used for this camera alone; its config counts, read once per step.
             surroundings: is asked for what belongs to an image.
             refuse: told of what a frame has to do without.
+            rig: what other cameras tell; None where there are none.
+            camera: name of this one among them.
         """
+        self._rig, self._camera = rig, camera
         self._pipeline, self._surroundings, self._refuse = pipeline, surroundings, refuse
         self._uncalibrated: Camera | None = None
 
@@ -172,6 +178,7 @@ class FrameStep:
         bridged: Bridged | None = None,
     ) -> DepthFrame:
         """Make metres of it; may run on another thread, image by image in their order."""
+        late: list[str] = []
         frame = self._pipeline.measure(
             prediction,
             sources=gathered.sources,
@@ -182,11 +189,25 @@ class FrameStep:
             outputs=outputs,
             poses=gathered.poses,
             bridged=bridged,
+            neighbour=partial(self._neighbour, gathered.seen, late),
         )
-        if gathered.missing:
-            reason = '; '.join([frame.fit.reason, *gathered.missing])
+        if self._rig is not None:
+            self._rig.tell(
+                self._camera, frame, gathered.seen.header, self._surroundings.transforms
+            )
+        if missing := [*gathered.missing, *late]:
+            reason = '; '.join([frame.fit.reason, *missing])
             frame = replace(frame, fit=replace(frame.fit, reason=reason))
         return frame
+
+    def _neighbour(self, seen: Seen, missing: list[str]) -> Source | None:
+        if self._rig is None:
+            return None
+        ask = partial(
+            self._rig.ask, self._camera, seen.header.frame_id, seen.stamp_ns,
+            self._pipeline.config.scale.max_time_offset, self._surroundings.transforms,
+        )
+        return self._asked(ask, missing)
 
     def _camera_of(self, image: Any, stamp_ns: int, missing: list[str]) -> Camera:
         try:

@@ -34,6 +34,7 @@ from depth_anything_ros.ros.inputs import Inputs
 from depth_anything_ros.ros.lifecycle import reported, SUCCESS, Transitions
 from depth_anything_ros.ros.live_transforms import TransformListener
 from depth_anything_ros.ros.quiet_log import QuietLog
+from depth_anything_ros.ros.rig import Rig
 from depth_anything_ros.ros.sensors import Sensors
 from depth_anything_ros.ros.shared_memory import remove_dead_segments
 from depth_anything_ros.ros.stopping import Stop
@@ -200,8 +201,9 @@ class DepthNode(LifecycleNode):
             sensors = Sensors(self._config)
             self._sensor_inputs = Inputs(self, sensors.inputs, self._refuse)
             undo.callback(self._sensor_inputs.close)
+            rig = Rig() if len(self._units) > 1 else None
             for unit in self._units:
-                unit.listen(sensors, listener.buffer, self._submit)
+                unit.listen(sensors, listener.buffer, rig, self._submit)
                 undo.callback(unit.close)
             self._listening = undo.pop_all()
         self._publication = OneAhead(self._publish)

@@ -108,6 +108,29 @@ class Transforms:
             camera_frame, frame, stamp_ns, 'calibrate the cameras as a pair, which gives P'
         )
 
+    def other_camera(
+        self, other: Transforms, frame: str, camera_frame: str, stamp_ns: int
+    ) -> Matrix:
+        """Return the 4x4 pose of another camera's optical frame in this one's.
+
+        Args:
+            other: of that camera.
+            frame: of its images.
+            camera_frame: of the image.
+            stamp_ns: time of the image.
+
+        Raises:
+            TransformUnavailable: not both have a parameter that says where the sensor is, and TF
+                does not say.
+        """
+        if self._fixed_pose and other._fixed_pose:
+            T_camera_sensor, T_other_sensor = (
+                pose_to_matrix(each._config.T_camera_sensor) for each in (self, other)
+            )
+            return T_camera_sensor @ np.linalg.inv(T_other_sensor)
+        cure = 'set scale.T_camera_sensor of each camera, or leave neighbour out of scale.method'
+        return self._between(camera_frame, frame, stamp_ns, cure)
+
     def rangefinder(self, frame: str, camera_frame: str, stamp_ns: int) -> Matrix:
         """Return the 4x4 pose of a rangefinder's frame in the camera's optical frame.
 

@@ -50,9 +50,11 @@ class Publisher:
             whole = self._camera._image.publish
             self._camera._image.publish = lambda message: whole(_cut(message))
 
-    def __call__(self):
+    def __call__(self, stamp_ns=None):
         """Publish an image, some milliseconds from those of the other cameras."""
-        stamp_ns = self._node.get_clock().now().nanoseconds + self.number * MS
+        if stamp_ns is None:
+            stamp_ns = self._node.get_clock().now().nanoseconds
+        stamp_ns += self.number * MS
         if self.kind == 'back':
             self._stamps += 1
             stamp_ns -= self._stamps * 1000 * MS
@@ -78,7 +80,7 @@ def main():
             points.publish(SensorPoints(xyz_m, stamp_ns, 'lidar', None, ring))
             for camera in cameras:
                 if camera.kind != 'fast':
-                    camera()
+                    camera(stamp_ns)
 
         node.create_timer(PERIOD_S, play)
         for camera in cameras:
