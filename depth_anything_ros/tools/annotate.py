@@ -75,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
         help='work on long bags in parts of about so long, and join what comes of them')
     add('--engine', choices=('local', 'ray'), default='local',
         help='local: in this process; ray: on the workers of a Ray cluster (docs/fleet.md)')
+    add('--device', metavar='A,B',
+        help='as runtime.device; of several (cuda:0,cuda:1) each has a bag, or part, at a time')
     add('--address', metavar='HOST:PORT',
         help='Ray cluster; default: what RAY_ADDRESS names, or a new one on this machine')
     add('--workers', type=count, metavar='N',
@@ -133,7 +135,10 @@ def _run(args: argparse.Namespace, load: LoadPredictor) -> int:
         raise ConfigError('--split would copy a bag from its store for each part: copy it first')
     if args.split is not None and args.smooth:
         raise ConfigError('--smooth goes over gaps, and --split would cut them: leave one out')
-    engine: Engine = LocalEngine()
+    devices = [name.strip() for name in (args.device or '').split(',') if name.strip()]
+    if args.engine == 'ray' and devices:
+        raise ConfigError('--device is for --engine local; for Ray: -p runtime.device:=cuda')
+    engine: Engine = LocalEngine(devices)
     if args.engine == 'ray':
         engine = RayEngine(args.address, args.workers, args.cpus_per_worker or 1)
     try:
