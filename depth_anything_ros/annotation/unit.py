@@ -17,6 +17,7 @@ from depth_anything_ros.annotation.bag_output import BagOutput, left_out
 from depth_anything_ros.annotation.folder_output import FolderOutput
 from depth_anything_ros.annotation.output import Output
 from depth_anything_ros.annotation.passes import OnFrame, Passes, Stopped
+from depth_anything_ros.annotation.remote import is_remote, local_copy
 from depth_anything_ros.annotation.request import Request as Request
 from depth_anything_ros.annotation.topics import CameraTopics, find_cameras
 from depth_anything_ros.annotation.unfinished import made_whole, StopMaking
@@ -55,10 +56,11 @@ def annotate_unit(
         DatasetError: the bag cannot be read or has no camera, or the output cannot be written.
         DepthAnythingError: the network cannot be loaded.
     """
-    if Path(unit.path).resolve() in (out.resolve(), *out.resolve().parents):
+    inside = (out.resolve(), *out.resolve().parents)
+    if not is_remote(unit.path) and Path(unit.path).resolve() in inside:
         raise DatasetError(f'{out} is in {unit.path}, which is read: write beside it')
     report = UnitReport(unit, str(out))
-    with open_bag(unit.path, recover=True) as bag:
+    with local_copy(unit.path) as path, open_bag(path, recover=True) as bag:
         if bag.loss:
             report.notes.append(f'{unit.path} is broken: {bag.loss}')
         cameras, notes = find_cameras(bag, request.cameras, dict(request.remapped))

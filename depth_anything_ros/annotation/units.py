@@ -1,6 +1,6 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bags, folders of bags and patterns -> units, and where the output of each goes."""
+"""Bags, folders of bags and patterns, here or in a store -> units, and where each output goes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
 
+from depth_anything_ros.annotation.remote import FILES, find_remote, is_remote, Place
 from depth_anything_ros.annotation.unfinished import SUFFIX
 from depth_anything_ros.annotation.unit_report import Unit
 from depth_anything_ros.errors import DatasetError
 
-_FILES = ('.mcap', '.db3')
+_HERE = 'file://'
 
 
 def find_units(inputs: Sequence[str], out: Path) -> list[tuple[Unit, Path]]:
@@ -20,7 +21,7 @@ def find_units(inputs: Sequence[str], out: Path) -> list[tuple[Unit, Path]]:
 
     Args:
         inputs: each a bag (its folder, or one .mcap or .db3 file), a folder of bags at any depth,
-            or a pattern of such.
+            or a pattern of such; or the address of one (remote.py).
         out: of one bag that is named by itself its output; else the folder that holds them all,
             named as the bags are.
 
@@ -30,33 +31,42 @@ def find_units(inputs: Sequence[str], out: Path) -> list[tuple[Unit, Path]]:
     Raises:
         DatasetError: there is no bag, two would be written to one place, or out is in an input.
     """
-    found = [path for name in inputs for path in _expanded(name)]
-    if len(found) == 1 and _is_bag(found[0]):
-        return [(Unit(str(found[0])), out)]
-    outputs: dict[Path, Path] = {}
-    for root in found:
-        if root.resolve() in (out.resolve(), *out.resolve().parents):
-            raise DatasetError(f'{out} is in {root}, which is read: write beside it')
-        bags = [root] if _is_bag(root) else _bags_in(root)
-        if not bags:
+    found = [place for name in inputs for place in _places(name, out)]
+    if len(found) == 1 and found[0].is_bag:
+        return [(Unit(found[0].path), out)]
+    outputs: dict[Path, str] = {}
+    for place in found:
+        if not place.bags:
             raise DatasetError(
-                f'{root} holds no bag: name folders with metadata.yaml, or .mcap or .db3 files'
+                f'{place.path} holds no bag: name folders with metadata.yaml, or .mcap or .db3 '
+                'files'
             )
-        for bag in bags:
-            name = Path(bag.name) if bag == root else bag.relative_to(root)
-            place = out / (name.with_suffix('') if bag.suffix in _FILES else name)
-            if place in outputs:
+        for bag, name in place.bags:
+            goes = out / (name.with_suffix('') if name.suffix in FILES else name)
+            if goes in outputs:
                 raise DatasetError(
-                    f'{bag} and {outputs[place]} would both be written to {place}: do one after '
+                    f'{bag} and {outputs[goes]} would both be written to {goes}: do one after '
                     'the other'
                 )
-            outputs[place] = bag
-    return [(Unit(str(bag)), place) for place, bag in sorted(outputs.items())]
+            outputs[goes] = bag
+    return [(Unit(bag), goes) for goes, bag in sorted(outputs.items())]
+
+
+def _places(name: str, out: Path) -> list[Place]:
+    if is_remote(name) and not name.startswith(_HERE):
+        return find_remote(name)
+    places = []
+    for root in _expanded(name.removeprefix(_HERE)):
+        is_bag = _is_bag(root)
+        if not is_bag and root.resolve() in (out.resolve(), *out.resolve().parents):
+            raise DatasetError(f'{out} is in {root}, which is read: write beside it')
+        bags = [root] if is_bag else _bags_in(root)
+        named = [(str(b), Path(b.name) if b == root else b.relative_to(root)) for b in bags]
+        places.append(Place(str(root), named, is_bag))
+    return places
 
 
 def _expanded(name: str) -> list[Path]:
-    if '://' in name:
-        raise DatasetError(f'{name} is not on this machine: mount or copy it first')
     path = Path(name).expanduser()
     if path.exists():
         return [path]
@@ -69,7 +79,7 @@ def _expanded(name: str) -> list[Path]:
 def _is_bag(path: Path) -> bool:
     if path.name.endswith(SUFFIX):
         return False
-    return (path / 'metadata.yaml').is_file() or (path.is_file() and path.suffix in _FILES)
+    return (path / 'metadata.yaml').is_file() or (path.is_file() and path.suffix in FILES)
 
 
 def _bags_in(path: Path) -> list[Path]:

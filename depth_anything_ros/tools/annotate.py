@@ -23,6 +23,7 @@ from rich.progress import (
 from depth_anything_ros.annotation.arguments import add_arguments, Told, told
 from depth_anything_ros.annotation.engines import Engine, Job, LocalEngine
 from depth_anything_ros.annotation.ray_engine import RayEngine
+from depth_anything_ros.annotation.remote import is_remote
 from depth_anything_ros.annotation.request import Request
 from depth_anything_ros.annotation.split_runs import run_in_parts
 from depth_anything_ros.annotation.summary import (
@@ -57,8 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='annotate', description=__doc__)
     add = parser.add_argument
-    add('inputs', nargs='+', metavar='IN', help='a bag, a folder of bags, or a pattern of either')
-    add('out', type=Path, metavar='OUT',
+    add('inputs', nargs='+', metavar='IN',
+        help='a bag, a folder of bags, or a pattern of either, here or at s3://, gs:// ...')
+    add('out', metavar='OUT',
         help='new bag (mcap); of several bags the folder for them, where those done are left')
     add('--format', default='mcap', choices=['mcap', 'kitti'],
         help='a bag (default), or a folder of 16 bit pictures with times, states and poses')
@@ -73,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
         help='work on long bags in parts of about so long, and join what comes of them')
     add('--engine', choices=('local', 'ray'), default='local',
         help='local: in this process; ray: on the workers of a Ray cluster (docs/fleet.md)')
+    add('--device', metavar='A,B',
+        help='as runtime.device; of several (cuda:0,cuda:1) each has a bag, or part, at a time')
     add('--address', metavar='HOST:PORT',
         help='Ray cluster; default: what RAY_ADDRESS names, or a new one on this machine')
     add('--workers', type=count, metavar='N',
@@ -116,16 +120,25 @@ def _request(args: argparse.Namespace, said: Told) -> Request:
 
 
 def _run(args: argparse.Namespace, load: LoadPredictor) -> int:
-    said = told(args)
+    if is_remote(args.out):
+        raise ConfigError(
+            f'OUT {args.out} is not on this machine: write to a folder, and copy that there'
+        )
+    args.out, said = Path(args.out), told(args)
     job = Job(_request(args, said), said.config, load)
     found = [Work(unit, out) for unit, out in find_units(args.inputs, args.out)]
     if args.engine == 'local' and (args.address or args.workers or args.cpus_per_worker):
         raise ConfigError('--address, --workers and --cpus-per-worker are for --engine ray')
     if args.split is not None and args.format != 'mcap':
         raise ConfigError(f'--split joins bags: leave it out with --format {args.format}')
+    if args.split is not None and any(is_remote(bag.unit.path) for bag in found):
+        raise ConfigError('--split would copy a bag from its store for each part: copy it first')
     if args.split is not None and args.smooth:
         raise ConfigError('--smooth goes over gaps, and --split would cut them: leave one out')
-    engine: Engine = LocalEngine()
+    devices = [name.strip() for name in (args.device or '').split(',') if name.strip()]
+    if args.engine == 'ray' and devices:
+        raise ConfigError('--device is for --engine local; for Ray: -p runtime.device:=cuda')
+    engine: Engine = LocalEngine(devices)
     if args.engine == 'ray':
         engine = RayEngine(args.address, args.workers, args.cpus_per_worker or 1)
     try:

@@ -258,7 +258,6 @@ def test_folders_and_patterns_of_bags(tmp_path):
     (tmp_path / 'empty').mkdir()
     assert 'holds no bag' in one_line(lambda: found('empty'))
     assert 'is in' in one_line(lambda: find_units([str(tmp_path)], out))
-    assert 'is not on this machine' in one_line(lambda: find_units(['s3://a/b'], out))
 
 
 def test_what_is_made_whole_is_there_at_the_end_alone(tmp_path):

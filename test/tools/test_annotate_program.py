@@ -75,6 +75,9 @@ def test_of_a_folder_what_is_done_is_left_and_a_broken_bag_fails_alone(run, tmp_
     [
         (['nothing', 'out'], 'nothing is not there'),
         (['bag', 'bag'], 'bag is in bag'),
+        (['bag', 'out', '--device', 'cuda:77,cpu'], 'runtime.device is cuda:77 but '),
+        (['bag', 'out', '--device', 'gpu'], 'runtime.device "gpu" is unknown'),
+        (['bag', 'out', '--device', 'cpu', '--engine', 'ray'], '--device is for --engine local'),
         (['bag', 'out', '--smooth', '--split', '60'], '--smooth goes over gaps, and --split'),
         (['bag', 'out', '--outputs', 'depth'], '--outputs depth is none of image'),
         (['bag', 'out', '-r', 'points'], '-r points is no remapping'),
