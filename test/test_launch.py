@@ -34,17 +34,40 @@ sys.exit(service.run())
 PROGRAM = '#!/bin/sh\necho "STARTED $(basename "$0") $* profile=$FASTDDS_DEFAULT_PROFILES_FILE"\n'
 OURS = {'depth_anything_ros': ('depth_node', 'world_robot')}
 RVIZ = {'rviz2': ('rviz2',)}
+# What a launch file of another package was handed, told in its place.
+INCLUDED = """
+from launch import LaunchDescription
+from launch.actions import OpaqueFunction
+
+
+def tell(context):
+    for name, value in context.launch_configurations.items():
+        print(f'GIVEN {name}={value}', flush=True)
+    return []
+
+
+def generate_launch_description():
+    return LaunchDescription([OpaqueFunction(function=tell)])
+"""
+NOTHING: dict[str, str] = {}
+NAV2 = {'nav2_bringup': 'navigation_launch.py'}
+RTABMAP = {'rtabmap_launch': 'rtabmap.launch.py'}
 
 
 @pytest.fixture
 def launched(tmp_path):
     """Return a function that launches a file where only the packages given are installed."""
 
-    def launch(file, *arguments, packages=OURS):
-        for package, programs in packages.items():
+    def launch(file, *arguments, packages=OURS, included=NOTHING):
+        for package in (*packages, *included):
             index = tmp_path / 'share' / 'ament_index' / 'resource_index' / 'packages' / package
             index.parent.mkdir(parents=True, exist_ok=True)
             index.touch()
+        for package, name in included.items():
+            other = tmp_path / 'share' / package / 'launch' / name
+            other.parent.mkdir(parents=True, exist_ok=True)
+            other.write_text(INCLUDED)
+        for package, programs in packages.items():
             for name in programs:
                 program = tmp_path / 'lib' / package / name
                 program.parent.mkdir(parents=True, exist_ok=True)
@@ -188,6 +211,83 @@ def test_the_page_of_arguments_says_what_show_args_does():
         assert default.removesuffix(page) in ('', f'{ROOT}/')
         assert argument.description.partition('. Valid choices are: ')[0] == text
         assert tuple(argument.choices or ()) == (choices or ())
+
+
+def given(done):
+    """Return what INCLUDED told, by name."""
+    return dict(re.findall(r'GIVEN (\w+)=(.*)', done.stdout))
+
+
+def test_nav2_is_started_with_its_own_parameters_where_they_are_given(launched, tmp_path):
+    own = ['image:=/cam/image_raw', 'use_sim_time:=true', 'namespace:=robot']
+    done, started = launched('nav2_depth.launch.py', *own)
+    assert done.returncode == 0, done.stdout
+    assert f'--params-file {ROOT / "config" / "nav2_depth.yaml"} ' in started['depth_node']
+    assert '-r image:=/cam/image_raw' in started['depth_node'] and not given(done)
+
+    nav2 = tmp_path / 'my_nav2.yaml'
+    done, started = launched(
+        'nav2_depth.launch.py', *own, f'nav2_params_file:={nav2}', included=NAV2
+    )
+    assert done.returncode == 0, done.stdout
+    assert f'--params-file {ROOT / "config" / "nav2_depth.yaml"} ' in started['depth_node']
+    handed_on = {name: given(done)[name] for name in ('params_file', 'use_sim_time', 'namespace')}
+    assert handed_on == {'params_file': str(nav2), 'use_sim_time': 'true', 'namespace': 'robot'}
+
+
+@pytest.mark.parametrize(
+    'file, arguments, package',
+    [
+        ('nav2_depth.launch.py', ['nav2_params_file:=nav2.yaml'], 'nav2_bringup'),
+        ('rtabmap.launch.py', [], 'rtabmap_launch'),
+    ],
+)
+def test_a_package_that_is_not_installed_is_named(launched, file, arguments, package):
+    done, _ = launched(file, *arguments)
+    assert done.returncode == 1
+    errors = [line for line in done.stdout.splitlines() if '[ERROR]' in line]
+    assert len(errors) == 1 and f"'{package}' not found" in errors[0]
+
+
+@pytest.mark.parametrize(
+    'arguments, root, visual_odometry',
+    [([], '', 'true'), (['namespace:=/robot', 'odom_frame_id:=odom'], '/robot', 'false')],
+)
+def test_rtabmap_is_handed_the_topics_of_the_node(launched, arguments, root, visual_odometry):
+    done, started = launched('rtabmap.launch.py', *arguments, 'rviz:=true', included=RTABMAP,
+                             packages=OURS | RVIZ)
+    assert done.returncode == 0, done.stdout
+    assert set(started) == {'depth_node', 'rviz2'}
+    assert f'--params-file {ROOT / "config" / "rtabmap_depth.yaml"} ' in started['depth_node']
+    expected = {
+        'rgb_topic': f'{root}/depth/image_rect',
+        'depth_topic': f'{root}/depth/image',
+        'camera_info_topic': f'{root}/depth/camera_info',
+        'approx_sync': 'false',
+        'visual_odometry': visual_odometry,
+        'odom_frame_id': 'odom' if root else '',
+        'namespace': f'{root}/rtabmap',
+        'rviz': 'false',
+        'frame_id': 'base_link',
+    }
+    assert {name: given(done)[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    'file, own',
+    [
+        ('nav2_depth.launch.py', {'params_file', 'nav2_params_file'}),
+        ('rtabmap.launch.py', {'params_file', 'frame_id', 'odom_frame_id', 'args', 'rtabmap_viz'}),
+    ],
+)
+def test_show_args_lists_those_of_the_node_too(file, own):
+    from launch import LaunchContext
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    source = PythonLaunchDescriptionSource(str(ROOT / 'launch' / file))
+    description = source.get_launch_description(LaunchContext())
+    shown = {argument.name for argument in description.get_launch_arguments()}
+    assert shown >= own | {'image', 'points', 'shm', 'checkpoint', 'namespace'}
 
 
 @pytest.mark.parametrize('file', ['depth_anything.launch.py', 'demo.launch.py'])
