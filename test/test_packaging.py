@@ -84,9 +84,10 @@ def entry_points(wheel):
 
 def expected_share():
     """Return the files that belong under share/depth_anything_ros."""
-    patterns = ('package.xml', 'launch/*.launch.py', 'config/*', 'checkpoints/*/*')
+    patterns = ('package.xml', 'launch/*.launch.py', 'config/*', 'config/*/*', 'checkpoints/*/*')
     return {
         path.relative_to(ROOT).as_posix() for pattern in patterns for path in ROOT.glob(pattern)
+        if path.is_file()
     }
 
 
