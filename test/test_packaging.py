@@ -219,6 +219,7 @@ def test_the_robots_line_of_the_docs_installs_the_robots_list():
     for page in ('README.md', 'docs/troubleshooting.md'):
         assert line in (ROOT / page).read_text(), page
     assert '-r network.txt' in (ROOT / 'requirements' / 'robot.txt').read_text()
+    assert {'torch', 'onnx', 'onnxruntime', 'openvino'} <= {x.name for x in LISTED['network']}
 
 
 def test_apt_brings_on_a_robot_what_pip_brings_elsewhere():
