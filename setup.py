@@ -45,6 +45,7 @@ setup(
         (SHARE, ['package.xml']),
         *installed('launch/*.launch.py'),
         *installed('config/*'),
+        *installed('config/*/*'),
         *installed('checkpoints/*/*'),
     ],
     zip_safe=False,

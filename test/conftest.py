@@ -8,6 +8,7 @@ a package which is not installed is skipped, with the package's name.
 
 import os
 from pathlib import Path
+import sys
 import tempfile
 
 import pytest
@@ -18,6 +19,7 @@ from depth_anything_ros.tools.programs import cure
 
 ROOT = Path(__file__).resolve().parents[1]
 
+sys.path.append(str(ROOT / 'docs'))  # build_site
 os.environ['ROS_DOMAIN_ID'] = str(reserve_domain())
 for variable in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
     os.environ[variable] = str(ROOT / 'config' / 'fastdds_shm.xml')

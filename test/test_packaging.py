@@ -84,9 +84,10 @@ def entry_points(wheel):
 
 def expected_share():
     """Return the files that belong under share/depth_anything_ros."""
-    patterns = ('package.xml', 'launch/*.launch.py', 'config/*', 'checkpoints/*/*')
+    patterns = ('package.xml', 'launch/*.launch.py', 'config/*', 'config/*/*', 'checkpoints/*/*')
     return {
         path.relative_to(ROOT).as_posix() for pattern in patterns for path in ROOT.glob(pattern)
+        if path.is_file()
     }
 
 
@@ -218,6 +219,7 @@ def test_the_robots_line_of_the_docs_installs_the_robots_list():
     for page in ('README.md', 'docs/troubleshooting.md'):
         assert line in (ROOT / page).read_text(), page
     assert '-r network.txt' in (ROOT / 'requirements' / 'robot.txt').read_text()
+    assert {'torch', 'onnx', 'onnxruntime', 'openvino'} <= {x.name for x in LISTED['network']}
 
 
 def test_apt_brings_on_a_robot_what_pip_brings_elsewhere():
