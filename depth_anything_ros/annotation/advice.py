@@ -12,8 +12,9 @@ from statistics import mean, median
 
 from depth_anything_ros.annotation.camera_watch import CameraWatch, SourceWatch
 from depth_anything_ros.annotation.coverage import Coverage
-from depth_anything_ros.annotation.topic_facts import Frames, TopicFacts
+from depth_anything_ros.annotation.topic_facts import TopicFacts
 from depth_anything_ros.config import Config
+from depth_anything_ros.ros.frame_links import Frames
 
 _FEW = 20  # anchors, under which only the scale is fitted
 _ENOUGH = 0.5  # share of the images that must be anchored
