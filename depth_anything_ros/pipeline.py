@@ -415,7 +415,7 @@ class DepthPipeline:
                 self.config.limits.network_pixels,
                 self._body,
             )
-            self._camera, self._view = camera, _gray_view(camera)
+            self._camera, self._view = camera, edge_view(camera)
         return self._preprocessor
 
     def _rays_for(self, camera: Camera, stride: int) -> NDArray[np.float32]:
@@ -470,7 +470,7 @@ def _as_predicted(prediction: Prediction) -> SensorPoints:
     return SensorPoints(xyz_m, 0, 'none', ring=v[known])
 
 
-def _gray_view(camera: Camera) -> GrayView | None:
+def edge_view(camera: Camera) -> GrayView | None:
     """Return the small rectified view of a camera's images, None where its rays are not known."""
     if not camera.is_calibrated:
         return None

@@ -67,8 +67,9 @@ MAY_IMPORT = {
     'evaluation': {*CAMERA, 'network', 'metric_depth', 'pipeline', 'ros'},
     'training': {*CAMERA, 'network', 'metric_depth', 'pipeline', 'ros', 'evaluation', 'world'},
     'annotation': {*CAMERA, 'network', 'metric_depth', 'pipeline', 'ros'},
+    'doctor': {*CAMERA, 'network', 'metric_depth', 'pipeline', 'ros', 'annotation'},
     'tools': {*CAMERA, 'network', 'metric_depth', 'pipeline', 'ros', 'evaluation', 'training',
-              'world', 'annotation'},
+              'world', 'annotation', 'doctor'},
 }
 
 

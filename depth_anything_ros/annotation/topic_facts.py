@@ -33,7 +33,7 @@ class TopicFacts:
         longest_gap_s: the longest time between two; None under two messages.
         back: how often a stamp was before the one recorded before it.
         doubled: how often it was the same.
-        delay_s: recording (or arrival) minus stamp, the middle of all; None where there are no stamps.
+        delay_s: recording or arrival minus stamp, the middle one; None where there are no stamps.
         frame_id: of the first message, empty where it has none.
     """
 
@@ -98,7 +98,7 @@ class TopicWatch:
 
 
 def transforms_of(data: bytes) -> list[Any]:
-    """Return those of a serialised TFMessage; one that is none is left to whoever asks for poses."""
+    """Return what a serialised TFMessage holds; one that is none is left to who asks for poses."""
     try:
         check_cdr(data, 'TFMessage')
     except BadFrameError:

@@ -126,7 +126,8 @@ class SourceSeen:
         columns: share of the image's columns near one, the mean.
         pixels: as much of the pixels.
         offset_s: of its nearest message against the image, the middle one; None where not told.
-        reasons: why it has none for the others, the most frequent first.
+        reasons: why it has none for the others, key -> line, the most frequent first; points that
+            are not in the image have no key.
     """
 
     share: float
@@ -134,7 +135,7 @@ class SourceSeen:
     columns: float
     pixels: float
     offset_s: float | None
-    reasons: tuple[str, ...]
+    reasons: Mapping[str, str]
 
 
 @dataclass(frozen=True)
