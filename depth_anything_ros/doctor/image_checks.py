@@ -10,6 +10,7 @@ from depth_anything_ros.doctor.facts import Graph, InputSeen
 from depth_anything_ros.doctor.findings import failed, Finding, note, ok, skipped
 from depth_anything_ros.doctor.machine_checks import split
 from depth_anything_ros.doctor.topic_names import carrying, remap, siblings
+from depth_anything_ros.ros.images import DEPTH_ENCODINGS
 
 BEHIND_S = 2.0  # of the clock: slower is no camera
 AHEAD_S = 1.0  # more than clocks differ that are kept in step
@@ -54,6 +55,12 @@ def _image(graph: Graph, image: InputSeen) -> Finding:
     if not image.count:
         return silent('image', image)
     looked = graph.looked
+    if any(f'encoding "{form}"' in looked.image_error for form in DEPTH_ENCODINGS):
+        return failed(
+            'image',
+            f'{image.topic} carries depth images, no colour',
+            f'-r image:= the colour image, and -r sensor_depth/image:={image.topic}',
+        )
     if looked.image_error:
         return split('image', looked.image_error)
     width, height = looked.size

@@ -60,15 +60,14 @@ class LateTransforms:
         return all(len(self._late_s.get(frame, ())) >= _ENOUGH for frame in self._targets)
 
     def chains(self, now_s: float) -> tuple[Chain, ...]:
-        """Return what was found out; images that wait for long count as never."""
+        """Return what was found out."""
         self._look(now_s)
         found = []
         for frame, whose in self._targets.items():
             late_s = list(self._late_s.get(frame, ()))
-            late_s += [
-                math.inf for _, came_s, done in self._waiting
-                if frame not in done and now_s - came_s > LATE_S
-            ]
+            if late_s:  # and those that wait longer than any had to
+                ages_s = [now_s - came for _, came, done in self._waiting if frame not in done]
+                late_s += [age_s for age_s in ages_s if age_s > max(LATE_S, *late_s)]
             found.append(
                 Chain(
                     f'{frame} ({whose})',

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import replace
 from functools import partial
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rclpy.event_handler import SubscriptionEventCallbacks
@@ -38,20 +38,36 @@ _MESSAGES = 2
 _SENSORS = ('points', 'scan', 'sensor_depth/image', 'right/image', 'range')
 
 
+class Kept(NamedTuple):
+    """One message.
+
+    Attributes:
+        arrived_s: on the monotonic clock.
+        name: of the input.
+        stamp_ns: of its header.
+        data: CDR.
+    """
+
+    arrived_s: float
+    name: str
+    stamp_ns: int
+    data: bytes
+
+
 class InputWatch:
     """One input, as its messages come.
 
     Attributes:
         expected: what it is.
-        kept: the newest messages, with the stamps that they have.
+        kept: the newest messages.
         stamps_ns: of all.
         publishers: of the topic, as they are known.
     """
 
     def __init__(self, node: Node, name: str, expected: Expected) -> None:
         """Expect messages, which `take` is to be called with."""
-        self.expected = expected
-        self.kept: deque[tuple[int, bytes]] = deque(maxlen=LOOKED_AT if name == 'image' else _KEPT)
+        self.expected, self._name = expected, name
+        self.kept: deque[Kept] = deque(maxlen=LOOKED_AT if name == 'image' else _KEPT)
         self.stamps_ns: list[int] = []
         self.publishers: tuple[Endpoint, ...] = ()
         self.largest = self.zero = 0
@@ -71,7 +87,7 @@ class InputWatch:
             for each in infos
         )
         self.is_latched |= any(
-            each.qos_profile.durability is DurabilityPolicy.TRANSIENT_LOCAL for each in infos
+            each.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for each in infos
         )
 
     def take(self, data: bytes) -> int | None:
@@ -84,7 +100,7 @@ class InputWatch:
             return None
         self.zero += not stamp_ns
         self.stamps_ns.append(stamp_ns)
-        self.kept.append((stamp_ns, data))
+        self.kept.append(Kept(time.monotonic(), self._name, stamp_ns, data))
         return stamp_ns
 
     @property

@@ -34,7 +34,7 @@ def full_name(namespace: str, name: str) -> str:
 def clash_of(publisher: QoSProfile, subscription: QoSProfile) -> str:
     """Return which policies of a publisher do not match a subscription; empty for none."""
     verdict, reason = qos_check_compatible(publisher, subscription)
-    if verdict is not QoSCompatibility.ERROR:
+    if verdict != QoSCompatibility.ERROR:
         return ''
     parts = [part.strip() for part in reason.split(';') if 'ERROR' in part]
     return ', '.join(part.removeprefix('ERROR: ').lower() for part in parts)

@@ -94,6 +94,8 @@ def _missing(graph: Graph, needed: Sequence[str], before: str) -> Finding:
 
 def _stamps(graph: Graph) -> Finding:
     line, told = 'sensor_stamps', []
+    if graph.inputs['image'].zero:
+        return skipped(line, 'images have no stamps')
     for name, source in graph.looked.sources.items():
         for key, reason in source.reasons.items():
             if key.endswith('out_of_time') and source.share < _HALF:
@@ -180,7 +182,9 @@ def _coverage(graph: Graph) -> Finding:
 
 
 def _extrinsic(graph: Graph) -> Finding:
-    line, looked = 'extrinsic', graph.looked
+    line, looked, image = 'extrinsic', graph.looked, graph.inputs['image']
+    if image.zero or (image.facts is not None and image.facts.back):
+        return skipped(line, 'by the stamps of the images no sweep is theirs')
     if looked.turned is not None:
         return failed(
             line,

@@ -9,15 +9,14 @@ from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import Any
 
-from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 from depth_anything_ros.annotation.topics import KINDS
 from depth_anything_ros.config import Config
+from depth_anything_ros.doctor.asked import asking_node
 from depth_anything_ros.ros import parameters
 from depth_anything_ros.ros.inputs import Inputs
 
-NODE = 'depth_anything'
 
 
 @dataclass(frozen=True)
@@ -72,13 +71,12 @@ class View:
 def asked_view() -> View:
     """Return what a node that is started with the arguments of rclpy.init() would look at.
 
-    The node's own code says so, on a node of its name that answers nobody and goes at once.
+    The node's own code says so.
 
     Raises:
         ConfigError: a parameter is wrong.
     """
-    node = Node(NODE, start_parameter_services=False, enable_rosout=False)
-    try:
+    with asking_node() as node:
         config = parameters.declare(node)
         inputs = Inputs(node, config, _ignore, _ignore)
         namespace = node.get_namespace().rstrip('/')
@@ -97,8 +95,6 @@ def asked_view() -> View:
             bool(node.get_parameter('use_sim_time').value),
             found,
         )
-    finally:
-        node.destroy_node()
 
 
 def assigned(

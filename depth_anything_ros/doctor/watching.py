@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 import os
 import time
 
@@ -13,15 +14,14 @@ from rclpy.node import Node
 
 from depth_anything_ros.doctor.facts import Graph
 from depth_anything_ros.doctor.listening import Listener
-from depth_anything_ros.doctor.looking import is_metric, look_at
+from depth_anything_ros.doctor.looking import is_metric, look_at, SETTLING_S
 from depth_anything_ros.doctor.running_node import full_name, running_name, RunningNode
 from depth_anything_ros.doctor.view import View
 
 NAME = 'depth_anything_doctor'
 _QUIET_S = 1.0  # without anything new in the graph, which is then taken for known
 _LONGEST = 3  # times the patience, however much is new
-_SETTLING_S = 0.3  # for what belongs to the newest images
-_STEP_S = 0.05
+_STEP_S, _LOOK_S = 0.05, 0.2  # between two questions: to a service, to the graph
 
 
 class Watch:
@@ -50,11 +50,10 @@ class Watch:
         view = asked if running is None else running.view
         listener = Listener(node, view)
         self._listen(listener, running)
-        messages = {name: list(watch.kept) for name, watch in listener.inputs.items()}
-        self._spin_for(_SETTLING_S, listener)
-        for name, watch in listener.inputs.items():
-            if name != 'image':
-                messages[name] = list(watch.kept)
+        images = list(listener.inputs['image'].kept)
+        self._spin_for(SETTLING_S)
+        others = [watch.kept for name, watch in listener.inputs.items() if name != 'image']
+        messages = [*images, *chain.from_iterable(others)]
         seen = None if running is None else running.facts()
         tree = listener.transforms.tree if listener.has_tf else None
         return Graph(
@@ -87,8 +86,9 @@ class Watch:
         known, since = None, time.monotonic()
         end = since + self._seconds * _LONGEST
         while time.monotonic() < min(end, since + min(_QUIET_S, self._seconds)):
-            self._executor.spin_once(timeout_sec=_STEP_S)
-            if (now := (self._others(), self._topics())) != known:
+            self._spin_for(_LOOK_S)
+            now = self._others(), self._node.get_topic_names_and_types()
+            if now != known:
                 known, since = now, time.monotonic()
 
     def _listen(self, listener: Listener, running: RunningNode | None) -> None:
@@ -104,9 +104,9 @@ class Watch:
                 since + self._seconds, started + _LONGEST * self._seconds
             ):
                 return
-            self._spin_for(2 * _STEP_S, listener)
+            self._spin_for(_LOOK_S)
 
-    def _spin_for(self, duration_s: float, listener: Listener) -> None:
+    def _spin_for(self, duration_s: float) -> None:
         end = time.monotonic() + duration_s
         while (left_s := end - time.monotonic()) > 0:
             self._executor.spin_once(timeout_sec=left_s)

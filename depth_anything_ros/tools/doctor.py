@@ -128,23 +128,35 @@ def _watch(
     from rclpy._rclpy_pybind11 import RCLError
     from rclpy.signals import SignalHandlerOptions
 
-    from depth_anything_ros.doctor.view import asked_view
-    from depth_anything_ros.doctor.watching import watch
+    from depth_anything_ros.doctor.asked import asked_config
 
     try:
         rclpy.init(args=of_node, signal_handler_options=SignalHandlerOptions.NO)
-        view = asked_view()
+        config = asked_config()
     except RCLError as error:
         raise ConfigError(one_line(str(error).splitlines()[0])) from error
+    asked: dict[str, machine.Question] = {}
     try:
-        asked, graph = {}, None
         if options.only != 'graph':
-            asked = machine.questions(view.config, options.download)
-        if options.only != 'machine':
-            graph = watch(view, options.seconds)
-        return view.config if graph is None else graph.config, graph, asked
+            asked = machine.questions(config, options.download)
+        if options.only == 'machine':
+            return config, None, asked
+        graph = _graph(options)
+        return config if graph is None else graph.config, graph, asked
     finally:
         rclpy.try_shutdown()
+
+
+def _graph(options: argparse.Namespace) -> Graph | None:
+    """Watch the robot; None where this machine lacks what that takes, as its lines will say."""
+    try:  # they take PyTorch and OpenCV along
+        from depth_anything_ros.doctor.view import asked_view
+        from depth_anything_ros.doctor.watching import watch
+    except ImportError:
+        if options.only == 'graph':
+            raise
+        return None
+    return watch(asked_view(), options.seconds)
 
 
 def _make_room() -> None:

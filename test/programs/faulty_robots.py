@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Robots for the doctor, each in a namespace that is called as what is wrong with it.
 
-faulty_robots.py NAME...: see FAULTS and DIFFERENT. All drive through the synthetic world.
+faulty_robots.py NAME...: NAME is one fault, or several with _and_ between. A name that is
+none is a robot without a fault. clock_paused and clock_running publish /clock.
 """
 
 from pathlib import Path
@@ -45,8 +46,8 @@ import fake_tf2  # noqa: E402
 SECOND = 1_000_000_000
 TICK_S = 0.2
 LARGE = (1280, 931)  # 3.6 MB, the shape of the small ones
-SLOWNESS = 3  # ticks from image to image of a slow one
-OFF_S = {'late_stamps': -5, 'future_stamps': 5, 'sim_stamps': -1000}
+SLOW_TICKS = 3  # from image to image of a slow camera
+OFF_S = {'late_stamps': -5, 'future_stamps': 5, 'clock_running': -1000}
 
 
 def turn(axis, degrees):
@@ -59,109 +60,116 @@ def turn(axis, degrees):
 
 
 class Robot:
-    """A camera and a lidar, with one fault."""
+    """A camera and a lidar, and what is wrong with them."""
 
     def __init__(self, name):
-        self.name, self.tick = name, 0
+        self.faults, self.tick = set(name.split('_and_')), 0
         self.node = node = rclpy.create_node('driver', namespace=name)
-        best_effort = name == 'best_effort'
-        reliability = ReliabilityPolicy(2 if best_effort else 1)
-        qos = QoSProfile(depth=5, reliability=reliability)
-        topic = {'wrong_topic': 'front/image_raw', 'only_compressed': 'image/compressed',
-                 'compressed': 'image/compressed'}.get(name, 'image')
-        compressed = topic.endswith('compressed')
-        kind = PointCloud2 if name == 'no_image_at_all' else (
-            CompressedImage if compressed else Image)
-        self.images = node.create_publisher(kind, topic, qos)
-        info = {'info_elsewhere': 'front/camera_info', 'wrong_topic': 'front/camera_info'}
-        self.infos = node.create_publisher(CameraInfo, info.get(name, 'camera_info'), qos)
-        points = 'velodyne/points' if name == 'points_elsewhere' else 'points'
-        cloud = LaserScan if name == 'scan' else PointCloud2
-        points = 'scan' if name == 'scan' else points
-        self.points = node.create_publisher(cloud, points, qos)
+        qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+        offered = ReliabilityPolicy.BEST_EFFORT if self.has('best_effort') else qos.reliability
+        image_qos = QoSProfile(depth=5, reliability=offered)
+        compressed = self.has('only_compressed', 'compressed')
+        elsewhere = 'front/' * self.has('wrong_topic')
+        image = f'{elsewhere}image' + '_raw' * self.has('wrong_topic') + '/compressed' * compressed
+        kind = CompressedImage if compressed else Image
+        kind = PointCloud2 if self.has('cloud_for_image') else kind
+        self.images = node.create_publisher(kind, image, image_qos)
+        self.infos = None
+        if not self.has('no_info'):
+            elsewhere = 'front/' * self.has('wrong_topic', 'info_elsewhere')
+            self.infos = node.create_publisher(CameraInfo, f'{elsewhere}camera_info', qos)
+        self.points = None
+        if not self.has('no_points'):
+            elsewhere = 'velodyne/' * self.has('points_elsewhere')
+            self.points = (
+                node.create_publisher(LaserScan, 'scan', qos)
+                if self.has('scan')
+                else node.create_publisher(PointCloud2, f'{elsewhere}points', qos)
+            )
         latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.static = node.create_publisher(fake_tf2.ON_TF, '/tf_static', latched)
         self.moving = node.create_publisher(fake_tf2.ON_TF, '/tf', 10)
-        self.T = {
-            'blind_lidar': turn(1, 180),
-            'rolled': turn(2, 90),
-            'not_optical': np.array(
-                [[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]]),
-        }.get(name, np.eye(4)) @ T_CAMERA_LIDAR
+        self.T = T_CAMERA_LIDAR
+        if self.has('blind_lidar'):
+            self.T = turn(0, 90) @ self.T
+        if self.has('rolled'):
+            self.T = turn(2, 90) @ self.T
         self.camera_frame, self.lidar_frame = f'{name}_optical', f'{name}_lidar'
-        if name == 'split_tf':
+        if self.has('split_tf'):
             self.tell_static('base', self.camera_frame, np.eye(4))
             self.tell_static('mast', self.lidar_frame, np.eye(4))
-        elif name not in ('no_tf', 'late_tf', 'stopped_tf', 'moving_tf'):
+        elif not self.has('no_tf', 'late_tf', 'stopped_tf', 'moving_tf'):
             self.tell_static(self.camera_frame, self.lidar_frame, self.T)
+
+    def has(self, *faults):
+        """Tell whether it has one of these."""
+        return bool(self.faults & set(faults))
 
     def tell_static(self, parent, child, T):
         """Latch a transform."""
         self.static.publish(transform(parent, child, T, 0))
 
     def publish(self, moment, now_ns):
-        """Publish what a moment shows, with the fault."""
-        name, self.tick = self.name, self.tick + 1
-        if name == 'slow' and self.tick % SLOWNESS:
+        """Publish what a moment shows."""
+        self.tick += 1
+        if self.has('slow') and self.tick % SLOW_TICKS:
             return
-        stamp_ns = now_ns + OFF_S.get(name, 0) * SECOND
-        if name == 'zero_stamps':
-            stamp_ns = 0
-        if name == 'back_stamps':
-            stamp_ns += (self.tick % 2) * SECOND
-        self.publish_transforms(now_ns)
+        stamp_ns = now_ns + sum(OFF_S.get(fault, 0) for fault in self.faults) * SECOND
+        self.publish_transforms(stamp_ns)
         self.publish_points(moment, stamp_ns)
+        if self.has('zero_stamps'):
+            stamp_ns = 0
+        if self.has('back_stamps'):
+            stamp_ns += (self.tick % 2) * SECOND // 2
         header = self.header(self.camera_frame, stamp_ns)
-        if name not in ('no_info', 'info_elsewhere_alone'):
+        if self.infos is not None:
             self.infos.publish(self.info(header))
-        if name in ('silent_camera', 'no_image_at_all') or (name == 'lossy' and self.tick % 4):
+        lost = self.has('lossy') and self.tick % 4
+        if lost or self.has('silent_camera', 'cloud_for_image'):
             return
-        image = moment.image_rgb
-        if name == 'large':
-            image = cv2.resize(image, LARGE)
+        image = cv2.resize(moment.image_rgb, LARGE) if self.has('large') else moment.image_rgb
         if self.images.msg_type is CompressedImage:
             self.images.publish(CompressedImage(header=header, **encode_jpeg(image)))
-        elif name == 'depth_for_image':
+        elif self.has('depth_for_image'):
             self.images.publish(Image(header=header, **encode_image(moment.depth_m, '32FC1')))
         else:
             self.images.publish(Image(header=header, **encode_image(image, 'rgb8')))
 
     def info(self, header):
         """Return the camera_info."""
-        camera = CAMERA.scaled(*LARGE) if self.name == 'large' else CAMERA
-        values = encode_camera(camera)
-        if self.name == 'zero_k':
+        values = encode_camera(CAMERA.scaled(*LARGE) if self.has('large') else CAMERA)
+        if self.has('zero_k'):
             values |= {'k': [0.0] * 9, 'p': [0.0] * 12}
-        elif self.name == 'wrong_size':
+        if self.has('wrong_size'):
             values |= {'width': 640, 'height': 480}
-        elif self.name == 'other_resolution':
+        if self.has('other_resolution'):
             values['k'] = [2000.0, 0.0, 960.0, 0.0, 2000.0, 540.0, 0.0, 0.0, 1.0]
-        elif self.name == 'strange_lens':
+        if self.has('strange_lens'):
             values |= {'distortion_model': 'omni', 'd': [0.1] * 4}
         return CameraInfo(header=header, **values)
 
-    def publish_transforms(self, now_ns):
+    def publish_transforms(self, stamp_ns):
         """Publish what moves."""
-        behind_s = {'late_tf': 1.5, 'moving_tf': 0.0, 'stopped_tf': 0.0}.get(self.name)
-        if behind_s is None or (self.name == 'stopped_tf' and self.tick > 5):
+        if not self.has('late_tf', 'moving_tf', 'stopped_tf'):
             return
-        stamp_ns = now_ns - int(behind_s * SECOND)
+        stamp_ns -= int(1.5 * SECOND) * self.has('late_tf')
+        if self.has('stopped_tf'):
+            stamp_ns = SECOND
         self.moving.publish(transform(self.camera_frame, self.lidar_frame, self.T, stamp_ns))
 
     def publish_points(self, moment, stamp_ns):
         """Publish the sweep."""
-        if self.name in ('no_points', 'silent_points'):
+        if self.points is None or self.has('silent_points'):
             return
-        if self.name == 'late_points':
-            stamp_ns -= 5 * SECOND
+        stamp_ns -= 5 * SECOND * self.has('late_points')
         header = self.header(self.lidar_frame, stamp_ns)
         xyz_m, ring = moment.sweep.points_lidar, moment.sweep.ring.astype(np.int64)
-        if self.name == 'scan':
+        if self.has('scan'):
             self.points.publish(scan(header, xyz_m[ring == 7]))
             return
         numbers, fields = encode_points(SensorPoints(xyz_m, stamp_ns, self.lidar_frame, ring=ring))
         fields = [PointField(**field) for field in fields]
-        if self.name == 'points_without_xyz':
+        if self.has('points_without_xyz'):
             fields[0].name = 'distance'
         self.points.publish(PointCloud2(header=header, fields=fields, **numbers))
 
@@ -201,8 +209,8 @@ def main(names):
     drive = WorldDrive(DEMO_SEED, 'street')
     moments = [drive.moment(t) for t in (2.0, 2.2, 2.4, 2.6, 2.8)]
     with running_node('faulty_robots', None) as (node, stop):
-        clock = next((name for name in names if name.startswith('clock_')), None)
-        robots = [Robot('sim_stamps' if name == clock else name) for name in names]
+        robots = [Robot(name) for name in names]
+        clock = {fault for robot in robots for fault in robot.faults if fault.startswith('clock')}
         clocks = node.create_publisher(Clock, '/clock', 10) if clock else None
         print('driving', flush=True)
         next_s = time.monotonic()
@@ -210,10 +218,10 @@ def main(names):
             now_ns = time.time_ns()
             for robot in robots:
                 robot.publish(moments[i % len(moments)], now_ns)
-            if clock == 'clock_paused':
+            if 'clock_paused' in clock:
                 clocks.publish(Clock(clock=Time(sec=1000)))
-            elif clock == 'clock_running':
-                sim_ns = now_ns + OFF_S['sim_stamps'] * SECOND
+            if 'clock_running' in clock:
+                sim_ns = now_ns + OFF_S['clock_running'] * SECOND
                 clocks.publish(Clock(clock=Time(**ns_to_stamp(sim_ns))))
             next_s = max(next_s + TICK_S, time.monotonic())
             if stop.wait(max(0.0, next_s - time.monotonic())):
