@@ -7,10 +7,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 import math
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
-from depth_anything_ros.annotation.topic_facts import TopicFacts
 from depth_anything_ros.config import Config
+
+if TYPE_CHECKING:  # it takes OpenCV along, which may be what is broken
+    from depth_anything_ros.annotation.topic_facts import TopicFacts
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from depth_anything_ros.doctor.facts import Graph, NodeSeen
 from depth_anything_ros.doctor.findings import failed, Finding, LINES, note, ok, skipped
 from depth_anything_ros.doctor.machine_checks import split
+from depth_anything_ros.doctor.topic_names import raw_name
 
 # Why the node drops an image, or makes it without something -> what mends it.
 DROPS = {
@@ -18,6 +19,7 @@ DROPS = {
     'bad_stamp': 'let the publisher set header.stamp',
     'bad_transform': 'let the publisher of TF send finite numbers and unit quaternions',
     'camera_info_mismatch': 'publish the camera_info of this stream, see size',
+    'camera_mismatch': 'let the depth camera or second camera send the camera_info of its images',
     'camera_info_too_large': 'remap camera_info to a topic that carries it',
     'depth images_out_of_time': 'raise scale.max_time_offset, see sensor_stamps',
     'depth images_too_large': 'raise limits.sensor_memory',
@@ -33,10 +35,12 @@ DROPS = {
     'ranges_out_of_time': 'raise scale.max_time_offset, see sensor_stamps',
     'ranges_too_large': 'raise limits.sensor_memory',
     'right images_too_large': 'raise limits.sensor_memory',
+    'right_image_out_of_time': 'trigger the cameras together, or raise scale.stereo_max_offset',
     'stereo_baseline': 'see P of right/camera_info, or TF between the cameras',
     'stereo_geometry': 'calibrate the cameras as a pair',
     'stereo_no_match': 'synchronise the cameras, and look at their images',
     'stereo_out_of_time': 'trigger the cameras together, or raise scale.stereo_max_offset',
+    'stereo_uncalibrated': 'calibrate the cameras as a pair, see right/camera_info',
     'too_many_points': 'raise limits.points, or thin the cloud',
     'too_old': 'raise max_age, or run a recording on its clock (use_sim_time)',
     'truncated_image': "mend the camera's driver: step and data of an image must fit",
@@ -91,8 +95,8 @@ def _inputs(node: NodeSeen) -> Finding:
         name, topic = next(iter(node.elsewhere.items()))
         return failed(
             'inputs',
-            f'{node.name} listens to ' + ', '.join(node.elsewhere.values()) + ' instead',
-            f'start the node with the same remap ({name} is {topic}), or ask about what it has',
+            f'{node.name} does not listen to ' + ', '.join(node.elsewhere.values()),
+            f'start it with -r {name}:={raw_name(topic)} too, or ask about what it listens to',
         )
     return ok('inputs', f'{node.name} listens to what was asked about')
 

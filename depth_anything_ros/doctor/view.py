@@ -18,7 +18,6 @@ from depth_anything_ros.ros import parameters
 from depth_anything_ros.ros.inputs import Inputs
 
 
-
 @dataclass(frozen=True)
 class Expected:
     """One input.

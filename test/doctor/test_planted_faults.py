@@ -45,7 +45,7 @@ PLANTED = {
         'sensor': ('{ns}/driver publishes {ns}/points, but nothing came', 'driver'),
     },
     'depth_for_image_and_no_info': {
-        'image': ('32FC1', ''),
+        'image': ('{ns}/image carries depth images', '-r sensor_depth/image:={ns}/image'),
         'camera_info': ('no publisher on {ns}/camera_info', '-r camera_info:='),
     },
     'zero_k_and_points_without_xyz_and_late_tf': {
