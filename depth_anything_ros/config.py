@@ -11,9 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 import math
+import re
 from typing import Any
 
 from depth_anything_ros.errors import ConfigError
+
+FINEST_VOXEL = 1 / 8000  # of the reach: 16 bits count them along rays 4 times as long as depth
+_NAME = '[A-Za-z][A-Za-z0-9_]{0,63}'  # of a camera
 
 
 def param(
@@ -26,6 +30,7 @@ def param(
     choices: tuple[str, ...] = (),
     several: bool = False,
     runtime: bool = False,
+    per_camera: bool = False,
 ) -> Any:
     """Declare one parameter as a dataclass field.
 
@@ -38,6 +43,7 @@ def param(
         choices: allowed strings.
         several: whether choices may be joined by commas; auto and none stand alone.
         runtime: whether it may be changed while the node is active.
+        per_camera: whether each of several cameras may have its own, as NAME.parameter.
     """
     metadata = {
         'description': description,
@@ -47,6 +53,7 @@ def param(
         'choices': choices,
         'several': several,
         'runtime': runtime,
+        'per_camera': per_camera,
     }
     return field(default=default, metadata=metadata)
 
@@ -122,6 +129,14 @@ class RuntimeConfig:
         minimum=0,
         maximum=1024,
     )
+    batch: int = param(
+        1,
+        'Most images of several cameras that go through the network at once. More than one takes '
+        'PyTorch, and is for GPUs: on a CPU a batch takes as long as its images one by one '
+        '(docs/cameras.md).',
+        minimum=1,
+        maximum=64,
+    )
 
 
 @dataclass(frozen=True)
@@ -133,11 +148,13 @@ class CameraConfig:
         'Whether the incoming image is already rectified; auto asks the resolved topic name for '
         'a word "rect" or "image_rect...".',
         choices=('auto', 'true', 'false'),
+        per_camera=True,
     )
     mask: str = param(
         '',
         'PNG file of the size of the incoming image, 0 where it shows the robot\'s own body: that '
         'enters no fit and is NaN in every output; empty is none.',
+        per_camera=True,
     )
 
 
@@ -184,6 +201,7 @@ class ScaleConfig:
         'Pose of the point sensor in the camera optical frame: x y z qx qy qz qw; all zeros means '
         'TF.',
         unit='m, quaternion',
+        per_camera=True,
     )
     max_time_offset: float = param(
         0.1,
@@ -272,6 +290,7 @@ class ScaleConfig:
         unit='m',
         minimum=0.0,
         maximum=1000.0,
+        per_camera=True,
     )
     camera_pitch: float = param(
         0.0,
@@ -279,6 +298,7 @@ class ScaleConfig:
         unit='rad',
         minimum=-math.pi / 2,
         maximum=math.pi / 2,
+        per_camera=True,
     )
     camera_height_sigma: float = param(
         0.03,
@@ -379,6 +399,14 @@ class DepthConfig:
     stride: int = param(
         1, 'Publish every n-th row and column.', unit='px', minimum=1, maximum=16, runtime=True
     )
+    rate: float = param(
+        0.0,
+        'Most images under depth/ per second of image time; 0 gives them for each image.',
+        unit='Hz',
+        minimum=0.0,
+        maximum=1000.0,
+        runtime=True,
+    )
     min: float = param(
         0.1, 'Nearer depth is invalid.', unit='m', minimum=0.001, maximum=1e3, runtime=True
     )
@@ -417,6 +445,53 @@ class CloudConfig:
         'Keep image order with NaN for invalid; false drops invalid points (height 1, dense).',
         runtime=True,
     )
+    rate: float = param(
+        0.0,
+        'Most clouds (and scans) per second of image time; 0 gives one for each image.',
+        unit='Hz',
+        minimum=0.0,
+        maximum=1000.0,
+        runtime=True,
+    )
+    frame: str = param(
+        '',
+        'TF frame that the cloud is published in, such as base_link; empty is the image\'s own. '
+        'Where TF does not say how to get there, no cloud is published.',
+    )
+    voxel: float = param(
+        0.0,
+        'Edge of the cubes of which each gives one point, the mean of its points weighted by '
+        '1 / stddev^2 (height 1, dense); 0 keeps all points.',
+        unit='m',
+        minimum=0.0,
+        maximum=100.0,
+        runtime=True,
+    )
+    max_range: float = param(
+        0.0,
+        'Points farther from the camera than this are left out; 0 keeps all up to depth.max.',
+        unit='m',
+        minimum=0.0,
+        maximum=10000.0,
+        runtime=True,
+    )
+    max_stddev: float = param(
+        0.0,
+        'Points less sure than this are left out; 0 keeps all.',
+        unit='m',
+        minimum=0.0,
+        maximum=1e4,
+        runtime=True,
+    )
+    outlier_radius: float = param(
+        0.0,
+        'Points of which fewer than two of the eight around them in the image are within this '
+        'depth are left out; 0 keeps all.',
+        unit='m',
+        minimum=0.0,
+        maximum=100.0,
+        runtime=True,
+    )
     stddev: bool = param(
         False, 'Add a float32 field "stddev" in metres.', runtime=True
     )
@@ -432,9 +507,66 @@ class CloudConfig:
 
 
 @dataclass(frozen=True)
+class ScanConfig:
+    """The level scan, of the same points as the cloud (cloud.rate, max_range ...)."""
+
+    frame: str = param(
+        '',
+        'TF frame in whose x-y plane depth/scan lies, with z up, such as base_link; empty is no '
+        'scan.',
+    )
+    min_height: float = param(
+        0.1,
+        'Lowest point that counts, above the origin of the frame.',
+        unit='m',
+        minimum=-1000.0,
+        maximum=1000.0,
+        runtime=True,
+    )
+    max_height: float = param(
+        1.0,
+        'Highest point that counts, above the origin of the frame.',
+        unit='m',
+        minimum=-1000.0,
+        maximum=1000.0,
+        runtime=True,
+    )
+    min_range: float = param(
+        0.1,
+        'Nearest point that counts, from the origin of the frame.',
+        unit='m',
+        minimum=0.0,
+        maximum=1e4,
+        runtime=True,
+    )
+    max_range: float = param(
+        20.0,
+        'Farthest point that counts, from the origin of the frame.',
+        unit='m',
+        minimum=0.1,
+        maximum=1e4,
+        runtime=True,
+    )
+    angle_increment: float = param(
+        0.00872665,
+        'Between two directions; a full turn is divided evenly (0.00872665 is half a degree).',
+        unit='rad',
+        minimum=1e-4,
+        maximum=1.0,
+        runtime=True,
+    )
+
+
+@dataclass(frozen=True)
 class Config:
     """All parameters of the node."""
 
+    cameras: tuple[str, ...] = param(
+        (),
+        'Names of several cameras that share the network and the sensors, as [front, left]: each '
+        'has its topics under its name, front/image to front/depth/points, and its own '
+        'front.camera.mask and the like (docs/cameras.md); empty is one camera without a name.',
+    )
     image_transport: str = param(
         'raw',
         'raw subscribes to the image topic, compressed to that topic + /compressed.',
@@ -459,6 +591,7 @@ class Config:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     depth: DepthConfig = field(default_factory=DepthConfig)
     cloud: CloudConfig = field(default_factory=CloudConfig)
+    scan: ScanConfig = field(default_factory=ScanConfig)
 
 
 @dataclass(frozen=True)
@@ -474,6 +607,7 @@ class Parameter:
     choices: tuple[str, ...]
     several: bool
     runtime: bool
+    per_camera: bool
 
 
 def parameters(config: Any = Config(), prefix: str = '') -> list[Parameter]:
@@ -518,6 +652,8 @@ def _checked(parameter: Parameter, value: Any) -> Any:
     name, kind = parameter.name, type(parameter.value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
+    if parameter.value == ():
+        return _checked_names(name, value)
     if kind is tuple:
         try:
             numbers = tuple(float(x) for x in value)
@@ -547,6 +683,20 @@ def _checked(parameter: Parameter, value: Any) -> Any:
     return value
 
 
+def _checked_names(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(x, str) for x in value):
+        raise ConfigError(f'{name} must be a list of names such as [front, left], got {value!r}')
+    for each in value:
+        if re.fullmatch(_NAME, each) is None:
+            raise ConfigError(
+                f'{name}: {each!r} names no camera: its topics and parameters begin with the name, '
+                'so take letters, digits and _, a letter first, 64 at most'
+            )
+        if value.count(each) > 1:
+            raise ConfigError(f'{name} has {each!r} twice: give each camera a name of its own')
+    return tuple(value)
+
+
 def _check_together(config: Config) -> None:
     if config.model.input_size % 14:
         raise ConfigError(
@@ -560,6 +710,18 @@ def _check_together(config: Config) -> None:
         raise ConfigError(
             f'scale.min_range ({config.scale.min_range}) must be less than '
             f'scale.max_range ({config.scale.max_range})'
+        )
+    low, high = config.scan.min_height, config.scan.max_height
+    if low >= high:
+        raise ConfigError(f'scan.min_height ({low}) must be less than scan.max_height ({high})')
+    near, far = config.scan.min_range, config.scan.max_range
+    if near >= far:
+        raise ConfigError(f'scan.min_range ({near}) must be less than scan.max_range ({far})')
+    reach_m = min(config.cloud.max_range or config.depth.max, config.depth.max)
+    if 0 < config.cloud.voxel < reach_m * FINEST_VOXEL:
+        raise ConfigError(
+            f'cloud.voxel ({config.cloud.voxel}) must be at least {reach_m * FINEST_VOXEL:g} where '
+            f'points are up to {reach_m:g} m away: raise it, or lower cloud.max_range'
         )
     quaternion = config.scale.T_camera_sensor[3:]
     norm = math.sqrt(sum(x * x for x in quaternion))

@@ -42,13 +42,14 @@ def modules(folder):
 
 
 CORE = [f'depth_anything_ros.{path.stem}' for path in sorted(PACKAGE.glob('[!_]*.py'))]
-CORE += modules('network') + modules('metric_depth')
-ROOMS = ['depth_anything_ros.network', 'depth_anything_ros.metric_depth']
+CORE += modules('cloud') + modules('network') + modules('metric_depth')
+ROOMS = [f'depth_anything_ros.{room}' for room in ('cloud', 'network', 'metric_depth')]
 
 
 # Room (a folder, or a module beside them) -> the rooms that it may import from, itself apart.
 GROUND = {'errors', 'poses', 'stopwatch', 'stretch', 'transfer'}
 CAMERA = {*GROUND, 'config', 'camera', 'gray_view'}
+PIPELINE = {'prediction', 'pipeline'}
 MAY_IMPORT = {
     'errors': set(),
     'poses': {'errors'},
@@ -58,17 +59,18 @@ MAY_IMPORT = {
     'config': GROUND,
     'camera': GROUND,
     'gray_view': {'camera'},
-    'pointcloud': CAMERA,
+    'cloud': CAMERA,
     'network': CAMERA,
     'metric_depth': {*CAMERA, 'network.spec'},  # they share what a prediction means, nothing else
-    'pipeline': {*CAMERA, 'pointcloud', 'network', 'metric_depth'},
+    'prediction': {*CAMERA, 'network', 'metric_depth'},
+    'pipeline': {*CAMERA, 'cloud', 'network', 'metric_depth', 'prediction'},
     'world': {'camera', 'errors'},
-    'ros': {*CAMERA, 'pointcloud', 'network', 'metric_depth', 'pipeline'},
-    'evaluation': {*CAMERA, 'network', 'metric_depth', 'pipeline', 'ros'},
-    'training': {*CAMERA, 'network', 'metric_depth', 'pipeline', 'ros', 'evaluation', 'world'},
-    'annotation': {*CAMERA, 'network', 'metric_depth', 'pipeline', 'ros'},
-    'doctor': {*CAMERA, 'network', 'metric_depth', 'pipeline', 'ros', 'annotation'},
-    'tools': {*CAMERA, 'network', 'metric_depth', 'pipeline', 'ros', 'evaluation', 'training',
+    'ros': {*CAMERA, 'cloud', 'network', 'metric_depth', *PIPELINE},
+    'evaluation': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros'},
+    'training': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros', 'evaluation', 'world'},
+    'annotation': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros'},
+    'doctor': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros', 'annotation'},
+    'tools': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros', 'evaluation', 'training',
               'world', 'annotation', 'doctor'},
 }
 

@@ -3,6 +3,7 @@
 """The whole pipeline on a scene of known depth, with only the network a fake."""
 
 from dataclasses import replace
+import math
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.metric_depth.scale import State
 from depth_anything_ros.network.spec import ModelSpec
 from depth_anything_ros.pipeline import DepthPipeline, Outputs
+from depth_anything_ros.poses import pose_to_matrix
 from helpers import (
     edges,
     ExactPredictor,
@@ -30,7 +32,7 @@ from helpers import (
 from moving_camera import CAMERA, look, pose, SECOND
 
 MOVING_M = 0.08  # from one image to the next, a tenth of a second later
-EVERYTHING = Outputs(True, True, True, True, True, True)
+EVERYTHING = Outputs(*[True] * 7)
 TRUTH_M = scene_depth_image()
 AWAY_FROM_EDGES = ~edges(TRUTH_M, 3)
 
@@ -337,7 +339,11 @@ def test_parameters_may_change_between_frames():
 SMALL_CAMERA = SCENE_CAMERA.scaled(64, 48)
 SMALL_IMAGE = np.ascontiguousarray(scene_image()[::10, ::10])
 LIMITS = {'depth.min': {'depth.max': 1e4}, 'depth.max': {'depth.min': 0.001},
-          'scale.min_range': {'scale.max_range': 1e4}, 'scale.max_range': {'scale.min_range': 0.0}}
+          'scale.min_range': {'scale.max_range': 1e4}, 'scale.max_range': {'scale.min_range': 0.0},
+          'scan.min_range': {'scan.max_range': 1e4}, 'scan.max_range': {'scan.min_range': 0.0},
+          'scan.min_height': {'scan.max_height': 1e3}, 'scan.max_height': {'scan.min_height': -1e3},
+          'cloud.voxel': {'cloud.max_range': 1e-27}}
+BASE_LINK = pose_to_matrix([0.3, 0, 0.6, -0.5, 0.5, -0.5, 0.5])
 ASSUME = {'scale.unanchored': 'assume', 'scale.assumed_scale': 0.4, 'scale.assumed_shift': -0.01}
 
 
@@ -360,7 +366,7 @@ def ends():
         for value in values:
             limits = LIMITS.get(name, {})
             if limits.get(next(iter(limits), '')) == value:
-                value -= 0.001
+                value += math.copysign(0.001, -value)
             yield {name: value, **limits}
 
 
@@ -376,6 +382,10 @@ TOGETHER = [
     {'scale.assumed_scale': 1e9, 'scale.assumed_shift': -1e4, 'depth.max': 1e4},
     {'scale.assumed_scale': 1e-9, 'scale.assumed_shift': 1e4, 'depth.min': 0.001},
     {'cloud.edge_threshold': 1e-30, 'cloud.organized': False},
+    {'cloud.voxel': 0.05, 'cloud.stddev': True, 'scan.frame': 'base_link'},
+    {'cloud.voxel': 100.0, 'cloud.frame': 'base_link', 'cloud.stride': 64},
+    {'cloud.voxel': 1.25, 'depth.max': 1e4, 'scan.frame': 'base_link', 'scan.max_range': 1e4},
+    {'cloud.max_range': 1e-30, 'cloud.outlier_radius': 1e-30, 'scan.frame': 'base_link'},
 ]
 
 
@@ -396,7 +406,8 @@ def checked_outputs(frame, config):
         known = frame.depth[np.isfinite(frame.depth)]
         assert ((known >= 0.999 * config.depth.min) & (known <= 1.001 * config.depth.max)).all()
     fields = 5 if config.cloud.stddev else 4
-    if config.cloud.organized:
+    assert (frame.scan is None) == (config.scan.frame == '')
+    if config.cloud.organized and not config.cloud.voxel:
         step = config.cloud.stride
         assert frame.points.shape == (-(-48 // step), -(-64 // step), fields)
     else:
@@ -424,8 +435,26 @@ def test_every_runtime_parameter_works_at_both_ends_of_its_range(values):
                 SCENE_T_CAMERA_LIDAR,
                 stamp_ns=i * 100_000_000,
                 outputs=EVERYTHING,
+                poses={'base_link': BASE_LINK},
             )
             checked_outputs(frame, config)
+
+
+def test_what_should_stand_in_a_frame_that_is_not_known_is_not_made():
+    config = with_values(Config(), {'cloud.frame': 'base_link', 'scan.frame': 'map'})
+    pipeline = DepthPipeline(ExactPredictor(camera=SMALL_CAMERA, input_size=42), config)
+
+    def made(**poses):
+        frame = pipeline.process(
+            SMALL_IMAGE, SMALL_CAMERA, sensor_points(), SCENE_T_CAMERA_LIDAR,
+            outputs=EVERYTHING, poses=poses,
+        )
+        assert frame.depth is not None
+        return frame.points_frame, frame.points is None, frame.scan is None
+
+    assert made() == ('', True, True)
+    assert made(map=BASE_LINK) == ('', True, False)
+    assert made(map=BASE_LINK, base_link=BASE_LINK) == ('base_link', False, False)
 
 
 def test_every_runtime_number_has_a_range():

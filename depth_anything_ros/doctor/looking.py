@@ -27,9 +27,10 @@ from depth_anything_ros.metric_depth.sources import Sweep
 from depth_anything_ros.network.checkpoint import open_checkpoint
 from depth_anything_ros.network.hub import locate
 from depth_anything_ros.network.onnx_file import open_onnx
-from depth_anything_ros.pipeline import edge_view
 from depth_anything_ros.poses import matrix_to_pose
+from depth_anything_ros.prediction import edge_view
 from depth_anything_ros.ros.messages import decode_image, deserialize
+from depth_anything_ros.ros.sensors import Sensors
 from depth_anything_ros.ros.surroundings import Surroundings
 from depth_anything_ros.ros.transforms import FrameTree, Transforms
 
@@ -51,7 +52,10 @@ def look_at(view: View, messages: Iterable[Kept], tree: FrameTree | None) -> Loo
         return Looked()
     config = view.config
     around = Surroundings(
-        config, Transforms(config.scale, tree), lambda n: raw_name(view.inputs[n].topic)
+        config,
+        Transforms(config.scale, tree),
+        lambda name: raw_name(view.inputs[name].topic),
+        Sensors(config),
     )
     topic = view.inputs['image'].topic
     topics = CameraTopics(raw_name(topic), topic, raw_name(topic) != topic, {})

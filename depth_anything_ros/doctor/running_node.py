@@ -18,11 +18,13 @@ from rclpy.qos import qos_check_compatible, QoSCompatibility, QoSProfile
 
 from depth_anything_ros.config import Config, parameters, with_values
 from depth_anything_ros.doctor.facts import Endpoint, NodeSeen
-from depth_anything_ros.doctor.view import assigned, View
+from depth_anything_ros.doctor.view import asked_view, assigned, View
 from depth_anything_ros.errors import ConfigError
 
 _SCALE = 'diagnostic_msgs/msg/DiagnosticStatus'
 _OF_RCLPY = ('/rosout', '/parameter_events', '/diagnostics')
+_ENOUGH = 3  # messages
+_RECEIVED = 'received_since_last_report'
 Until = Callable[[Callable[[], bool]], bool]  # spins until something holds; whether it does
 
 
@@ -74,9 +76,12 @@ class RunningNode:
         self.name, self._node, self._until = name, node, until
         self._reports: list[Any] = []
         self._scale: dict[str, str] = {}
+        self._scales = 0
         self._state = ''
         self._get_state = node.create_client(GetState, f'{name}/get_state')
-        self.view = replace(asked, node=name, **self._parameters(asked))
+        self.view = self._running_view(asked)
+        camera = self.view.camera
+        self._full_name = f'{name}: {camera}' if camera else name  # as depth/scale has it
         self._elsewhere: dict[str, str] = {}
         self.look_at_inputs()
         self._state = self._lifecycle_state()
@@ -86,8 +91,10 @@ class RunningNode:
 
     @property
     def is_told(self) -> bool:
-        """Whether all has come that comes of an active node in two seconds."""
-        return self._state != 'active' or (len(self._reports) > 1 and bool(self._scale))
+        """Whether all has come that is wanted of an active node."""
+        if self._state != 'active':
+            return True
+        return len(self._reports) >= _ENOUGH and self._scales >= _ENOUGH
 
     def look_at_inputs(self) -> None:
         """Take over what it subscribes to."""
@@ -109,7 +116,7 @@ class RunningNode:
         names = [full_name(ns, n) for n, ns in self._node.get_node_names_and_namespaces()]
         first, last = (self._reports[0], self._reports[-1]) if self._reports else ({}, {})
         values = {k: v for k, v in last.items() if k.startswith(('dropped_', 'incomplete_'))}
-        received = [float(report.get('received', 'nan')) for report in self._reports[1:]]
+        received = [float(report.get(_RECEIVED, 'nan')) for report in self._reports[1:]]
         return NodeSeen(
             self.name,
             names.count(self.name),
@@ -123,18 +130,29 @@ class RunningNode:
             self._elsewhere,
         )
 
-    def _parameters(self, asked: View) -> dict[str, Any]:
-        names = [each.name for each in parameters()]
+    def _running_view(self, asked: View) -> View:
+        """Return the view with the parameters that it has; as asked where it does not say."""
+        names = {each.name: each for each in parameters()}
         client = self._node.create_client(GetParameters, f'{self.name}/get_parameters')
         answer = self._ask(client, GetParameters.Request(names=[*names, 'use_sim_time']))
         if answer is None or len(answer.values) != len(names) + 1:
-            return {}
+            return replace(asked, node=self.name)
         *values, sim = (parameter_value_to_python(value) for value in answer.values)
         known = {name: value for name, value in zip(names, values) if value is not None}
         try:
-            return {'config': with_values(Config(), known), 'use_sim_time': bool(sim)}
+            config = with_values(Config(), known)
+            camera = asked.camera or next(iter(config.cameras), '')
+            if camera:
+                own = [name for name, each in names.items() if each.per_camera]
+                request = GetParameters.Request(names=[f'{camera}.{name}' for name in own])
+                answer = self._ask(client, request)
+                found = () if answer is None else answer.values
+                pairs = zip(own, map(parameter_value_to_python, found))
+                config = with_values(config, {k: v for k, v in pairs if v is not None})
+            view = asked_view(camera, config)
         except ConfigError:  # another version of the node
-            return {}
+            return replace(asked, node=self.name)
+        return replace(view, node=self.name, use_sim_time=bool(sim))
 
     def _lifecycle_state(self) -> str:
         answer = self._ask(self._get_state, GetState.Request())
@@ -172,7 +190,7 @@ class RunningNode:
 
     def _take_report(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name == f'{self.name}: pipeline':
+            if status.name == f'{self._full_name}: pipeline':
                 values = {pair.key: pair.value for pair in status.values}
                 level = int.from_bytes(status.level, 'little')
                 self._reports.append(
@@ -180,5 +198,6 @@ class RunningNode:
                 )
 
     def _take_scale(self, message: DiagnosticStatus) -> None:
-        if message.name == f'{self.name}: scale':
+        if message.name == f'{self._full_name}: scale':
             self._scale = {pair.key: pair.value for pair in message.values}
+            self._scales += 1

@@ -14,8 +14,13 @@ from rclpy.qos import QoSProfile
 from depth_anything_ros.annotation.topics import KINDS
 from depth_anything_ros.config import Config
 from depth_anything_ros.doctor.asked import asking_node
+from depth_anything_ros.doctor.topic_names import raw_name
+from depth_anything_ros.errors import ConfigError
 from depth_anything_ros.ros import parameters
 from depth_anything_ros.ros.inputs import Inputs
+from depth_anything_ros.ros.sensors import Input, Sensors
+from depth_anything_ros.ros.surroundings import Surroundings
+from depth_anything_ros.ros.transforms import Transforms
 
 
 @dataclass(frozen=True)
@@ -49,17 +54,14 @@ class View:
         config: its parameters.
         use_sim_time: another of them.
         inputs: name as in the contract -> what it is.
+        camera: of several; empty where it is the only one.
     """
 
     node: str
     config: Config
     use_sim_time: bool
     inputs: Mapping[str, Expected]
-
-    @property
-    def namespace(self) -> str:
-        """Of the node, without a slash at its end."""
-        return self.node.rpartition('/')[0]
+    camera: str = ''
 
     @property
     def is_chosen(self) -> bool:
@@ -67,32 +69,50 @@ class View:
         return any(expected.chosen for expected in self.inputs.values())
 
 
-def asked_view() -> View:
+def asked_view(camera: str = '', running: Config | None = None) -> View:
     """Return what a node that is started with the arguments of rclpy.init() would look at.
 
     The node's own code says so.
 
+    Args:
+        camera: one of several; empty is the first of them.
+        running: parameters of the node that runs, in place of those of the arguments.
+
     Raises:
-        ConfigError: a parameter is wrong.
+        ConfigError: a parameter is wrong, or there is no such camera.
     """
     with asking_node() as node:
         config = parameters.declare(node)
-        inputs = Inputs(node, config, _ignore, _ignore)
+        config = running or config
+        camera = camera or next(iter(config.cameras), '')
+        if camera and camera not in config.cameras:
+            raise ConfigError(
+                f'there is no camera {camera}: `cameras` is [{", ".join(config.cameras)}]'
+            )
+        if running is None:
+            config = parameters.of_camera(node, config, camera)
+        prefix = f'{camera}/' if camera else ''
+        sensors = Sensors(config)
+        around = Surroundings(
+            config, Transforms(config.scale, None), node.resolve_topic_name, sensors, camera
+        )
+        images = Input(around.image_kind, _Nowhere(), 1, config.image_transport)
         namespace = node.get_namespace().rstrip('/')
         found = {}
-        for name, subscription in inputs.subscriptions().items():
-            topic = str(subscription.topic_name)
-            plain = topic.removesuffix('/compressed').removesuffix('/compressedDepth')
-            kind = subscription.msg_type
-            found[name] = Expected(
-                topic, kind, subscription.qos_profile, plain != f'{namespace}/{name}'
-            )
-        inputs.close()
+        for asked, of in (({'image': images, **around.own}, prefix), (sensors.inputs, '')):
+            inputs = Inputs(node, asked, _ignore, of)
+            for name, subscription in inputs.subscriptions().items():
+                topic = str(subscription.topic_name)
+                chosen = raw_name(topic) != f'{namespace}/{of}{name}'
+                kind = subscription.msg_type
+                found[name] = Expected(topic, kind, subscription.qos_profile, chosen)
+            inputs.close()
         return View(
             node.get_fully_qualified_name(),
             config,
             bool(node.get_parameter('use_sim_time').value),
             found,
+            camera,
         )
 
 
@@ -138,6 +158,13 @@ def _class_of(type_name: str) -> Any:
     from sensor_msgs import msg
 
     return getattr(msg, type_name.rpartition('/')[2])
+
+
+class _Nowhere:
+    """Takes no message: the node of which it is goes before one could come."""
+
+    def add(self, data: bytes) -> None:
+        """Take nothing."""
 
 
 def _ignore(_: Any) -> None:

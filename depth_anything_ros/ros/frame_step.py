@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.errors import BadFrameError
@@ -19,8 +20,9 @@ from depth_anything_ros.metric_depth.rangefinder import RangeReading
 from depth_anything_ros.metric_depth.scale import GroundPlane, PassRecord
 from depth_anything_ros.metric_depth.sources import Source
 from depth_anything_ros.network.spec import ModelSpec
-from depth_anything_ros.pipeline import DepthFrame, DepthPipeline, Outputs, Prediction
+from depth_anything_ros.pipeline import DepthFrame, DepthPipeline, Outputs
 from depth_anything_ros.poses import Matrix
+from depth_anything_ros.prediction import Prediction, Prepared
 from depth_anything_ros.ros.messages import decode_image, deserialize, serialized_stamp_ns
 from depth_anything_ros.ros.stores import OutOfTime
 from depth_anything_ros.ros.surroundings import Surroundings
@@ -57,6 +59,7 @@ class Gathered:
         ranging: what a rangefinder says.
         ground: the ground plane in the rectified optical frame.
         T_fixed_camera: 4x4 pose of the optical frame in scale.fixed_frame.
+        poses: frame of cloud or scan -> 4x4 pose of the optical frame in it.
         missing: what the frame has to do without, and why.
     """
 
@@ -65,6 +68,7 @@ class Gathered:
     ranging: RangeReading | None
     ground: GroundPlane | None
     T_fixed_camera: Matrix | None
+    poses: dict[str, Matrix]
     missing: tuple[str, ...]
 
 
@@ -125,6 +129,18 @@ class FrameStep:
         """
         return self._pipeline.predict(seen.image, seen.camera)
 
+    def prepare(self, seen: Seen) -> Prepared:
+        """Do of predict() what comes before the network, where that takes several images at once.
+
+        Raises:
+            BadFrameError: as there.
+        """
+        return self._pipeline.eye.prepare(seen.image, seen.camera, self._pipeline.config)
+
+    def finish(self, prepared: Prepared, said: Tensor) -> Prediction:
+        """Do of predict() what comes after the network."""
+        return self._pipeline.eye.finish(prepared, said, self._pipeline.config)
+
     def gather(self, seen: Seen) -> Gathered:
         """Ask for what belongs to the image; some of it may have come while the network ran."""
         config, around = self._pipeline.config.scale, self._surroundings
@@ -141,8 +157,12 @@ class FrameStep:
         ranging = self._asked(partial(around.ranging, *at, config.max_time_offset), missing)
         ground = self._asked(partial(around.transforms.ground, seen.camera, *at), missing)
         T_fixed_camera = self._asked(partial(around.transforms.camera, *at), missing)
+        poses: dict[str, Matrix] = {}
+        for frame in {self._pipeline.config.cloud.frame, self._pipeline.config.scan.frame} - {''}:
+            pose = self._asked(partial(around.transforms.camera_in, frame, *at), missing)
+            poses |= {} if pose is None else {frame: pose}
         sources = tuple(source for source in found if source is not None)
-        return Gathered(seen, sources, ranging, ground, T_fixed_camera, tuple(missing))
+        return Gathered(seen, sources, ranging, ground, T_fixed_camera, poses, tuple(missing))
 
     def measure(
         self,
@@ -160,6 +180,7 @@ class FrameStep:
             ground=gathered.ground,
             T_fixed_camera=gathered.T_fixed_camera,
             outputs=outputs,
+            poses=gathered.poses,
             bridged=bridged,
         )
         if gathered.missing:

@@ -4,15 +4,17 @@
 
 from __future__ import annotations
 
+import array
 from collections.abc import Set
 import math
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 import numpy as np
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2, PointField
 from std_msgs.msg import Header
 
+from depth_anything_ros.cloud.scan import Scan
 from depth_anything_ros.metric_depth.scale import State
 from depth_anything_ros.pipeline import DepthFrame, Outputs
 from depth_anything_ros.ros.depth_messages import encode_compressed_depth
@@ -22,6 +24,7 @@ TOPICS: dict[str, Any] = {
     'depth/image': Image,
     'depth/camera_info': CameraInfo,
     'depth/points': PointCloud2,
+    'depth/scan': LaserScan,
     'depth/stddev': Image,
     'depth/image_color': Image,
     'depth/relative': Image,
@@ -36,6 +39,7 @@ def outputs_for(topics: Set[str]) -> Outputs:
     return Outputs(
         depth=bool(topics & {'depth/image', 'depth/camera_info', COMPRESSED_DEPTH}),
         points='depth/points' in topics,
+        scan='depth/scan' in topics,
         stddev='depth/stddev' in topics,
         picture='depth/image_color' in topics,
         relative='depth/relative' in topics,
@@ -69,6 +73,8 @@ def output_messages(frame: DepthFrame, header: Header, node_name: str) -> dict[s
         messages = {'depth/camera_info': camera_info, **messages}
     if frame.points is not None:
         messages['depth/points'] = _cloud(frame, header)
+    if frame.scan is not None:
+        messages['depth/scan'] = _scan(frame.scan, header)
     messages['depth/scale'] = scale_status(node_name, frame, header)
     return messages
 
@@ -93,11 +99,27 @@ def _cloud(frame: DepthFrame, header: Header) -> PointCloud2:
         for i, name in enumerate(frame.point_fields)
     ]
     return PointCloud2(
-        header=header,
+        header=_in_frame(header, frame.points_frame),
         fields=fields,
         is_dense=frame.points_dense,
         **encode_cloud(frame.points, frame.point_fields),
     )
+
+
+def _scan(scan: Scan, header: Header) -> LaserScan:
+    return LaserScan(
+        header=_in_frame(header, scan.frame),
+        angle_min=scan.angle_min,
+        angle_max=scan.angle_min + scan.angle_increment * (len(scan.ranges_m) - 1),
+        angle_increment=scan.angle_increment,
+        range_min=scan.range_min,
+        range_max=scan.range_max,
+        ranges=array.array('f', scan.ranges_m.tobytes()),
+    )
+
+
+def _in_frame(header: Header, frame: str) -> Header:
+    return Header(stamp=header.stamp, frame_id=frame or header.frame_id)
 
 
 def scale_status(node_name: str, frame: DepthFrame, header: Header) -> DiagnosticStatus:

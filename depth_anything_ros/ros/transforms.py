@@ -156,6 +156,15 @@ class Transforms:
             )
         return self._tree.between(fixed_frame, camera_frame, stamp_ns)
 
+    def camera_in(self, frame: str, camera_frame: str, stamp_ns: int) -> Matrix:
+        """Return the 4x4 pose of the camera's optical frame in the frame of a cloud or a scan.
+
+        Raises:
+            TransformUnavailable: TF does not say.
+        """
+        cure = 'leave cloud.frame and scan.frame empty'
+        return self._between(frame, camera_frame, stamp_ns, cure)
+
     def ground(self, camera: Camera, camera_frame: str, stamp_ns: int) -> GroundPlane | None:
         """Return the plane z = 0 of scale.ground_frame, or None where that is not set.
 

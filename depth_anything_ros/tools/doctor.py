@@ -41,13 +41,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             of_node += [flag, each]
     if options.params_file is not None:
         of_node += ['--params-file', options.params_file]
+    printed = sys.stdout
+    if options.json:  # middlewares print what they please
+        sys.stdout.flush()
+        printed = os.fdopen(os.dup(1), 'w')
+        os.dup2(2, 1)
     try:
         findings = _examine(options, [_ROS_ARGS, *of_node])
     except DepthAnythingError as error:
         print(f'doctor: {error}', file=sys.stderr)
         return 2
     if options.json:
-        print(json.dumps(as_json(findings)))
+        print(json.dumps(as_json(findings)), file=printed, flush=True)
     else:
         print_findings(Console(), findings, 'depth_anything_ros')
     return 0 if is_healthy(findings) else 1
@@ -62,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     add('--seconds', type=_seconds, default=5.0,
         help='how long to wait for what does not come (default 5)')
     add('--only', choices=('machine', 'graph'), help='look at one of the two alone')
+    add('--camera', default='', metavar='NAME', help='one of several; default the first')
     add('--download', action='store_true', help='fetch the checkpoint where it is not here')
     add('-r', '--remap', action='append', default=[], metavar='NAME:=TOPIC',
         help='as for the node; repeatable')
@@ -97,13 +103,11 @@ def _examine(options: argparse.Namespace, of_node: list[str]) -> list[Finding]:
     environment = dict(os.environ)
     probes = {'ros': machine.Question('ros').answer()}
     config, graph = Config(), None
-    asked: dict[str, machine.Question] = {}
-    if probes['ros'].error:
-        if options.only != 'graph':
-            asked = machine.questions(config, options.download)
-    else:
-        config, graph, asked = _watch(options, of_node)
-    probes |= {name: question.answer() for name, question in asked.items()}
+    if not probes['ros'].error:
+        config, graph = _watch(options, of_node)
+    if options.only != 'graph':  # now that the parameters are known of a node that runs
+        asked = machine.questions(config, options.download)
+        probes |= {name: question.answer() for name, question in asked.items()}
     facts = machine.machine_facts(config, probes, environment)
     if probes['ros'].error and options.only == 'graph':
         return [rmw(facts)]
@@ -119,10 +123,8 @@ def _of_graph(graph: Graph) -> list[Finding]:
     return [*image_findings(graph), *sensor_findings(graph), *node_findings(graph)]
 
 
-def _watch(
-    options: argparse.Namespace, of_node: list[str]
-) -> tuple[Config, Graph | None, dict[str, machine.Question]]:
-    """Ask what is installed, and watch the robot meanwhile."""
+def _watch(options: argparse.Namespace, of_node: list[str]) -> tuple[Config, Graph | None]:
+    """Return the node's parameters, and what is seen of the robot."""
     _make_room()
     import rclpy
     from rclpy._rclpy_pybind11 import RCLError
@@ -135,14 +137,9 @@ def _watch(
         config = asked_config()
     except RCLError as error:
         raise ConfigError(one_line(str(error).splitlines()[0])) from error
-    asked: dict[str, machine.Question] = {}
     try:
-        if options.only != 'graph':
-            asked = machine.questions(config, options.download)
-        if options.only == 'machine':
-            return config, None, asked
-        graph = _graph(options)
-        return config if graph is None else graph.config, graph, asked
+        graph = None if options.only == 'machine' else _graph(options)
+        return config if graph is None else graph.config, graph
     finally:
         rclpy.try_shutdown()
 
@@ -156,7 +153,7 @@ def _graph(options: argparse.Namespace) -> Graph | None:
         if options.only == 'graph':
             raise
         return None
-    return watch(asked_view(), options.seconds)
+    return watch(asked_view(options.camera), options.seconds)
 
 
 def _make_room() -> None:

@@ -15,17 +15,20 @@ from helpers import program, spinning, TEST
 
 ROBOTS = TEST / 'programs' / 'faulty_robots.py'
 NODE = TEST / 'programs' / 'bundled_node.py'
+GRAPH = ('--only', 'graph')
 NETWORK = ('-p', 'model.checkpoint:=bundled', '-p', 'runtime.device:=cpu')
 READY = 'predicts'  # the node's line after its network has been loaded
 
 pytestmark = pytest.mark.timeout(4 * PATIENCE_S)
 
+CAMERAS = {'front': 'well', 'left': 'wrong_size'}  # of a node -> the robot whose they are
 # Of all that is asked first: which robot, and how.
 FIRST = {
     'well': ('-r', '__ns:=/well'),
     'elsewhere': ('-r', '__ns:=/well', '-r', 'image:=/plain/image'),
-    'wrong_size': ('-r', '__ns:=/wrong_size'),
+    'front': ('-r', '__ns:=/several'),
     'idle': ('-r', '__ns:=/idle'),
+    'left': ('-r', '__ns:=/several', '--camera', 'left'),
     'no_clock': ('-r', '__ns:=/plain', '-p', 'use_sim_time:=true', *NETWORK),
 }
 THEN = {'twice': FIRST['idle'], 'listened_to': FIRST['well']}
@@ -33,13 +36,17 @@ THEN = {'twice': FIRST['idle'], 'listened_to': FIRST['well']}
 EXPECTED = {
     'well': {},
     'elsewhere': {
-        'inputs': ('/well/depth_anything does not listen to /plain/image', '-r image:=/plain/image'),
+        'inputs': (
+            '/well/depth_anything does not listen to /plain/image', '-r image:=/plain/image'
+        ),
         'tf': ('a link from plain_lidar, plain_optical to well_lidar, well_optical', ''),
     },
-    'wrong_size': {
+    'front': {},
+    'left': {
         'size': ('describes 640x480', 'publish the camera_info'),
         'scale': ('UNANCHORED', ''),
         'drops': ('camera_info_mismatch', 'see size'),
+        'tf': ('a link from well_lidar, well_optical to wrong_size_lidar', ''),
     },
     'idle': {
         'node': (
@@ -72,7 +79,11 @@ def said(tmp_path_factory):
         stack.enter_context(program(ROBOTS, 'well', 'wrong_size', 'idle', 'plain', ready='driving'))
         stack.enter_context(program(*node('idle', '-p', 'autostart:=false')))
         stack.enter_context(program(*node('well'), ready=READY))
-        with program(*node('wrong_size'), ready=READY):
+        remaps = [f'{camera}/{name}:=/{robot}/{name}' for camera, robot in CAMERAS.items()
+                  for name in ('image', 'camera_info')]
+        several = ['-p', 'cameras:=[front, left]', '-r', 'points:=/well/points']
+        several += [each for remap in remaps for each in ('-r', remap)]
+        with program(*node('several', *several), ready=READY):
             rclpy.init()
             stack.callback(rclpy.shutdown)
             judge = rclpy.create_node('judge')
@@ -80,12 +91,12 @@ def said(tmp_path_factory):
             while ('depth_anything', '/idle') not in judge.get_node_names_and_namespaces():
                 assert time.monotonic() < end
                 rclpy.spin_once(judge, timeout_sec=0.1)
-            found = call_many(folder, FIRST)
+            found = call_many(folder, {n: (*GRAPH, *a) for n, a in FIRST.items()})
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         judge.create_subscription(Image, '/well/depth/image', lambda message: None, latched)
         twin = rclpy.create_node('depth_anything', namespace='idle')
         with spinning(judge):
-            found |= call_many(folder, THEN)
+            found |= call_many(folder, {n: (*GRAPH, *a) for n, a in THEN.items()})
         twin.destroy_node()
         judge.destroy_node()
         found |= call_many(folder, {'without_arguments': ()})

@@ -1,19 +1,12 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Metric depth -> depth of solid pixels, on the device; with rays and colour -> cloud bytes."""
+"""Pixels of metric depth that hang in the air between two surfaces, found on the device."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 import torch
 from torch import Tensor
 import torch.nn.functional as F
-
-from depth_anything_ros.camera import Camera
 
 _FRAME = 4  # pixels that an image is continued by, so that each has its neighbours
 _LEAST_RADIUS_PX = 2
@@ -21,25 +14,6 @@ _SOFT_NETWORK_PX = 8.0  # radius that finds edges as soft as a Gaussian of 5 net
 _LEAST_SIDE_PX = 16  # an image of fewer samples is not thinned further
 _SAME_SURFACE = 0.05  # relative inverse depth
 _GOES_ON = 0.35  # of a rise, over half its length; on a plane it is 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class PackedCloud:
-    """The numbers of a PointCloud2.
-
-    Attributes:
-        points: rows x columns x F float32; F fields in order: x, y, z in metres in the rectified
-            optical frame, rgb (bits 0x00RRGGBB), and stddev in metres where asked for.
-        is_dense: whether no point is NaN.
-    """
-
-    points: NDArray[np.float32]
-    is_dense: bool
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """Names of the float32 fields, four bytes each, in order."""
-        return ('x', 'y', 'z', 'rgb', 'stddev')[: self.points.shape[-1]]
 
 
 def flying_pixels(depth_m: Tensor, threshold: float, network_px: float = 1.0) -> Tensor:
@@ -177,42 +151,3 @@ def without_flying(depth_m: Tensor, threshold: float, network_px: float = 1.0) -
     flying = _flying(depth_m, threshold, network_px)
     solid = torch.le(flying, 0, out=flying)
     return solid.div_(solid).mul_(depth_m)  # 0 / 0 is NaN, and a mask takes longer
-
-
-def pack_cloud(
-    z_m: NDArray[np.float32],
-    rays: NDArray[np.float32],
-    image: NDArray[np.uint8],
-    stddev_m: NDArray[np.float32] | None,
-    organized: bool,
-) -> PackedCloud:
-    """Unproject depth to a coloured cloud.
-
-    This is done on the host: a plane of depth comes down in a quarter of the time of a cloud, and
-    colours are there already.
-
-    Args:
-        z_m: HxW depth along the optical axis in metres, NaN invalid.
-        rays: 2xHxW x and y of the viewing rays with unit z.
-        image: HxWx3 RGB registered to the depth.
-        stddev_m: HxW in metres, None for a cloud without it.
-        organized: whether points stay where they are in the image, NaN where invalid.
-
-    Returns:
-        The cloud: image order with NaN points, or one row of valid points.
-    """
-    colour = cv2.cvtColor(image, cv2.COLOR_RGB2BGRA).view(np.uint32)[..., 0]
-    colour &= np.uint32(0xFFFFFF)  # little endian: b, g, r, 0
-    planes = [rays[0] * z_m, rays[1] * z_m, z_m, colour.view(np.float32)]
-    if stddev_m is not None:
-        planes.append(stddev_m)
-    points = np.asarray(cv2.merge(planes), np.float32)
-    if organized:
-        return PackedCloud(points, is_dense=False)
-    return PackedCloud(points[np.isfinite(z_m)][None], is_dense=True)
-
-
-def cloud_rays(camera: Camera, stride: int) -> NDArray[np.float32]:
-    """Return x and y of every stride-th of a camera's viewing rays with unit z, 2xHxW."""
-    rays = camera.rays()[::stride, ::stride, :2]
-    return np.ascontiguousarray(rays.transpose(2, 0, 1), dtype=np.float32)
