@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 import re
 
-import numpy as np
 import pytest
 
 from depth_anything_ros.annotation.topic_facts import TopicFacts
@@ -26,7 +25,6 @@ from depth_anything_ros.doctor.machine import segment_bytes
 from depth_anything_ros.doctor.machine_checks import machine_findings
 from depth_anything_ros.doctor.node_checks import DROPS, node_findings
 from depth_anything_ros.doctor.topic_names import carrying, remap, siblings
-from depth_anything_ros.metric_depth.quarter_turns import TURNS
 from depth_anything_ros.ros.shared_memory import profile
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -181,12 +179,6 @@ def test_nearest_names_come_first_and_our_own_outputs_never():
     assert siblings(TOPICS, '/camera/image_raw/compressed')[0] == '/camera/camera_info'
     thermal = remap('image', '/thermal/picture/compressed', TOPICS)
     assert thermal == '-r image:=/thermal/picture -p image_transport:=compressed'
-
-
-def test_quarter_turns_are_the_24_of_a_cube():
-    assert len({tuple(R.ravel()) for R in TURNS}) == 24
-    assert np.allclose(np.linalg.det(TURNS), 1) and np.array_equal(TURNS[0], np.eye(3))
-    assert np.allclose(TURNS @ TURNS.transpose(0, 2, 1), np.eye(3))
 
 
 def test_the_page_has_every_line_as_the_code_has_it():
