@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import math
 
+from depth_anything_ros.annotation.cures import remap
 from depth_anything_ros.doctor.facts import Graph, InputSeen
 from depth_anything_ros.doctor.findings import failed, Finding, note, ok, skipped
 from depth_anything_ros.doctor.machine_checks import split
-from depth_anything_ros.doctor.topic_names import carrying, remap, siblings
+from depth_anything_ros.doctor.topic_names import carrying, remapped, siblings
 from depth_anything_ros.ros.images import DEPTH_ENCODINGS
 
 BEHIND_S = 2.0  # of the clock: slower is no camera
@@ -98,7 +99,7 @@ def _no_image(graph: Graph, image: InputSeen) -> Finding:
 
 def _instead(graph: Graph, asked: str) -> str:
     found = carrying(graph.topics, 'image', asked.removesuffix('/compressed'))
-    return remap('image', found[0], graph.topics) if found else "start the camera's driver"
+    return remapped('image', found[0], graph.topics) if found else "start the camera's driver"
 
 
 def silent(line: str, seen: InputSeen) -> Finding:
@@ -168,7 +169,7 @@ def _camera_info(graph: Graph) -> Finding:
     return failed(
         line,
         f'no publisher on {seen.topic}, but there is {", ".join(found[:_SHOWN])}',
-        f'-r camera_info:={found[0]}',
+        remap('camera_info', found[0]),
     )
 
 

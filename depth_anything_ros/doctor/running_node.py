@@ -141,6 +141,14 @@ class RunningNode:
         known = {name: value for name, value in zip(names, values) if value is not None}
         try:
             config = with_values(Config(), known)
+        except ConfigError:  # another version of the node
+            return replace(asked, node=self.name)
+        if asked.camera and asked.camera not in config.cameras:
+            raise ConfigError(
+                f'{self.name} has no camera {asked.camera}: its `cameras` is '
+                f'[{", ".join(config.cameras)}]'
+            )
+        try:
             camera = asked.camera or next(iter(config.cameras), '')
             if camera:
                 own = [name for name, each in names.items() if each.per_camera]
@@ -150,7 +158,7 @@ class RunningNode:
                 pairs = zip(own, map(parameter_value_to_python, found))
                 config = with_values(config, {k: v for k, v in pairs if v is not None})
             view = asked_view(camera, config)
-        except ConfigError:  # another version of the node
+        except ConfigError:
             return replace(asked, node=self.name)
         return replace(view, node=self.name, use_sim_time=bool(sim))
 

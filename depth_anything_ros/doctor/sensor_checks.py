@@ -7,11 +7,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 import math
 
+from depth_anything_ros.annotation.cures import GIVE_HEIGHT, GIVE_POSE
 from depth_anything_ros.doctor.facts import Chain, Graph
 from depth_anything_ros.doctor.findings import failed, Finding, LINES, note, ok, skipped
 from depth_anything_ros.doctor.image_checks import silent
 from depth_anything_ros.doctor.machine_checks import split
-from depth_anything_ros.doctor.topic_names import carrying, remap
+from depth_anything_ros.doctor.topic_names import carrying, remapped
 from depth_anything_ros.metric_depth.sources import takes
 
 # Source of scale.method -> the inputs that it comes on.
@@ -82,13 +83,12 @@ def _missing(graph: Graph, needed: Sequence[str], before: str) -> Finding:
         return failed(
             'sensor',
             f'{said}, and no other topic carries such messages',
-            "start the sensor's driver, or give scale.camera_height and scale.camera_pitch, or a "
-            'metric checkpoint',
+            f"start the sensor's driver, or {GIVE_HEIGHT}, or take a metric checkpoint",
         )
     return failed(
         'sensor',
         f'{said}, but there is {", ".join(topic for _, topic in found[:_SHOWN])}',
-        remap(*found[0], graph.topics),
+        remapped(*found[0], graph.topics),
     )
 
 
@@ -121,7 +121,7 @@ def _tf(graph: Graph) -> Finding:
         return failed(
             line,
             f'TF cannot be read here, and nothing else says where {graph.chains[0].target} is',
-            'install tf2 (tf2_msgs, tf2_py), or set scale.T_camera_sensor (x y z qx qy qz qw)',
+            f'install tf2 (tf2_msgs, tf2_py), or {GIVE_POSE}',
         )
     for chain in graph.chains:
         if math.isinf(chain.late_s):
@@ -148,8 +148,8 @@ def _unknown(chain: Chain) -> Finding:
         return failed(
             'tf',
             f'TF does not reach {chain.target}: {chain.way}',
-            'publish that transform (ros2 run tf2_ros static_transform_publisher), or set '
-            'scale.T_camera_sensor (x y z qx qy qz qw)',
+            'publish that transform (ros2 run tf2_ros static_transform_publisher), or '
+            f'{GIVE_POSE}',
         )
     return failed(
         'tf',

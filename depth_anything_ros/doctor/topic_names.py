@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import SequenceMatcher
 
+from depth_anything_ros.annotation.cures import remap
 from depth_anything_ros.annotation.topics import KINDS
 from depth_anything_ros.ros.output_messages import TOPICS
 
@@ -49,9 +50,9 @@ def siblings(topics: Mapping[str, str], image: str) -> list[str]:
     return sorted(found, key=lambda topic: (-_likeness(topic, beside), topic))
 
 
-def remap(name: str, topic: str, topics: Mapping[str, str]) -> str:
+def remapped(name: str, topic: str, topics: Mapping[str, str]) -> str:
     """Return the arguments that make an input of a topic."""
-    rule = f'-r {name}:={raw_name(topic)}'
+    rule = remap(name, raw_name(topic))
     if topics[topic].endswith('CompressedImage'):
         if name.startswith('sensor_depth'):
             return f'{rule} -p scale.depth_transport:=compressedDepth'

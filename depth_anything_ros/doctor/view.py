@@ -15,7 +15,6 @@ from depth_anything_ros.annotation.topics import KINDS
 from depth_anything_ros.config import Config
 from depth_anything_ros.doctor.asked import asking_node
 from depth_anything_ros.doctor.topic_names import raw_name
-from depth_anything_ros.errors import ConfigError
 from depth_anything_ros.ros import parameters
 from depth_anything_ros.ros.inputs import Inputs
 from depth_anything_ros.ros.sensors import Input, Sensors
@@ -79,17 +78,13 @@ def asked_view(camera: str = '', running: Config | None = None) -> View:
         running: parameters of the node that runs, in place of those of the arguments.
 
     Raises:
-        ConfigError: a parameter is wrong, or there is no such camera.
+        ConfigError: a parameter is wrong.
     """
     with asking_node() as node:
         config = parameters.declare(node)
         config = running or config
         camera = camera or next(iter(config.cameras), '')
-        if camera and camera not in config.cameras:
-            raise ConfigError(
-                f'there is no camera {camera}: `cameras` is [{", ".join(config.cameras)}]'
-            )
-        if running is None:
+        if running is None and camera in config.cameras:
             config = parameters.of_camera(node, config, camera)
         prefix = f'{camera}/' if camera else ''
         sensors = Sensors(config)

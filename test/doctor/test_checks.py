@@ -24,7 +24,7 @@ from depth_anything_ros.doctor.image_checks import image_findings
 from depth_anything_ros.doctor.machine import segment_bytes
 from depth_anything_ros.doctor.machine_checks import machine_findings
 from depth_anything_ros.doctor.node_checks import DROPS, node_findings
-from depth_anything_ros.doctor.topic_names import carrying, remap, siblings
+from depth_anything_ros.doctor.topic_names import carrying, remapped, siblings
 from depth_anything_ros.ros.shared_memory import profile
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -177,7 +177,7 @@ def test_nearest_names_come_first_and_our_own_outputs_never():
     ]
     assert siblings(TOPICS, '/rear/image_raw')[0] == '/rear/camera_info'
     assert siblings(TOPICS, '/camera/image_raw/compressed')[0] == '/camera/camera_info'
-    thermal = remap('image', '/thermal/picture/compressed', TOPICS)
+    thermal = remapped('image', '/thermal/picture/compressed', TOPICS)
     assert thermal == '-r image:=/thermal/picture -p image_transport:=compressed'
 
 
