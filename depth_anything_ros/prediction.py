@@ -177,7 +177,7 @@ class Eye:
                 config.limits.network_pixels,
                 self.body,
             )
-            self._camera, self._view = camera, _gray_view(camera)
+            self._camera, self._view = camera, edge_view(camera)
         return self._preprocessor
 
     def _focal_factor(self, network_camera: Camera) -> float:
@@ -244,7 +244,7 @@ def _body(path: str) -> NDArray[np.bool_]:
     return body
 
 
-def _gray_view(camera: Camera) -> GrayView | None:
+def edge_view(camera: Camera) -> GrayView | None:
     """Return the small rectified view of a camera's images, None where its rays are not known."""
     if not camera.is_calibrated:
         return None

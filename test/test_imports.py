@@ -69,8 +69,9 @@ MAY_IMPORT = {
     'evaluation': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros'},
     'training': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros', 'evaluation', 'world'},
     'annotation': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros'},
+    'doctor': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros', 'annotation'},
     'tools': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros', 'evaluation', 'training',
-              'world', 'annotation'},
+              'world', 'annotation', 'doctor'},
 }
 
 

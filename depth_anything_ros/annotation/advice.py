@@ -12,9 +12,11 @@ from statistics import mean, median
 
 from depth_anything_ros.annotation.camera_watch import CameraWatch, SourceWatch
 from depth_anything_ros.annotation.coverage import Coverage
-from depth_anything_ros.annotation.topic_facts import Frames, TopicFacts
+from depth_anything_ros.annotation.cures import GIVE_HEIGHT, GIVE_POSE, remap
+from depth_anything_ros.annotation.topic_facts import TopicFacts
 from depth_anything_ros.config import Config
 from depth_anything_ros.metric_depth.fitting import MIN_AFFINE
+from depth_anything_ros.ros.frame_links import Frames
 
 _ENOUGH = 0.5  # share of the images that must be anchored
 _LEAST_WAY_M = 0.3  # without which motion has no parallax
@@ -210,22 +212,23 @@ def _advice(watch: CameraWatch, chains: Mapping[str, str], about: Context) -> li
     found = []
     if not watch.calibrated:
         fitting = [topic for topic, size in about.sizes.items() if size == watch.size]
-        found += [f'its calibration may be this: -r camera_info:={topic}' for topic in fitting]
+        rules = [remap('camera_info', topic) for topic in fitting]
+        found += [f'its calibration may be this: {rule}' for rule in rules]
         if not fitting:
             found.append('calibrate it: --camera-info FILE (YAML of camera_calibration)')
     inputs = watch.topics.inputs
     for topic, kind in about.sensors.items():
         if inputs.get(kind) != topic:
             what = 'corrects a metric checkpoint' if kind == 'range' else 'may anchor it'
-            found.append(f'{topic} {what}: -r {kind}:={topic}')
+            found.append(f'{topic} {what}: {remap(kind, topic)}')
     for topic in about.depth_images:
         if inputs.get('sensor_depth/image') != topic:
-            found.append(f'{topic} may anchor it: -r sensor_depth/image:={topic}')
+            found.append(f'{topic} may anchor it: ' + remap('sensor_depth/image', topic))
     for name, chain in chains.items():
         if name in inputs.values() and chain.startswith('missing') and name in about.sensors:
             found.append(
                 f'TF does not say where {about.topics[name].frame_id} ({name}) is in '
-                f'{watch.frame_id}: -p "scale.T_camera_sensor:=[x, y, z, qx, qy, qz, qw]"'
+                f'{watch.frame_id}: {GIVE_POSE}'
             )
     offsets_s = [abs(x) for each in watch.sources.values() for x in each.offsets_s]
     late = any('max_time_offset' in r for each in watch.sources.values() for r in each.reasons)
@@ -239,8 +242,7 @@ def _advice(watch: CameraWatch, chains: Mapping[str, str], about: Context) -> li
             for frame in ('odom', 'map') if frame in around
         ][:1]
     if not about.config.scale.camera_height:
-        found.append('a camera over flat ground is anchored by its height: '
-                     '-p scale.camera_height:=METRES -p scale.camera_pitch:=RADIANS')
+        found.append(f'a camera over flat ground is anchored by its height: {GIVE_HEIGHT}')
     return found
 
 

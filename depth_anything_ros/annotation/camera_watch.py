@@ -37,12 +37,14 @@ class SourceWatch:
         covered: how much of the image they cover, of the same.
         offsets_s: stamp of the sweep minus that of the image, of the same.
         reasons: why it had nothing -> for how many images.
+        keys: of these, the key of each as on /diagnostics.
     """
 
     anchors: list[int] = field(default_factory=list)
     covered: list[Coverage] = field(default_factory=list)
     offsets_s: list[float] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
+    keys: dict[str, str] = field(default_factory=dict)
 
 
 class CameraWatch:
@@ -128,7 +130,9 @@ class CameraWatch:
             try:
                 source = ask()
             except BadFrameError as error:
-                self.sources.setdefault(name, SourceWatch()).reasons[str(error)] += 1
+                watch = self.sources.setdefault(name, SourceWatch())
+                watch.reasons[str(error)] += 1
+                watch.keys[str(error)] = error.reason
                 continue
             if source is None:
                 continue

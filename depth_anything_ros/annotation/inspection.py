@@ -20,11 +20,12 @@ from rosbags.rosbag2 import Reader
 from depth_anything_ros.annotation.advice import camera_facts, CameraFacts, Context
 from depth_anything_ros.annotation.camera_watch import CameraWatch
 from depth_anything_ros.annotation.recording import Recording
-from depth_anything_ros.annotation.topic_facts import Frames, TopicFacts, TopicWatch
+from depth_anything_ros.annotation.topic_facts import TopicFacts, TopicWatch, transforms_of
 from depth_anything_ros.annotation.topics import CameraTopics, find_cameras
 from depth_anything_ros.config import Config
 from depth_anything_ros.errors import DatasetError
 from depth_anything_ros.ros.bags import of_type, open_bag, read_messages
+from depth_anything_ros.ros.frame_links import Frames
 from depth_anything_ros.ros.images import DEPTH_ENCODINGS
 from depth_anything_ros.ros.messages import NANOSECONDS
 
@@ -96,7 +97,7 @@ def inspect(path: str | Path, wanted: Wanted, config: Config, metric: bool) -> I
             wanted.
     """
     with open_bag(path, recover=True) as bag:
-        watches = {c.id: TopicWatch(c) for c in bag.connections}
+        watches = {c.id: TopicWatch(c.topic, c.msgtype) for c in bag.connections}
         frames, notes = Frames(), list[str]()
         cameras = _cameras(bag, wanted, notes)
         refused: Counter[str] = Counter()
@@ -113,7 +114,7 @@ def inspect(path: str | Path, wanted: Wanted, config: Config, metric: bool) -> I
         def watch(connection: Connection, time_ns: int, data: bytes) -> None:
             watches[connection.id].add(time_ns, data)
             if connection.msgtype == 'tf2_msgs/msg/TFMessage':
-                frames.add(data, connection.topic.endswith('static'))
+                frames.add(transforms_of(data), connection.topic.endswith('static'))
 
         for image in recording.images(list(bag.connections), watch):
             looks[image.camera].add(image)

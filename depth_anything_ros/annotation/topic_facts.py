@@ -1,16 +1,14 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the messages of a bag say about themselves: rates, gaps, clocks, and frames of /tf."""
+"""What the messages of a topic, live or in a bag, say about themselves: rates, gaps and clocks."""
 
 from __future__ import annotations
 
 from array import array
-from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rosbags.interfaces import Connection
 
 from depth_anything_ros.errors import BadFrameError
 from depth_anything_ros.ros.bags import TYPES
@@ -35,7 +33,7 @@ class TopicFacts:
         longest_gap_s: the longest time between two; None under two messages.
         back: how often a stamp was before the one recorded before it.
         doubled: how often it was the same.
-        delay_s: recording minus stamp, the middle of all; None where there are no stamps.
+        delay_s: recording or arrival minus stamp, the middle one; None where there are no stamps.
         frame_id: of the first message, empty where it has none.
     """
 
@@ -55,16 +53,16 @@ class TopicFacts:
 class TopicWatch:
     """Messages of one topic, as they go by."""
 
-    def __init__(self, connection: Connection) -> None:
-        """Expect messages."""
-        self.connection = connection
+    def __init__(self, topic: str, msgtype: str) -> None:
+        """Expect messages on a topic, of a type such as sensor_msgs/msg/Image."""
         self.frame_id = ''
-        self._kind = connection.msgtype.rpartition('/')[2]
+        self._topic, self._msgtype = topic, msgtype
+        self._kind = msgtype.rpartition('/')[2]
         self._recorded_ns, self._stamps_ns = array('q'), array('q')
         self._refused = 0
 
     def add(self, time_ns: int, data: bytes) -> None:
-        """Take in the time of recording of a message, and the message in CDR."""
+        """Take in when a message came or was recorded, and the message in CDR."""
         if self._kind in _STAMPED:
             try:
                 check_cdr(data, self._kind)
@@ -85,8 +83,8 @@ class TopicWatch:
         period_s = float(np.median(forward)) if len(forward) else None
         delays_s = (recorded - stamps) / NANOSECONDS if len(stamps) else None
         return TopicFacts(
-            self.connection.topic,
-            self.connection.msgtype,
+            self._topic,
+            self._msgtype,
             len(recorded) + self._refused,
             self._refused,
             1 / period_s if period_s else None,
@@ -99,64 +97,14 @@ class TopicWatch:
         )
 
 
-class Frames:
-    """Which frames /tf and /tf_static connect; where they are to each other is not asked here."""
-
-    def __init__(self) -> None:
-        """Know nothing yet."""
-        self._links: dict[str, dict[str, bool]] = {}  # frame -> neighbour -> whether static
-
-    def add(self, data: bytes, static: bool) -> None:
-        """Take in a serialised TFMessage; one that is none is left to whoever asks for poses."""
-        try:
-            check_cdr(data, 'TFMessage')
-        except BadFrameError:
-            return
-        message: Any = TYPES.deserialize_cdr(data, 'tf2_msgs/msg/TFMessage')
-        for each in message.transforms:
-            parent, child = each.header.frame_id.lstrip('/'), each.child_frame_id.lstrip('/')
-            for a, b in ((parent, child), (child, parent)):
-                self._links.setdefault(a, {}).setdefault(b, static)
-
-    def __contains__(self, frame: str) -> bool:
-        return frame in self._links
-
-    def chain(self, start: str, end: str) -> str:
-        """Return the way from one frame to another; where there is none, what is missing."""
-        if start == end:
-            return f'{start} itself'
-        unknown = [frame for frame in (start, end) if frame not in self]
-        if unknown:
-            return f'missing: {" and ".join(unknown)} in no transform'
-        before, front = {start: ''}, deque([start])
-        while front:
-            frame = front.popleft()
-            for other in self._links[frame]:
-                if other not in before:
-                    before[other] = frame
-                    front.append(other)
-        if end not in before:
-            own, others = sorted(before), sorted(self.around(end))
-            return f'missing: a link from {_some(own)} to {_some(others)}'
-        told, frame = end, end
-        while before[frame]:
-            how = 'static' if self._links[frame][before[frame]] else 'moving'
-            frame = before[frame]
-            told = f'{frame} -{how}- {told}'
-        return told
-
-    def around(self, frame: str) -> set[str]:
-        """Return all frames that are connected with one."""
-        found, front = {frame}, [frame]
-        while front:
-            new = self._links.get(front.pop(), {}).keys() - found
-            found |= new
-            front += new
-        return found
-
-
-def _some(frames: list[str]) -> str:
-    return ', '.join(frames[:4]) + (' ...' if len(frames) > 4 else '')
+def transforms_of(data: bytes) -> list[Any]:
+    """Return what a serialised TFMessage holds; one that is none is left to who asks for poses."""
+    try:
+        check_cdr(data, 'TFMessage')
+    except BadFrameError:
+        return []
+    message: Any = TYPES.deserialize_cdr(data, 'tf2_msgs/msg/TFMessage')
+    return list(message.transforms)
 
 
 def _frame_of(data: bytes) -> str:

@@ -44,8 +44,12 @@ _FILES = ('.pth', '.pt', '.safetensors', '.onnx')
 _ALIKE = 0.75  # of difflib's ratio, from which a name may be meant for another one
 
 
-def locate(checkpoint: str) -> Path:
+def locate(checkpoint: str, *, download: bool = True) -> Path:
     """Find the folder or file that model.checkpoint names, downloading it where it is a hub id.
+
+    Args:
+        checkpoint: a name, path or hub id.
+        download: whether a hub id that is not in the local cache is asked for on the hub.
 
     Raises:
         CheckpointError: there is no such thing.
@@ -61,7 +65,7 @@ def locate(checkpoint: str) -> Path:
     if os.path.isdir(path) or os.path.isfile(path):  # which raise nothing, whatever the name
         return path
     if re.fullmatch(r'\w[\w.-]*/\w[\w.-]*', checkpoint) and path.suffix not in _FILES:
-        return _download(checkpoint)
+        return _download(checkpoint) if download else _download(checkpoint, (True,))
     raise CheckpointError(
         f'model.checkpoint {checkpoint[:200]!r} is no file or folder (from {Path.cwd()}) and no '
         f'hub id: {_instead(checkpoint)}give a path, an id such as '
@@ -100,8 +104,12 @@ def _bundled() -> Path:
     )
 
 
-def _download(hub_id: str) -> Path:
+def _download(hub_id: str, ways: tuple[bool, ...] = (True, False)) -> Path:
     """Return the local copy of a hub repository; the network is asked only when there is none.
+
+    Args:
+        hub_id: owner and name.
+        ways: whether to stay offline, in turn.
 
     The hub's client downloads in threads of its own, which no exception ends: a program that must
     end during a download (a signal) must not wait for this thread, nor for those.
@@ -122,7 +130,7 @@ def _download(hub_id: str) -> Path:
             f'model.checkpoint "{hub_id}" is no local folder, and there is no place to download it '
             f'to ("{cache}"): set HOME or HF_HOME to a folder that can be written'
         )
-    for offline in (True, False):
+    for offline in ways:
         for weights in ('*.safetensors', 'pytorch_model*.bin'):
             try:
                 folder = Path(
@@ -152,6 +160,12 @@ def _download(hub_id: str) -> Path:
                 ) from error
             if (folder / 'config.json').is_file() and any(folder.glob(weights)):
                 return folder
+    if False not in ways:
+        raise CheckpointError(
+            f'model.checkpoint "{hub_id}" is no local folder and not in the local cache: '
+            f'{_instead(hub_id)}start the node once where the hub can be reached, or copy the '
+            'checkpoint here and give its path, or take "bundled"'
+        )
     raise CheckpointError(
         f'model.checkpoint "{hub_id}" exists on the hub but has no config.json with weights '
         f'beside it: {_instead(hub_id)}choose one of docs/networks.md (for Depth Anything 1 and 2 '

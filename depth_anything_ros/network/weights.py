@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 import pickle
 import zipfile
@@ -20,6 +21,7 @@ _DTYPES = {
     torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool, torch.uint8,
     torch.int8, torch.int16, torch.int32, torch.int64,
 }
+_HEADER_BYTES = 100 << 20  # as the format has it
 _SLACK_BYTES = 64 << 20  # what a file may hold beside its network
 
 
@@ -89,6 +91,38 @@ def read(path: Path) -> dict[str, Tensor]:
             'download or train them again'
         )
     return state
+
+
+def check_whole(path: Path) -> None:
+    """Hold a weights file to its own table of contents; no weights are read.
+
+    Raises:
+        CheckpointError: it is truncated, or something else.
+    """
+    size = file_size(path, MOST_BYTES)
+    if path.suffix == '.safetensors':
+        ends = _safetensors_end(path, size)
+    else:  # of a zip file the table comes last
+        ends = size if zipfile.is_zipfile(path) else -1
+    if ends != size:
+        said = f'is no weights file of {size:,} bytes' if ends < 0 else (
+            f'has {size:,} bytes of {ends:,}'
+        )
+        raise CheckpointError(f'{path} {said}: download it again, it is truncated or a pointer')
+
+
+def _safetensors_end(path: Path, size: int) -> int:
+    """Return how long the header says that the file is; -1 where there is none."""
+    with path.open('rb') as file:
+        length = int.from_bytes(file.read(8), 'little')
+        if not 2 <= length <= min(size, _HEADER_BYTES):
+            return -1
+        try:
+            header = json.loads(file.read(length))
+            ends = [v['data_offsets'][1] for k, v in header.items() if k != '__metadata__']
+            return 8 + length + max((int(end) for end in ends), default=0)
+        except SENSELESS:
+            return -1
 
 
 def _is_finite(tensor: Tensor) -> bool:

@@ -77,6 +77,10 @@ class Inputs:
             for name, subscription in self._named.items()
         }
 
+    def subscriptions(self) -> dict[str, Subscription]:
+        """Return the subscription of each input, by the input's name."""
+        return dict(self._named)
+
     def _look_for_latched(self) -> None:
         """Subscribe once more where a camera_info was published before this node came.
 

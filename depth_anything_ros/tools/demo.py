@@ -46,6 +46,7 @@ from depth_anything_ros.ros.images import depth_plane
 from depth_anything_ros.ros.meeting import NodeInputs
 from depth_anything_ros.ros.messages import stamp_to_ns
 from depth_anything_ros.ros.running import running_node, SignalEvent
+from depth_anything_ros.ros.shared_memory import profile, PROFILE_VARIABLES
 from depth_anything_ros.tools.play_bag import topic_types
 from depth_anything_ros.tools.world_robot import (
     DEMO_SEED,
@@ -70,7 +71,6 @@ OUTPUTS: dict[str, Any] = {
 FIRST_OUTPUT_S = 30.0  # from when the node listens
 LAST_OUTPUT_S = 2.0  # after the last message of a bag
 STOPPING_S = 10.0
-SHARED_MEMORY = Path('config', 'fastdds_shm.xml')
 
 
 @dataclass(frozen=True)
@@ -430,15 +430,6 @@ def _viewer(name: str) -> Any:
     return RerunViewer()
 
 
-def _shared(file: Path) -> Path:
-    """Find an installed file, from the source tree, a virtual environment or a colcon prefix."""
-    for folder in Path(__file__).resolve().parents:
-        for path in (folder / file, folder / 'share' / 'depth_anything_ros' / file):
-            if path.is_file():
-                return path
-    raise DepthAnythingError(f'{file} is not installed: install the package again')
-
-
 def _positive(text: str) -> float:
     value = float(text)
     if not 0 < value < float('inf'):
@@ -468,8 +459,8 @@ def main(args: list[str] | None = None) -> int:
     try:
         # A domain of its own: no robot's topics get in, and none of these get out.
         os.environ['ROS_DOMAIN_ID'] = str(reserve_domain())
-        for variable in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
-            os.environ[variable] = str(_shared(SHARED_MEMORY))
+        for variable in PROFILE_VARIABLES:
+            os.environ[variable] = str(profile())
         return run(options)
     except DepthAnythingError as error:
         print(f'demo: {error}', file=sys.stderr)

@@ -29,13 +29,14 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from depth_anything_ros.annotation.coverage import coverage, draw_anchors
 from depth_anything_ros.annotation.inspection import inspect, LOOKED_AT, Wanted
-from depth_anything_ros.annotation.topic_facts import Frames, TopicWatch
+from depth_anything_ros.annotation.topic_facts import TopicWatch, transforms_of
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, with_values
 from depth_anything_ros.errors import DatasetError
 from depth_anything_ros.metric_depth.anchors import Anchors
 from depth_anything_ros.poses import matrix_to_pose
 from depth_anything_ros.ros.bags import TYPES
+from depth_anything_ros.ros.frame_links import Frames
 from depth_anything_ros.ros.messages import encode_camera, encode_image
 from depth_anything_ros.tools.inspect_bag import main
 
@@ -243,7 +244,7 @@ def test_anchors_are_drawn_where_they_are():
 
 def test_rates_gaps_and_clocks_by_hand():
     with_header = [0, 100, 200, 200, 150, 600, 700, 800]  # ms
-    watch = TopicWatch(CONNECTION)
+    watch = TopicWatch('/eye/camera_info', 'sensor_msgs/msg/CameraInfo')
     for ms in with_header:
         stamp_ns = START_NS + ms * 1_000_000
         watch.add(stamp_ns + 7_000_000, info_message(stamp_ns))
@@ -254,16 +255,15 @@ def test_rates_gaps_and_clocks_by_hand():
     assert (facts.gaps, facts.longest_gap_s) == (1, pytest.approx(0.45))
 
 
-class CONNECTION:
-    topic, msgtype = '/eye/camera_info', 'sensor_msgs/msg/CameraInfo'
-
-
 def test_chains_of_frames_by_hand():
     frames, eye = Frames(), np.eye(4)
-    frames.add(transforms_message((0, 'base', 'camera', eye), (0, '/base', 'lidar', eye)), True)
-    frames.add(transforms_message((0, 'odom', 'base', eye)), False)
-    frames.add(transforms_message((0, 'map', 'gps', eye)), True)
-    frames.add(b'nothing', True)
+    for static, data in (
+        (True, transforms_message((0, 'base', 'camera', eye), (0, '/base', 'lidar', eye))),
+        (False, transforms_message((0, 'odom', 'base', eye))),
+        (True, transforms_message((0, 'map', 'gps', eye))),
+        (True, b'nothing'),
+    ):
+        frames.add(transforms_of(data), static)
     assert frames.chain('camera', 'lidar') == 'camera -static- base -static- lidar'
     assert frames.chain('camera', 'odom') == 'camera -static- base -moving- odom'
     assert frames.chain('camera', 'camera') == 'camera itself'

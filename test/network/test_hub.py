@@ -45,3 +45,22 @@ def test_a_misspelt_name_is_told_the_nearest(given: str, meant: str) -> None:
 ])
 def test_others_are_told_nothing(given: str) -> None:
     assert 'did you mean' not in message(given)
+
+
+def test_what_is_not_here_is_not_asked_for_where_that_is_not_wanted(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    asked = []
+    real = huggingface_hub.snapshot_download
+
+    def snapshot_download(hub_id: str, *, local_files_only: bool, **more: object) -> str:
+        asked.append(local_files_only)
+        return real(hub_id, local_files_only=local_files_only, **more)
+
+    monkeypatch.setattr(huggingface_hub, 'snapshot_download', snapshot_download)
+    with pytest.raises(CheckpointError, match='not in the local cache: did you mean Intel/dpt-lar'):
+        hub.locate('Intel/dpt-larg', download=False)
+    assert asked and all(asked)
+    assert hub.locate('bundled', download=False).is_dir()

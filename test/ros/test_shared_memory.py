@@ -76,6 +76,7 @@ def test_what_just_starts_and_what_is_not_fast_dds_stays(tmp_path):
         (tmp_path / name).write_bytes(b'1234')
         (tmp_path / f'{name}_el').touch()
     age(tmp_path / name for name in (old, *others))
+    assert remove_dead_segments(tmp_path, remove=False) == 4
     assert remove_dead_segments(tmp_path) == 4
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {name + end for name in (young, *others) for end in ('', '_el')}
