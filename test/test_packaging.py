@@ -30,7 +30,7 @@ PACKAGED = (
 )
 EXECUTABLES = {
     'depth_node', 'play_frames', 'evaluate', 'annotate', 'fleet_report', 'inspect', 'train', 'demo',
-    'world_robot', 'export_onnx',
+    'world_robot', 'export_onnx', 'pack',
 }
 
 
