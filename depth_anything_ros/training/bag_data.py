@@ -12,7 +12,7 @@ is no depth image a lidar's points are taken, with camera_info and a static tran
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 import os
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,9 +35,9 @@ from depth_anything_ros.ros.bags import (
 )
 from depth_anything_ros.ros.cdr import stamp_of
 from depth_anything_ros.ros.depth_messages import decode_depth, DepthReading
-from depth_anything_ros.ros.messages import decode_image
-from depth_anything_ros.training.lidar_labels import find_lidar, LidarLabels
-from depth_anything_ros.training.sample import own_sample, Sample
+from depth_anything_ros.ros.messages import decode_camera, decode_image, is_rectified
+from depth_anything_ros.training.lidar_labels import find_lidar, LidarLabels, pinhole
+from depth_anything_ros.training.sample import Intrinsics, own_sample, Sample
 
 Read = TypeVar('Read')
 PAIR_TOLERANCE_NS = 20_000_000  # half a frame at 25 Hz
@@ -73,6 +73,7 @@ class BagSamples(Dataset[Sample]):
         with open_bag(path) as bag:
             image, first = find_colour_image(bag)
             self._size, self._topics = decode_image(first).shape[:2], [image.topic]
+            self._intrinsics = _intrinsics(bag, image, self._size)
             if with_depth:
                 if not (images := _depth_images(bag)):
                     self._lidar = find_lidar(bag, path, self._size)
@@ -96,13 +97,14 @@ class BagSamples(Dataset[Sample]):
         """
         image_rgb = np.asarray(self._read(0, index, decode_image), np.uint8)
         if len(self._topics) == 1:
-            return own_sample(image_rgb, None)
+            return own_sample(image_rgb, None, intrinsics=self._intrinsics)
         if self._lidar is not None:
             points = self._read(1, index, self._lidar.decode)
             stamp_ns = int(self._rows[0][index, 0])
             return self._lidar.sample(image_rgb, points, stamp_ns, PAIR_TOLERANCE_NS)
         depth_m = self._read(1, index, _depth_m)
-        return own_sample(image_rgb, np.where(np.isfinite(depth_m), depth_m, np.float32(np.nan)))
+        return own_sample(image_rgb, np.where(np.isfinite(depth_m), depth_m, np.float32(np.nan)),
+                          intrinsics=self._intrinsics)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the open file behind: each process reads through its own."""
@@ -141,6 +143,17 @@ def _decoded(message: Any, size: tuple[int, ...], where: str, decode: Callable[[
 
 def _depth_m(message: Any) -> NDArray[np.float32]:
     return decode_depth(message).depth_m
+
+
+def _intrinsics(bag: Reader, image: Connection, size: tuple[int, ...]) -> Intrinsics | None:
+    """Return what camera_info beside the image says, None where it says nothing of use."""
+    beside = image.topic.removesuffix('/compressed').rpartition('/')[0] + '/camera_info'
+    for info in of_type(bag, 'CameraInfo'):
+        if info.topic == beside:
+            with suppress(BadFrameError):
+                camera = decode_camera(first_message(bag, info), is_rectified('auto', image.topic))
+                return pinhole(camera) if camera.size == size else None
+    return None
 
 
 def _depth_images(bag: Reader) -> dict[str, DepthReading]:

@@ -26,7 +26,7 @@ from depth_anything_ros.ros.messages import (
     decode_scan,
     is_rectified,
 )
-from depth_anything_ros.training.sample import own_sample, Sample
+from depth_anything_ros.training.sample import Intrinsics, own_sample, Sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,15 @@ class LidarLabels:
         anchors = project_points(points, self.T_camera_lidar, target, ScaleConfig())
         depth_m = np.full(target.size, np.nan, np.float32)
         depth_m[np.rint(anchors.v).astype(int), np.rint(anchors.u).astype(int)] = anchors.z_m
-        return own_sample(image_rgb, depth_m, sparse=True)
+        return own_sample(image_rgb, depth_m, sparse=True, intrinsics=pinhole(target))
+
+
+def pinhole(camera: Camera) -> Intrinsics | None:
+    """Return fx, fy, cx and cy in pixels, None of a lens with distortion or of no calibration."""
+    if camera.is_distorted or not camera.is_calibrated:
+        return None
+    K = camera.K.tolist()
+    return K[0][0], K[1][1], K[0][2], K[1][2]
 
 
 def find_lidar(bag: Reader, path: Path, size: tuple[int, ...]) -> LidarLabels | None:

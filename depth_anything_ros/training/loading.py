@@ -25,6 +25,7 @@ from depth_anything_ros.training.bag_data import BagSamples, is_bag
 from depth_anything_ros.training.config import Phase
 from depth_anything_ros.training.folder_data import FolderSamples
 from depth_anything_ros.training.sample import FAR_M, NEAR_M, Sample
+from depth_anything_ros.training.shards import are_shards, ShardSamples
 from depth_anything_ros.training.world_data import open_world
 
 _LOOKED_AT = 64  # pictures of a folder before the first step
@@ -35,8 +36,8 @@ def open_samples(folders: Sequence[Path], with_depth: bool = True) -> ConcatData
     """Open several folders and bags as one, without reading more of them than a few.
 
     Args:
-        folders: of rendered pictures, or of one's own: ROS 2 bags, or folders in the layout of
-            folder_data.
+        folders: of rendered pictures, of shards, or of one's own: ROS 2 bags, or folders in the
+            layout of folder_data.
         with_depth: whether depth is needed.
 
     Returns:
@@ -56,6 +57,8 @@ def open_samples(folders: Sequence[Path], with_depth: bool = True) -> ConcatData
 def _open(folder: Path, with_depth: bool) -> Dataset[Sample]:
     if is_bag(folder):
         return BagSamples(folder, with_depth)
+    if are_shards(folder):
+        return ShardSamples(folder, with_depth)
     if (folder / 'images').is_dir():
         return FolderSamples(folder, with_depth)
     return open_world(folder)
@@ -115,16 +118,17 @@ Crop = tuple[tuple[Tensor, Tensor, Tensor] | None, list[str]]
 
 
 class _Crops(Dataset[Crop]):
-    """Cuts what is drawn; in the place of a picture that is corrupt comes the next."""
+    """Cuts what is drawn; in the place of a picture that is corrupt comes any other."""
 
     def __init__(self, samples: ConcatDataset[Sample]) -> None:
         self.samples = samples
 
     def __getitem__(self, draw: Draw) -> Crop:
         skipped: list[str] = []
-        while len(skipped) < min(_MOST_IN_A_ROW, len(self.samples)):
+        others = np.random.default_rng([draw.seed, 1])  # the next may be of the same broken shard
+        for index in (draw.index, *others.integers(len(self.samples), size=_MOST_IN_A_ROW - 1)):
             try:
-                sample = self.samples[(draw.index + len(skipped)) % len(self.samples)]
+                sample = self.samples[int(index)]
             except DatasetError as error:
                 skipped.append(str(error))
                 continue
@@ -199,8 +203,8 @@ class Stream:
         assert self._loader is not None
         batch = next(self._loader)
         if isinstance(batch, str):
-            raise DatasetError(f'{_MOST_IN_A_ROW} pictures in a row, or all, are corrupt; the last '
-                               f'of them: {batch}')
+            raise DatasetError(f'{_MOST_IN_A_ROW} pictures in a row are corrupt; the last of them: '
+                               f'{batch}')
         self.skipped.update(dict.fromkeys(batch.skipped))
         assert isinstance(batch, Batch)
         return batch

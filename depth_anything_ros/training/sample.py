@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNKNOWN_CLASS = 255
+Intrinsics = tuple[float, float, float, float]
 NEAR_M, FAR_M = 0.3, 80.0  # depth that is learnt from in metres, and scored
 
 
@@ -23,12 +24,14 @@ class Sample:
         inverse_depth: HxW floating, one over Z depth in metres; 0 for sky, NaN where unknown.
         semantic: HxW uint8, UNKNOWN_CLASS where unknown.
         sparse: whether what is known are single pixels, as a lidar's are.
+        intrinsics: fx, fy, cx and cy of an undistorted picture in pixels, None where unknown.
     """
 
     image_rgb: NDArray[np.uint8]
     inverse_depth: NDArray[np.floating[Any]]
     semantic: NDArray[np.uint8]
     sparse: bool = False
+    intrinsics: Intrinsics | None = None
 
 
 class Samples(Protocol):
@@ -40,13 +43,14 @@ class Samples(Protocol):
 
 
 def own_sample(image_rgb: NDArray[np.uint8], depth_m: NDArray[np.float32] | None,
-               sparse: bool = False) -> Sample:
+               sparse: bool = False, intrinsics: Intrinsics | None = None) -> Sample:
     """Make a sample of a camera's picture.
 
     Args:
         image_rgb: HxWx3 uint8.
         depth_m: HxW Z depth; infinite is sky, what is not above 0 is unknown; None is unknown.
         sparse: see Sample.
+        intrinsics: see Sample.
     """
     unknown = np.float32(np.nan)
     if depth_m is None:
@@ -54,4 +58,5 @@ def own_sample(image_rgb: NDArray[np.uint8], depth_m: NDArray[np.float32] | None
     else:
         with np.errstate(divide='ignore', invalid='ignore'):
             inverse = np.where(depth_m > 0, 1 / depth_m, unknown)
-    return Sample(image_rgb, inverse, np.full(inverse.shape, UNKNOWN_CLASS, np.uint8), sparse)
+    semantic = np.full(inverse.shape, UNKNOWN_CLASS, np.uint8)
+    return Sample(image_rgb, inverse, semantic, sparse, intrinsics)

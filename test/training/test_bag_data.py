@@ -331,6 +331,15 @@ def test_training_on_bags(tmp_path):
     assert (both[4].semantic == 255).all() and not (both[3].semantic == 255).all()
 
 
+def calibration(stamp_ns, camera):
+    """Return a CameraInfo message."""
+    info = encode_camera(camera)
+    region = KINDS['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, False)
+    return KINDS['sensor_msgs/msg/CameraInfo'](
+        head(stamp_ns), info['height'], info['width'], 'plumb_bob', np.array(camera.D, float),
+        *(np.array(info[name], float) for name in 'krp'), 0, 0, region)
+
+
 def lidar_bag(path, placed=True, time_s=None, camera=SCENE_CAMERA, depth=False):
     """Write a bag of the scene at 1 s: image, calibration, one sweep and where the lidar is."""
     xyz_m, ring = scene_lidar()
@@ -343,12 +352,8 @@ def lidar_bag(path, placed=True, time_s=None, camera=SCENE_CAMERA, depth=False):
         header=head(10**9, 'lidar'), fields=[KINDS['sensor_msgs/msg/PointField'](**field)
                                              for field in fields],
         **{**numbers, 'data': data})
-    info = encode_camera(camera)
-    region = KINDS['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, False)
-    info = KINDS['sensor_msgs/msg/CameraInfo'](
-        head(10**9), info['height'], info['width'], 'plumb_bob', np.array(camera.D, float),
-        *(np.array(info[name], float) for name in 'krp'), 0, 0, region)
-    topics = {'/image': [image(10**9, scene_image())], '/camera_info': [info], '/points': [cloud]}
+    topics = {'/image': [image(10**9, scene_image())], '/points': [cloud],
+              '/camera_info': [calibration(10**9, camera)]}
     if depth:
         topics['/depth'] = [metres(10**9, 3, scene_image().shape[:2])]
     with BagWriter(path) as bag:

@@ -1,0 +1,195 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""`pack`: pictures of folders, bags and data sets into shards, to train on them often."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+import json
+from pathlib import Path
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+from torch.utils.data import Dataset
+
+from depth_anything_ros.errors import ConfigError, DatasetError, DepthAnythingError
+from depth_anything_ros.evaluation.datasets import DATASETS, load_samples
+from depth_anything_ros.training.loading import open_samples
+from depth_anything_ros.training.sample import own_sample, Sample, Samples
+from depth_anything_ros.training.shards import encode, is_finished, Stored, write_shard
+
+_OF_LIDAR = {'kitti', 'ddad'}  # data sets whose depth are single pixels
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a shard is made by.
+
+    Attributes:
+        labelled: whether depth is packed; every picture then needs one.
+        dataset: key of DATASETS whose layout the inputs have; None for one's own pictures.
+        split: file that lists the images of a data set that are taken; None takes all.
+        per_shard: pictures in each.
+        jpeg: quality of the pictures, 1 to 100; 0 writes PNG.
+        source: what KEY.json calls the pictures' source; None is the path of the input.
+        licence: of the pictures, as KEY.json says it.
+    """
+
+    labelled: bool = True
+    dataset: str | None = None
+    split: Path | None = None
+    per_shard: int = 1000
+    jpeg: int = 95
+    source: str | None = None
+    licence: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError on a value that means nothing."""
+        if self.per_shard < 1:
+            raise ConfigError(f'--per-shard {self.per_shard}: at least 1 is needed')
+        if not 0 <= self.jpeg <= 100:
+            raise ConfigError(f'--jpeg {self.jpeg}: 1 to 100 is needed, or 0 for PNG')
+        if self.split is not None and self.dataset is None:
+            raise ConfigError('--split lists images of a --dataset, and there is none')
+
+
+class _DatasetSamples(Dataset[Sample]):
+    """The images of a data set that have a true depth."""
+
+    def __init__(self, name: str, root: Path, split: Path | None, with_depth: bool) -> None:
+        self._listed, self._with_depth = load_samples(name, root, split), with_depth
+        self._sparse = name in _OF_LIDAR
+
+    def __len__(self) -> int:
+        return len(self._listed)
+
+    def __getitem__(self, index: int) -> Sample:
+        listed = self._listed[index]
+        image_rgb = listed.image()
+        depth_m = listed.depth_m() if self._with_depth else None
+        if depth_m is not None and depth_m.shape != image_rgb.shape[:2]:
+            raise DatasetError(f'{listed.name} is {image_rgb.shape[:2]} and its depth '
+                               f'{depth_m.shape}: get a good copy of both')
+        return own_sample(image_rgb, depth_m, self._sparse)
+
+
+def pack(inputs: Sequence[Path], out: Path, settings: Settings = Settings()) -> list[str]:
+    """Write the pictures of all inputs into shards; those that are finished are left as they are.
+
+    Args:
+        inputs: whatever can be trained on, or roots of settings.dataset.
+        out: folder of the shards, made when absent.
+        settings: must be those of before where a run goes on.
+
+    Returns:
+        What was wrong with pictures that were left out, of this run and of those before.
+
+    Raises:
+        DepthAnythingError: an input cannot be opened, a run before had other inputs or settings, or
+            nothing can be written.
+    """
+    opened = [_opened(path, settings) for path in inputs]
+    counts = [len(samples) for samples in opened]
+    about = {**{name: value if value is None or isinstance(value, int) else str(value)
+                for name, value in vars(settings).items()},
+             'inputs': [str(path) for path in inputs], 'counts': counts}
+    left_out = out / 'left_out.txt'
+    total = sum(counts)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _require_same(out / 'pack.json', about)
+        for number in track(range(-(-total // settings.per_shard)), 'packing',
+                            console=Console(stderr=True)):
+            tar = out / f'{number:06d}.tar'
+            if not is_finished(tar):
+                wanted = range(number * settings.per_shard,
+                               min((number + 1) * settings.per_shard, total))
+                write_shard(tar, _stored(inputs, opened, wanted, settings, left_out))
+        lines = left_out.read_text().splitlines() if left_out.is_file() else []
+    except OSError as error:
+        raise DepthAnythingError(f'cannot write to {out}: {error.strerror or error}') from error
+    return list(dict.fromkeys(lines))  # a shard that was begun twice says it twice
+
+
+def _opened(path: Path, settings: Settings) -> Samples:
+    if settings.dataset is not None:
+        return _DatasetSamples(settings.dataset, path, settings.split, settings.labelled)
+    return open_samples([path], settings.labelled)
+
+
+def _require_same(file: Path, about: dict[str, Any]) -> None:
+    """Refuse to go on with other settings than those that a folder's shards were made by."""
+    if not file.is_file():
+        part = file.with_suffix('.part')
+        part.write_text(json.dumps(about))
+        part.replace(file)
+        return
+    try:
+        before = json.loads(file.read_text())
+    except ValueError as error:
+        raise DatasetError(f'{file} is corrupt: give another OUT') from error
+    if other := [name for name in about if before.get(name) != about[name]]:
+        raise DatasetError(f'{file.parent} holds shards of other {", ".join(other)}: give another '
+                           'OUT, or the same as before')
+
+
+def _stored(inputs: Sequence[Path], opened: Sequence[Samples], wanted: range, settings: Settings,
+            left_out: Path) -> Iterator[Stored]:
+    """Read pictures of all inputs by their numbers, and note those that are corrupt."""
+    first = 0
+    for path, samples in zip(inputs, opened):
+        for index in range(max(wanted.start - first, 0), min(wanted.stop - first, len(samples))):
+            try:
+                sample = samples[index]
+            except DatasetError as error:
+                with left_out.open('a') as file:
+                    print(error, file=file)
+                continue
+            about = {'source': settings.source or str(path), 'index': index,
+                     'licence': settings.licence}
+            yield encode(f'{first + index:08d}', sample, about, settings.jpeg)
+        first += len(samples)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program.
+
+    Returns:
+        0; 2 after one line on a user's mistake.
+    """
+    args = vars(_parser().parse_args(argv))
+    inputs, out = args.pop('inputs'), args.pop('out')
+    try:
+        lines = pack(inputs, out, Settings(labelled=not args.pop('unlabelled'), **args))
+    except DepthAnythingError as error:
+        print(f'pack: {error}', file=sys.stderr)
+        return 2
+    if lines:
+        print(f'{len(lines)} corrupt pictures were left out:', *lines, sep='\n', file=sys.stderr)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='pack', description='Pack pictures into shards to train on; go on where it ended.')
+    add = parser.add_argument
+    add('inputs', nargs='+', type=Path, metavar='IN',
+        help='folders of pictures or shards, ROS 2 bags, or roots of --dataset')
+    add('out', type=Path, metavar='OUT', help='folder of the shards')
+    add('--unlabelled', action='store_true', help='pack pictures alone, and no depth')
+    add('--dataset', choices=DATASETS, help='whose layout the inputs have')
+    add('--split', type=Path, metavar='FILE', help='lists the images of --dataset to take')
+    add('--per-shard', type=int, default=Settings.per_shard, metavar='N', help='default 1000')
+    add('--jpeg', type=int, default=Settings.jpeg, metavar='QUALITY',
+        help='of the pictures, default 95; 0 writes PNG')
+    add('--source', help='of the pictures, kept with each; default the path of its input')
+    add('--licence', help='of the pictures, kept with each')
+    return parser
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,245 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures in shards: WebDataset tar files, and beside each an index to draw from them at random.
+
+A sample is the members of one key, one after the other:
+
+KEY.jpg or KEY.png: the picture, upright.
+KEY.depth.png: 16 bit, the bits of inverse depth in 1/m as float16 (.05 % at any distance); 0 is
+    sky, not a number (0x7e00) unknown. Not there where depth is not known at all.
+KEY.semantic.png: 8 bit classes. Not there where they are not known.
+KEY.json: sparse (see Sample), intrinsics (fx, fy, cx, cy in pixels) or null, and what the writer
+    adds, such as source and licence.
+Others are left alone.
+
+NAME.npy beside NAME.tar has a row for each sample: where it begins, how long it is, its CRC-32. It
+is written last: a shard without it is none yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from io import BytesIO
+import json
+import os
+from pathlib import Path
+import sys
+import tarfile
+from typing import Any, NamedTuple
+import zlib
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from depth_anything_ros.errors import DatasetError
+from depth_anything_ros.training.sample import Sample, UNKNOWN_CLASS
+
+ROW = np.dtype([('start', '<u8'), ('bytes', '<u4'), ('crc32', '<u4')])
+_UNKNOWN = np.float16(np.nan)
+
+
+class Stored(NamedTuple):
+    """What a shard keeps of a sample: its members, KEY.suffix -> bytes."""
+
+    key: str
+    members: dict[str, bytes]
+
+
+def encode(key: str, sample: Sample, about: Mapping[str, Any], jpeg: int = 95) -> Stored:
+    """Make of a sample what shards keep.
+
+    Args:
+        key: of letters, digits and _, no other sample's.
+        sample: at its own size.
+        about: what else KEY.json is to hold.
+        jpeg: quality of the picture, 1 to 100; 0 writes PNG, which loses nothing.
+    """
+    bgr = cv2.cvtColor(sample.image_rgb, cv2.COLOR_RGB2BGR)
+    members = {}
+    if jpeg:
+        members['jpg'] = _file('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, jpeg])
+    else:
+        members['png'] = _file('.png', bgr)
+    if np.isfinite(sample.inverse_depth).any():
+        with np.errstate(over='ignore'):
+            half = sample.inverse_depth.astype(np.float16)
+        half = np.where(np.isfinite(half), np.abs(half), _UNKNOWN)
+        members['depth.png'] = _file('.png', half.view(np.uint16))
+    if (sample.semantic != UNKNOWN_CLASS).any():
+        members['semantic.png'] = _file('.png', sample.semantic)
+    told = {'sparse': sample.sparse, 'intrinsics': sample.intrinsics, **about}
+    members['json'] = json.dumps(told).encode()
+    return Stored(key, members)
+
+
+def _file(suffix: str, picture: NDArray[Any], settings: Iterable[int] = ()) -> bytes:
+    return cv2.imencode(suffix, picture, list(settings))[1].tobytes()
+
+
+def decode(members: Mapping[str, bytes], with_depth: bool = True) -> Sample:
+    """Make a sample of what a shard keeps of it.
+
+    Args:
+        members: suffix -> bytes.
+        with_depth: whether depth is needed; else it is left alone.
+
+    Raises:
+        ValueError: something is missing or broken.
+    """
+    picture = members.get('jpg') or members.get('png')
+    bgr = None if picture is None else _picture(picture, cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise ValueError('it holds no picture')
+    size = bgr.shape[:2]
+    inverse: NDArray[np.float16] = np.full(size, _UNKNOWN)
+    if with_depth:
+        stored = _picture(members['depth.png']) if 'depth.png' in members else None
+        if stored is None or stored.dtype != np.uint16 or stored.shape != size:
+            raise ValueError('it holds no depth of the picture\'s size')
+        inverse = stored.view(np.float16)
+    semantic = np.full(size, UNKNOWN_CLASS, np.uint8)
+    if 'semantic.png' in members:
+        classes = _picture(members['semantic.png'])
+        if classes is None or classes.dtype != np.uint8 or classes.shape != size:
+            raise ValueError('its classes are not of the picture\'s size')
+        semantic = classes
+    told = json.loads(members.get('json', b'{}'))
+    intrinsics = None
+    if told.get('intrinsics') is not None:
+        fx, fy, cx, cy = map(float, told['intrinsics'])
+        intrinsics = fx, fy, cx, cy
+    return Sample(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), inverse, semantic,
+                  bool(told.get('sparse', False)), intrinsics)
+
+
+def _picture(file: bytes, flags: int = cv2.IMREAD_UNCHANGED) -> Any:
+    return cv2.imdecode(np.frombuffer(file, np.uint8), flags) if file else None
+
+
+def is_finished(tar: Path) -> bool:
+    """Tell whether a shard is whole."""
+    return tar.with_suffix('.npy').is_file()
+
+
+def write_shard(tar: Path, samples: Iterable[Stored]) -> int:
+    """Write a shard; it comes into being all at once, and of the same samples the same bytes.
+
+    Args:
+        tar: its path; there may be a half of it from before.
+        samples: each written as it comes, so that one is in memory at a time.
+
+    Returns:
+        How many samples it has.
+    """
+    part, index = tar.with_suffix('.part'), tar.with_suffix('.npy')
+    rows = []
+    with part.open('wb') as file:
+        for key, members in samples:
+            block = b''.join(_member(f'{key}.{suffix}', data) for suffix, data in members.items())
+            rows.append((file.tell(), len(block), zlib.crc32(block)))
+            file.write(block)
+        file.write(bytes(2 * tarfile.BLOCKSIZE))
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(tar)
+    with part.open('wb') as file:
+        np.save(file, np.array(rows, ROW))
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(index)
+    return len(rows)
+
+
+def _member(name: str, data: bytes) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = len(data), 0o644
+    return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % tarfile.BLOCKSIZE)
+
+
+def are_shards(folder: Path) -> bool:
+    """Tell whether a folder is one of shards."""
+    return next(folder.glob('*.tar'), None) is not None
+
+
+class ShardSamples(Dataset[Sample]):
+    """A folder's shards; each sample is read when it is asked for, in one piece."""
+
+    def __init__(self, folder: Path, with_depth: bool) -> None:
+        """Count the samples.
+
+        Args:
+            folder: of shards; those that are not finished are left out, and with a line those
+                whose index is corrupt.
+            with_depth: whether every sample needs a depth.
+
+        Raises:
+            DatasetError: no shard is left, or none has a sample.
+        """
+        self._with_depth = with_depth
+        self._tars, counts = [], []
+        for tar in sorted(folder.glob('*.tar')):
+            if is_finished(tar):
+                try:
+                    counts.append(len(self._rows(tar)))
+                    self._tars.append(tar)
+                except DatasetError as error:
+                    print(f'left out: {error}', file=sys.stderr)
+        if not sum(counts):
+            raise DatasetError(f'{folder} holds no sample in a finished shard: pack it to its end')
+        self._ends = np.cumsum(counts)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read one sample.
+
+        Raises:
+            DatasetError: it is missing or corrupt.
+        """
+        which = int(np.searchsorted(self._ends, index, side='right'))
+        tar = self._tars[which]
+        rows = self._rows(tar)
+        row = rows[index - int(self._ends[which])]  # from the end, as the first shard has no start
+        start, length, checksum = (int(row[name]) for name in ('start', 'bytes', 'crc32'))
+        try:
+            with tar.open('rb') as file:
+                file.seek(start)
+                block = file.read(length)
+        except OSError as error:
+            raise DatasetError(f'{tar} cannot be read ({error.strerror}): write it again'
+                               ) from error
+        if len(block) < length:
+            raise DatasetError(f'{tar} is cut short: remove its .npy and write it again')
+        try:
+            if zlib.crc32(block) != checksum:
+                raise ValueError('its bytes have changed')
+            return decode(_members(block), self._with_depth)
+        except (ValueError, tarfile.TarError) as error:
+            position = index - int(self._ends[which]) + len(rows)
+            raise DatasetError(f'sample {position} of {tar} is corrupt ({error}): leave it, or '
+                               'remove the .npy beside and write the shard again') from error
+
+    def _rows(self, tar: Path) -> NDArray[Any]:
+        """Map a shard's index."""
+        index = tar.with_suffix('.npy')
+        try:
+            rows: NDArray[Any] = np.load(index, mmap_mode='r')
+        except (OSError, ValueError, EOFError) as error:
+            raise DatasetError(f'{index} is corrupt: remove it and write its shard again'
+                               ) from error
+        if rows.dtype != ROW or rows.ndim != 1:
+            raise DatasetError(f'{index} is no index of a shard: remove it')
+        return rows
+
+
+def _members(block: bytes) -> dict[str, bytes]:
+    with tarfile.open(fileobj=BytesIO(block)) as tar:
+        found = {}
+        for member in tar:
+            data = tar.extractfile(member)
+            if data is not None:
+                found[member.name.partition('.')[2]] = data.read()
+        return found
