@@ -102,14 +102,14 @@ class AuthorsCode:
                 for official, names in renamed_keys(architecture.layers).items()
             }
         )
-        self._network = network.eval().to(device)
+        self.network = network.eval().to(device)
         self._input_size = input_size
         self._pack = NumpyCloud(camera)
 
     def __call__(self, image: NDArray[np.uint8]) -> dict[str, float]:
         """Run everything once."""
         start = time.perf_counter()
-        prediction = self._network.infer_image(image[..., ::-1], self._input_size)
+        prediction = self.network.infer_image(image[..., ::-1], self._input_size)
         predicted = time.perf_counter()
         self._pack(prediction, image)
         end = time.perf_counter()
