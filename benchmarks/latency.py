@@ -6,10 +6,11 @@
 
 All rows run in turn on the same image and the same random weights, so load on the machine meets
 them alike: (a) this pipeline with its lidar fit and refinement, (b) transformers' pipeline in its
-defaults and NumPy, (c) the authors' code. Speed does not depend on the weights' values. Lower
-precision and smaller inputs have rows of their own at the last camera; what they cost in accuracy
-is told by checkpoint_accuracy.py --precision and --input-size, and of 8 bits with random weights
-beside their row.
+defaults and NumPy, (c) the authors' code. Speed does not depend on the weights' values. On a CPU
+all compute in float32; lower precision and smaller inputs have rows of their own at the last
+camera. What the former cost with these weights is told beside their rows, and with trained ones by
+checkpoint_accuracy.py --precision and --input-size. Where other work shares the machine, believe
+the ratio of processor time, with --threads 1.
 
 With --sources only what each source of metres takes of one core is measured (source_cost.py).
 With --against CHECKOUT only what surrounds the network is timed, on one CPU thread, frame by frame
@@ -48,7 +49,7 @@ from depth_anything_ros.network.devices import select_device
 from depth_anything_ros.network.predictor import load_predictor
 from depth_anything_ros.network.preprocessing import network_size
 from depth_anything_ros.network.quantisation import FEWEST_IMAGES, quantise
-from depth_anything_ros.network.self_check import small_size
+from depth_anything_ros.network.self_check import abs_rel_from, small_size
 from depth_anything_ros.network.threads import torch_threads
 from depth_anything_ros.pipeline import DepthPipeline
 from depth_anything_ros.stopwatch import Stopwatch
@@ -130,8 +131,8 @@ class Ours:
         self._camera = camera
         self._full = DepthPipeline(predictor, config)
         self._unrefined = DepthPipeline(predictor, with_values(config, {'scale.refine': False}))
-        values = self._full.predict(image, camera).values
-        self._points = lidar_for(values.cpu().numpy(), camera)
+        self.prediction = self._full.predict(image, camera).values.cpu().numpy()
+        self._points = lidar_for(self.prediction, camera)
         self._round = 0
 
     def __call__(self, image: NDArray[np.uint8]) -> Row:
@@ -144,10 +145,10 @@ class Ours:
         stamp_ns = self._round * 100_000_000
         points = replace(self._points, stamp_ns=stamp_ns)
         T_camera_lidar = np.eye(4)
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         prediction = self._full.predict(image, self._camera)
         frame = self._full.measure(prediction, points, T_camera_lidar, stamp_ns=stamp_ns)
-        end = time.perf_counter()
+        end, end_cpu = time.perf_counter(), time.process_time()
         if frame.fit.state is not State.FITTED or frame.points is None:
             raise SystemExit(f'the benchmark\'s own lidar did not anchor: {frame.fit.reason}')
         stages = dict(frame.timings_ms)
@@ -159,28 +160,27 @@ class Ours:
         return {
             **stages,
             'total': (end - start) * 1e3,
+            'processor time': (end_cpu - start_cpu) * 1e3,
             'outside the network': before + sum(plain.timings_ms.values()),
             'refinement': refinement,
         }
 
 
 def save_int8(folder: Path, path: Path) -> None:
-    """Write a network in 8 bits, calibrated on small random pictures, and print what it costs."""
+    """Write a network in 8 bits, calibrated on small random pictures."""
     checkpoint = open_checkpoint(folder, ModelConfig(checkpoint=str(folder)))
     height, width = small_size(checkpoint.spec)
     inputs = []
     for seed in range(FEWEST_IMAGES):
         image = torch.from_numpy(picture(height, width, seed)).permute(2, 0, 1)[None]
         inputs.append(image.float() / 64 - 2)  # about as normalised
-    file = cached(checkpoint)
-    cost = quantise(file, inputs, path)
-    print(f'int8 at {height}x{width}, random weights: AbsRel {cost.abs_rel:.4f} from float32')
+    quantise(cached(checkpoint), inputs, path)
 
 
 def cheaper(config: Config, input_size: int) -> dict[str, Config]:
     """Return the rows that trade accuracy for time: less precision, smaller inputs."""
     rows = {}
-    if config.runtime.precision == 'auto' and select_device(config.runtime.device).type == 'cpu':
+    if config.runtime.precision == 'float32':
         for precision in ('bfloat16', 'int8'):
             rows[precision] = with_values(config, {'runtime.precision': precision})
     for side in (input_size * 28 // 518 * 14, input_size * 22 // 518 * 14):  # 392 and 308 for 518
@@ -208,13 +208,17 @@ def measure(
     }
     if authors is not None:
         runners[AUTHORS] = AuthorsCode(authors, folder, camera, case.input_size, device)
+    losses = {}
     for name, cheap in cheaper(config, case.input_size).items() if vary else ():
         try:
             source = folder
             if name == 'int8':
                 source = folder.with_name('int8.onnx')
                 save_int8(folder, source)
-            runners[f'{OURS}, {name}'] = Ours(cheap, source, camera, image)
+            row = runners[f'{OURS}, {name}'] = Ours(cheap, source, camera, image)
+            if cheap.runtime.precision != config.runtime.precision:
+                losses[name] = abs_rel_from(row.prediction, ours.prediction, metric=False)
+                print(f'{name}: {row.backend}; AbsRel {losses[name]:.4f} from float32 here')
         except BackendError as error:
             print(f'no row {name}: {error}')
     samples: dict[str, list[Row]] = {name: [] for name in runners}
@@ -231,7 +235,10 @@ def measure(
                 samples[name].append(sample)
             if device.type == 'cuda':
                 device_mib[name] = torch.cuda.max_memory_allocated() / 2**20
-    totals = {name: np.array([row['total'] for row in rows]) for name, rows in samples.items()}
+    totals, processor = (
+        {name: np.array([row[stage] for row in rows]) for name, rows in samples.items()}
+        for stage in ('total', 'processor time')
+    )
     height, width = network_size(case.rows, case.columns, case.input_size, 14)
     return {
         'model': f'ViT-{case.model}',
@@ -245,6 +252,11 @@ def measure(
             name: round(float(np.median(total / totals[USERS])), 4)
             for name, total in totals.items()
         },
+        'processor_ratios_vs_transformers': {
+            name: round(float(np.median(spent / processor[USERS])), 4)
+            for name, spent in processor.items()
+        },
+        'abs_rel_from_float32': losses,
         'ratio_vs_authors': (
             float(np.median(totals[OURS] / totals[AUTHORS])) if authors else None
         ),
@@ -276,7 +288,8 @@ def print_case(case: dict[str, Any]) -> None:
         if name in case['device_peak_mib']:
             print(f'    device memory, peak MiB {case["device_peak_mib"][name]:12.0f}')
     for name, ratio in case['ratios_vs_transformers'].items():
-        print(f'  time over transformers\' {ratio:.3f}  {name}')
+        spent = case['processor_ratios_vs_transformers'][name]
+        print(f'  over transformers\': time {ratio:.3f}, processor time {spent:.3f}  {name}')
     if case['ratio_vs_authors'] is not None:
         print(f'  time over the authors\' {case["ratio_vs_authors"]:.3f}', end='')
     print(flush=True)
@@ -286,7 +299,9 @@ def main() -> None:
     """Measure, print a table, and with --json one JSON object as the last line."""
     parser = argparse.ArgumentParser(description=(__doc__ or '').split('\n')[0])
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
-    parser.add_argument('--precision', default='auto', help='auto, float32, float16, bfloat16')
+    parser.add_argument(
+        '--precision', help='auto, float32, float16, bfloat16; default: float32 on a CPU, else auto'
+    )
     parser.add_argument(
         '--backend', default='auto', help='auto, torch, onnxruntime, openvino'
     )
@@ -330,7 +345,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         model=ModelConfig(),
         runtime=RuntimeConfig(
             device=str(device),
-            precision=arguments.precision,
+            precision=arguments.precision or ('auto' if on_cuda else 'float32'),
             backend=arguments.backend,
             threads=torch.get_num_threads(),
         ),

@@ -85,7 +85,9 @@ def from_network(checkpoint: str, device: str, protocol: Protocol) -> tuple[Pred
     from depth_anything_ros.network.predictor import load_predictor
     from depth_anything_ros.network.preprocessing import Preprocessor
 
-    network = load_predictor(ModelConfig(checkpoint=checkpoint), RuntimeConfig(device=device))
+    # Scores are of the network, not of what a machine's fastest arithmetic makes of it.
+    runtime = RuntimeConfig(device=device, precision='float32')
+    network = load_predictor(ModelConfig(checkpoint=checkpoint), runtime)
 
     def predict_image(image_rgb: Image) -> Prediction:
         height, width = image_rgb.shape[:2]

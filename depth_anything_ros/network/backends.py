@@ -108,7 +108,7 @@ class OnnxPredictor:
             file: fixed or any image size; a fixed one is fed stretched images, as its exporters do.
             name: 'openvino' or 'onnxruntime'.
             device: where images come from and predictions go.
-            dtype: arithmetic.
+            dtype: arithmetic, in a file of 8 bits that of what is not in 8 bits.
             threads: of the CPU.
             input_size: model.input_size, 0 where the file may choose.
 
@@ -182,13 +182,12 @@ def _openvino(
         torch.float32: ('f32', 'FP32'),
         torch.float16: ('f16', 'FP16'),
         torch.bfloat16: ('bf16', 'BF16'),
-        torch.int8: ('f32', 'INT8'),  # what the file left in float32 stays so
     }[dtype]
     able = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
-    if capability not in able:
+    if capability not in able or (file.int8 and 'INT8' not in able):
         raise BackendError(
-            f'this CPU has no {_name(dtype)} arithmetic for OpenVINO (it has {", ".join(able)}): '
-            'set runtime.precision to auto'
+            f'this CPU has no {_kind(file, dtype)} arithmetic for OpenVINO (it has '
+            f'{", ".join(able)}): set runtime.precision to auto'
         )
     settings = {
         'PERFORMANCE_HINT': 'LATENCY',
@@ -213,7 +212,7 @@ def _openvino(
             raise _cannot_run(file, 'OpenVINO', error) from error
 
     version = openvino.__version__.partition('-')[0]
-    return run, shape, f'OpenVINO {version} ({_name(dtype)}, {threads} threads)'
+    return run, shape, f'OpenVINO {version} ({_kind(file, dtype)}, {threads} threads)'
 
 
 def _onnxruntime(
@@ -237,8 +236,7 @@ def _onnxruntime(
             f'this ONNX Runtime has no provider for {device} (it has {", ".join(there)}): pip '
             'install onnxruntime-gpu, or set runtime.device to cpu'
         )
-    as_the_file_is = dtype in (torch.float32, torch.int8)
-    if not as_the_file_is and (first, dtype) != ('TensorrtExecutionProvider', torch.float16):
+    if dtype != torch.float32 and (first, dtype) != ('TensorrtExecutionProvider', torch.float16):
         raise BackendError(
             f'ONNX Runtime runs this network in float32 on {first}, not in {_name(dtype)}: set '
             'runtime.precision to float32, or runtime.backend to torch or openvino'
@@ -264,7 +262,7 @@ def _onnxruntime(
 
     used = session.get_providers()[0].removesuffix('ExecutionProvider')
     version = onnxruntime.__version__
-    return run, shape, f'ONNX Runtime {version} ({used}, {_name(dtype)}, {threads} threads)'
+    return run, shape, f'ONNX Runtime {version} ({used}, {_kind(file, dtype)}, {threads} threads)'
 
 
 def _require_one_image(file: OnnxFile, inputs: list[str]) -> None:
@@ -283,6 +281,23 @@ def _cannot_run(file: OnnxFile, backend: str, error: Exception) -> UnusableError
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix('torch.')
+
+
+def _kind(file: OnnxFile, dtype: torch.dtype) -> str:
+    if not file.int8:
+        return _name(dtype)
+    return 'int8' if dtype == torch.float32 else f'int8 and {_name(dtype)}'
+
+
+def against_bfloat16(backend: str) -> str:
+    """Say why a backend has no bfloat16 that is faster than float32 on this CPU; '' if it has."""
+    if backend != 'openvino':
+        return 'only OpenVINO computes in it'
+    import openvino
+
+    # Listed where the processor multiplies it (AVX512-BF16, AMX), not where it is emulated.
+    able = openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+    return '' if 'BF16' in able else 'this processor does not multiply it'
 
 
 def missing_packages(backend: str) -> list[str]:

@@ -45,9 +45,9 @@ def select_dtype(precision: str, device: torch.device) -> torch.dtype:
     """Turn runtime.precision into a number format that suits the device.
 
     Args:
-        precision: as runtime.precision; auto is float32 on a CPU and on
-            cards without fast half precision (before compute capability 7.0), else float16, whose
-            rounding is 8 times finer than bfloat16's.
+        precision: as runtime.precision; auto is float32 on a CPU (arithmetic.py knows of graphs
+            there) and on cards without fast half precision (before compute capability 7.0), else
+            float16, whose rounding is 8 times finer than bfloat16's.
         device: where the network runs.
     """
     if precision != 'auto':

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from depth_anything_ros.config import ModelConfig, RuntimeConfig
 from depth_anything_ros.errors import BackendError
-from depth_anything_ros.network import backends
+from depth_anything_ros.network import arithmetic, backends
 from depth_anything_ros.network.backends import OnnxPredictor, TorchPredictor
 from depth_anything_ros.network.cache import cached
 from depth_anything_ros.network.checkpoint import Checkpoint, open_checkpoint
@@ -192,13 +192,19 @@ def _load_file(
     runtime: RuntimeConfig,
     input_size: int = 0,
 ) -> OnnxPredictor:
-    # auto is float32 for graphs, on a GPU too
-    dtype = torch.int8 if file.int8 else select_dtype(runtime.precision, torch.device('cpu'))
     threads = thread_count(runtime.threads)
-    predictor = OnnxPredictor(file, name, device, dtype, threads, input_size)
-    if file.reference is not None:
-        check(predictor, file.reference, predictor.backend, device, dtype)
-    else:  # nobody said what it should compute; that it runs is seen here, not at the first image
+
+    def begin(dtype: torch.dtype) -> OnnxPredictor:
+        return OnnxPredictor(file, name, device, dtype, threads, input_size)
+
+    if device.type == 'cpu' and runtime.precision in ('auto', 'int8'):
+        predictor = arithmetic.start(file, begin, backends.against_bfloat16(name))
+    else:  # auto is float32 for graphs on a GPU
+        dtype = select_dtype(runtime.precision, torch.device('cpu'))
+        predictor = begin(dtype)
+        arithmetic.held_to_reference(file, predictor, dtype)
+    if file.reference is None:
+        # Nobody said what it should compute; that it runs is seen here, not at the first image.
         size = math.ceil(predictor.spec.input_size / predictor.spec.multiple)
         image = test_image(*(size * predictor.spec.multiple,) * 2)
         check_finite(predictor(image.to(device)).cpu().numpy(), predictor.spec)

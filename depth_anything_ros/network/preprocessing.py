@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """uint8 RGB image on the host -> normalised network input on the device, in one sampling.
 
-The resize rules are the authors' code. Depth Anything 1 and 2 (arXiv 2401.10891): bicubic, aspect
-kept, the shorter side becomes the input size, each side is rounded to a multiple of the patch.
+The resize rules are the authors' code, and as there pixels are not rounded in between. Depth
+Anything 1 and 2 (arXiv 2401.10891): bicubic, aspect kept, the shorter side becomes the input size,
+each side is rounded to a multiple of the patch.
 MiDaS 3 and Depth Pro: stretched to a square.
 Depth Anything 3 (utils/io/input_processor.py): the longer side becomes the input size, then each
 side the nearest multiple; each of the two steps averages areas where it shrinks, else is bicubic.
@@ -192,21 +193,24 @@ class Preprocessor:
             raise BadFrameError(
                 'camera_mismatch', f'image of shape {image.shape} is not of size {self.camera.size}'
             )
+        if self._device.type == 'cpu' and self._image_grid is None and self._axes is None:
+            sampled = _bicubic_on_host(image, self._size)
+        else:
+            sampled = self._sampled(image)
+        return sampled.mul_(self._gain).add_(self._offset)
+
+    def _sampled(self, image: NDArray[np.uint8]) -> Tensor:
+        """Return the image on the device at the network's size, 1x3xhxw float32 from 0 to 255."""
         uploaded = torch.from_numpy(image)
         if self._device.type == 'cuda':
             uploaded = uploaded.pin_memory()  # pageable memory is copied with a wait
         uploaded = uploaded.to(self._device, non_blocking=True)
-        planes = uploaded.permute(2, 0, 1)[None]
+        planes = uploaded.permute(2, 0, 1)[None].float()
         if self._image_grid is not None:
-            sampled = _sample(planes.float(), self._network_grid)
-        elif self._axes is not None:
-            sampled = self._axes[0] @ planes.float() @ self._axes[1]
-        elif self._device.type == 'cpu':
-            # uint8 is resampled with vector instructions: 3 times as fast, within 1/255.
-            sampled = F.interpolate(planes, self._size, mode='bicubic').float()
-        else:
-            sampled = F.interpolate(planes.float(), self._size, mode='bicubic')
-        return sampled.mul_(self._gain).add_(self._offset)
+            return _sample(planes, self._network_grid)
+        if self._axes is not None:
+            return self._axes[0] @ planes @ self._axes[1]
+        return F.interpolate(planes, self._size, mode='bicubic')
 
     def at_image_size(self, prediction: Tensor, sky: Tensor | None = None) -> Tensor:
         """Stretch a prediction to the image; what is said of border, body and sky stays out of it.
@@ -253,6 +257,16 @@ class Preprocessor:
         """Return the 1xHxWx2 grid that samples these pixels; 2 where there is nothing to see."""
         grid = (2 * source + 1) / (self.camera.width, self.camera.height) - 1
         return torch.from_numpy(np.nan_to_num(grid, nan=2.0)).float().to(self._device)[None]
+
+
+def _bicubic_on_host(image: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
+    """Return what PyTorch's bicubic interpolation does, in a quarter of its time on a CPU."""
+    resized = cv2.resize(
+        image.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_CUBIC
+    )
+    planes = np.empty((1, 3, *size), np.float32)
+    cv2.split(resized, list(planes[0]))
+    return torch.from_numpy(planes)
 
 
 def _sample(planes: Tensor, grid: Tensor) -> Tensor:

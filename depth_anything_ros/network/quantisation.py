@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-import math
 from pathlib import Path
 import statistics
 import tempfile
@@ -26,14 +25,12 @@ from torch import Tensor
 from depth_anything_ros.errors import BackendError, reason
 from depth_anything_ros.network.backends import OnnxPredictor
 from depth_anything_ros.network.onnx_file import OnnxFile, write
-from depth_anything_ros.network.self_check import test_image
-from depth_anything_ros.network.spec import SKY_FROM
+from depth_anything_ros.network.self_check import abs_rel_from, LOSSES
 from depth_anything_ros.network.threads import thread_count
 
 FEWEST_IMAGES, MOST_IMAGES = 32, 64
-MOST_ABS_REL = 0.03
+MOST_ABS_REL = LOSSES[torch.int8]
 _HELD_OUT = 4  # every fourth image judges what the others calibrated
-_NEAR = 0.05  # predictions below this share of the largest are too small to be relative to
 
 
 @dataclass(frozen=True)
@@ -41,8 +38,7 @@ class Cost:
     """What 8 bits cost and save on the images that were held out.
 
     Attributes:
-        abs_rel: mean of |s q + t - p| / p, where p is the float32 prediction, q the 8 bit one and
-            the line (s, t) is fitted per image, as a source of scale would.
+        abs_rel: of the 8 bit prediction from the float32 one, see abs_rel_from(); mean.
         time: median time of one image over float32's, both in ONNX Runtime on this machine.
         images: how many were held out.
     """
@@ -79,10 +75,8 @@ def quantise(file: OnnxFile, inputs: Sequence[Tensor], path: Path) -> Cost:
         part = Path(folder, 'int8.onnx')
         _calibrate(file.path, shown, part)
         exact, rounded = (
-            OnnxPredictor(each, 'onnxruntime', torch.device('cpu'), dtype, thread_count(0))
-            for each, dtype in (
-                (file, torch.float32), (replace(file, path=part, int8=True), torch.int8),
-            )
+            OnnxPredictor(each, 'onnxruntime', torch.device('cpu'), torch.float32, thread_count(0))
+            for each in (file, replace(file, path=part, int8=True))
         )
         cost = _cost(exact, rounded, held_out)
         if not cost.abs_rel <= MOST_ABS_REL:
@@ -93,9 +87,8 @@ def quantise(file: OnnxFile, inputs: Sequence[Tensor], path: Path) -> Cost:
             )
         reference = file.reference
         assert reference is not None  # export() writes one
-        values = rounded(test_image(reference.height, reference.width)).numpy()
-        strided = values[..., :: reference.stride, :: reference.stride]
-        write(onnx.load(part), replace(file, reference=replace(reference, values=strided),
+        values = reference.said(rounded, torch.device('cpu'))
+        write(onnx.load(part), replace(file, reference=replace(reference, values=values),
                                        int8=True, path=path))
     return cost
 
@@ -164,31 +157,5 @@ def _cost(exact: OnnxPredictor, rounded: OnnxPredictor, images: Sequence[Tensor]
         between = time.perf_counter()
         given = rounded(image).numpy()
         times.append((time.perf_counter() - between) / (between - start))
-        errors.append(abs_rel_after_line(given, wanted))
+        errors.append(abs_rel_from(given, wanted, metric=exact.spec.metric))
     return Cost(statistics.fmean(errors), statistics.median(times), len(images))
-
-
-def abs_rel_after_line(
-    given: NDArray[np.float32], wanted: NDArray[np.float32]
-) -> float:
-    """Return the mean of |s given + t - wanted| / wanted with the best line (s, t).
-
-    Args:
-        given: hxw prediction, or 2xhxw with sky.
-        wanted: likewise, of the network that it should equal. Left out is what is sky in it or
-            below a twentieth of its largest value; sky in one of the two alone is an error of 1.
-    """
-    counted = np.ones(wanted.shape[-2:], bool)
-    mistaken = ~counted
-    if wanted.ndim == 3:
-        sky, also = (plane[1] >= SKY_FROM for plane in (wanted, given))
-        counted, mistaken = ~sky, sky != also
-        given, wanted = given[0], wanted[0]
-    counted &= wanted > _NEAR * wanted[counted].max(initial=0)
-    p, q = wanted[counted].astype(float), given[counted].astype(float)
-    line = np.linalg.lstsq(np.stack([q, np.ones_like(q)], 1), p, rcond=None)[0]
-    error = np.zeros(wanted.shape)
-    error[counted] = np.abs(line[0] * q + line[1] - p) / p
-    error[mistaken] = 1
-    judged = counted | mistaken
-    return float(error[judged].mean()) if judged.any() else math.inf

@@ -15,13 +15,16 @@ from torch import nn, Tensor
 import torch.nn.functional as F
 
 from depth_anything_ros.errors import BackendError, CheckpointError, reason
-from depth_anything_ros.network.spec import at_size_of, ModelSpec
+from depth_anything_ros.network.spec import at_size_of, ModelSpec, SKY_FROM
 from depth_anything_ros.network.untrusted import SENSELESS
 
 # Largest deviation from eager float32 PyTorch, relative to the largest prediction. Measured on
 # ViT-S at 518x686: 2e-6 OpenVINO, 7e-6 ONNX Runtime, 0.017 OpenVINO in bfloat16.
 # A file in 8 bits is held to what it said itself where it was accepted (quantisation.py).
 LIMITS = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.05, torch.int8: 0.05}
+# Largest AbsRel from float32 of what is chosen by itself, bfloat16, and of what is written, 8 bits.
+LOSSES = {torch.bfloat16: 0.01, torch.int8: 0.03}
+_NEAR = 0.05  # predictions below this share of the largest are too small to be relative to
 
 
 class UnusableError(BackendError):
@@ -41,10 +44,17 @@ class Reference:
     stride: int
     values: NDArray[np.float32]
 
-    def deviation(self, predict: Callable[[Tensor], Tensor], device: torch.device) -> float:
-        """Return max |p - reference| / max |reference| of the worst plane, inf if not finite."""
+    def said(
+        self, predict: Callable[[Tensor], Tensor], device: torch.device
+    ) -> NDArray[np.float32]:
+        """Return what another way to run predicts for the same image, in the shape of values."""
         prediction = predict(test_image(self.height, self.width).to(device)).float().cpu().numpy()
-        difference = np.abs(prediction[..., :: self.stride, :: self.stride] - self.values)
+        strided: NDArray[np.float32] = prediction[..., :: self.stride, :: self.stride]
+        return strided
+
+    def deviation(self, said: NDArray[np.float32]) -> float:
+        """Return max |p - reference| / max |reference| of the worst plane, inf if not finite."""
+        difference = np.abs(said - self.values)
         largest = np.abs(self.values).max(axis=(-2, -1))
         if not np.isfinite(difference).all() or not largest.any():
             return math.inf
@@ -124,7 +134,7 @@ def check(
     Raises:
         BackendError: it deviates by more than LIMITS[dtype].
     """
-    deviation, limit = reference.deviation(predict, device), LIMITS[dtype]
+    deviation, limit = reference.deviation(reference.said(predict, device)), LIMITS[dtype]
     if not deviation <= limit:
         expected = 'its own accepted result' if dtype == torch.int8 else 'float32 PyTorch'
         raise UnusableError(
@@ -132,3 +142,37 @@ def check(
             f'at {reference.height}x{reference.width} (allowed: {limit:g}): its output is wrong '
             'here, set runtime.backend to torch and runtime.precision to float32'
         )
+
+
+def abs_rel_from(
+    given: NDArray[np.float32], wanted: NDArray[np.float32], *, metric: bool
+) -> float:
+    """Return the mean of |s given + t - wanted| / wanted with the best line (s, t).
+
+    Args:
+        given: hxw prediction, or 2xhxw with sky.
+        wanted: likewise, of the network that it should equal. Left out is what is sky in it or
+            below a twentieth of its largest value; sky in one of the two alone is an error of 1.
+        metric: whether predictions count as they are, without a line, since they are metres.
+
+    Returns:
+        Inf where nothing can be judged or a number is not finite.
+    """
+    if not np.isfinite(given).all():
+        return math.inf
+    counted = np.ones(wanted.shape[-2:], bool)
+    mistaken = ~counted
+    if wanted.ndim == 3:
+        sky, also = (plane[1] >= SKY_FROM for plane in (wanted, given))
+        counted, mistaken = ~sky, sky != also
+        given, wanted = given[0], wanted[0]
+    counted &= wanted > _NEAR * wanted[counted].max(initial=0)
+    p, q = wanted[counted].astype(float), given[counted].astype(float)
+    line = (1.0, 0.0)
+    if not metric:  # a source of scale fits one
+        line = np.linalg.lstsq(np.stack([q, np.ones_like(q)], 1), p, rcond=None)[0]
+    error = np.zeros(wanted.shape)
+    error[counted] = np.abs(line[0] * q + line[1] - p) / p
+    error[mistaken] = 1
+    judged = counted | mistaken
+    return float(error[judged].mean()) if judged.any() else math.inf

@@ -24,7 +24,7 @@ def test_quick_run_ends_with_one_json_object() -> None:
     (case,) = report['cases']
     assert (case['model'], case['network_input'], case['rounds']) == ('ViT-S', '126x168', 2)
     ours, users = (case['stages_ms'][row] for row in ('this pipeline', 'transformers'))
-    named = set(ours) - {'total', 'outside the network', 'refinement'}
+    named = set(ours) - {'total', 'processor time', 'outside the network', 'refinement'}
     assert {'preprocess', 'network', 'fit', 'metric', 'pack'} <= named
     # With two rounds p50 is the mean, so the stages add up to no more than the total.
     assert sum(ours[stage]['p50'] for stage in named) <= ours['total']['p50'] * 1.001
@@ -32,6 +32,8 @@ def test_quick_run_ends_with_one_json_object() -> None:
     assert report['non_network_ms_p50'] == ours['outside the network']['p50']
     assert report['ratio_vs_transformers'] > 0
     assert case['ratios_vs_transformers']['this pipeline'] == report['ratio_vs_transformers']
+    assert set(case['processor_ratios_vs_transformers']) == set(case['stages_ms'])
+    assert 0 < case['abs_rel_from_float32']['int8'] < 0.1  # random weights
     assert {'this pipeline, input 84', 'this pipeline, input 70'} <= set(case['stages_ms'])
     assert set(report['load_s']['ViT-S']) == {'cold', 'warm'}
 

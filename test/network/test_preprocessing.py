@@ -119,15 +119,25 @@ def test_same_size_is_only_normalised():
     )
 
 
-def test_resize_is_opencv_bicubic():
-    rng = np.random.default_rng(0)
-    image = cv2.GaussianBlur(rng.integers(0, 256, (120, 160, 3), np.uint8), (0, 0), 2)
-    camera = Camera.from_calibration(160, 120, np.diag([100.0, 100, 1]))
-    network_input = Preprocessor(camera, SPEC, 140, CPU)(image)
-    assert network_input.shape == (1, 3, 140, 182)
-    resized = cv2.resize(image / 255.0, (182, 140), interpolation=cv2.INTER_CUBIC)
+@pytest.mark.parametrize(('image', 'side', 'size'), [
+    ((120, 160), 140, (140, 182)),  # as V1's and V2's: larger
+    ((375, 1242), 98, (98, 322)),  # smaller, without averaging
+    ((9, 8), 28, (28, 28)),
+])
+def test_resize_is_the_authors_bicubic_of_numbers_that_are_not_rounded(image, side, size):
+    height, width = image
+    pixels = np.random.default_rng(0).choice(np.uint8([0, 90, 255]), (height, width, 3))
+    camera = Camera.from_calibration(width, height, np.diag([100.0, 100, 1]))
+    network_input = Preprocessor(camera, SPEC, side, CPU)(pixels)
+    assert network_input.shape == (1, 3, *size)
+    resized = cv2.resize(pixels / 255.0, size[::-1], interpolation=cv2.INTER_CUBIC)
+    assert resized.max() > 1.02 or side == 98  # it overshoots, and is not clipped
     unnormalised = network_input[0].permute(1, 2, 0).numpy() * SPEC.std + SPEC.mean
-    assert np.abs(unnormalised - resized).max() < 2 / 255
+    np.testing.assert_allclose(unnormalised, resized, atol=2e-4)
+    # What a card does instead is the same.
+    planes = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    there = torch.nn.functional.interpolate(planes, size, mode='bicubic')[0].permute(1, 2, 0)
+    np.testing.assert_allclose(unnormalised, there.numpy(), atol=2e-4)
 
 
 def test_rectified_view_shows_straight_ramp_and_black_border():

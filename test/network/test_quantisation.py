@@ -22,7 +22,8 @@ from depth_anything_ros.network import onnx_file, quantisation, self_check
 from depth_anything_ros.network.backends import OnnxPredictor
 from depth_anything_ros.network.onnx_file import OnnxFile
 from depth_anything_ros.network.predictor import load_predictor
-from depth_anything_ros.network.quantisation import abs_rel_after_line, Cost, quantise
+from depth_anything_ros.network.quantisation import Cost, quantise
+from depth_anything_ros.network.self_check import abs_rel_from
 from depth_anything_ros.network.spec import ModelSpec
 from depth_anything_ros.tools import export_onnx
 
@@ -85,30 +86,47 @@ def test_the_cost_is_what_both_networks_say_of_the_images_held_out(
     assert 1e-4 < cost.abs_rel < 0.2 and 0 < cost.time < math.inf
 
 
+def after_line(given: np.ndarray, wanted: np.ndarray) -> float:
+    return abs_rel_from(given, wanted, metric=False)
+
+
 def test_a_line_costs_nothing_and_what_is_beside_it_does() -> None:
     wanted = np.array([[1.0, 2, 4, 8], [1, 2, 4, 8]], np.float32)
-    assert abs_rel_after_line(3 * wanted - 7, wanted) == pytest.approx(0, abs=1e-6)
+    assert after_line(3 * wanted - 7, wanted) == pytest.approx(0, abs=1e-6)
     # Up and down by 1 at both ends of a line: least squares leaves it where it is.
     flat, level = np.array([[4.0, 4, 4, 4]], np.float32), np.array([[1.0, 2, 1, 2]], np.float32)
-    assert abs_rel_after_line(level, flat) == pytest.approx(0, abs=1e-6)  # slope 0
+    assert after_line(level, flat) == pytest.approx(0, abs=1e-6)  # slope 0
     given = np.array([[0.0, 0, 1, 1]], np.float32)
     wanted = np.array([[1.0, 3, 5, 7]], np.float32)
     # Best line: 2 + 4 q, so that 2, 2, 6, 6 stand for 1, 3, 5, 7.
-    assert abs_rel_after_line(given, wanted) == pytest.approx((1 + 1 / 3 + 1 / 5 + 1 / 7) / 4)
+    assert after_line(given, wanted) == pytest.approx((1 + 1 / 3 + 1 / 5 + 1 / 7) / 4)
     # Below a twentieth of the largest nothing counts: 0.3 of 8 is sky, nearly.
     wanted, given = (np.array([[x, 2, 4, 8]], np.float32) for x in (0.3, 100))
-    assert abs_rel_after_line(given, wanted) == pytest.approx(0, abs=1e-6)
-    assert abs_rel_after_line(given, np.zeros_like(given)) == math.inf
+    assert after_line(given, wanted) == pytest.approx(0, abs=1e-6)
+    assert after_line(given, np.zeros_like(given)) == math.inf
+
+
+def test_metres_are_not_stretched_before_they_are_judged() -> None:
+    wanted = np.array([[1.0, 2, 4, 8]], np.float32)
+    assert abs_rel_from(1.1 * wanted, wanted, metric=True) == pytest.approx(0.1)
+    assert abs_rel_from(wanted + 1, wanted, metric=True) == pytest.approx(15 / 8 / 4)
+    assert abs_rel_from(wanted + 1, wanted, metric=False) == pytest.approx(0, abs=1e-6)
+
+
+def test_numbers_that_are_not_finite_are_refused_not_fitted() -> None:
+    wanted = np.array([[1.0, 2, 4, 8]], np.float32)
+    for broken in (np.nan, np.inf):
+        assert after_line(np.array([[1.0, 2, broken, 8]], np.float32), wanted) == math.inf
 
 
 def test_sky_in_one_of_the_two_is_an_error_of_one() -> None:
     depth = np.array([[1.0, 2, 3, 4]], np.float32)
     ours, theirs = (np.array([sky], np.float32) for sky in ([0, 0, 0.3, 1], [0, 0, 0.29, 1]))
     wanted = np.stack([depth, ours])
-    assert abs_rel_after_line(wanted, wanted) == pytest.approx(0, abs=1e-6)
+    assert after_line(wanted, wanted) == pytest.approx(0, abs=1e-6)
     # Judged are two pixels without sky and the one that is sky in one of the two alone.
-    assert abs_rel_after_line(np.stack([depth, theirs]), wanted) == pytest.approx(1 / 3)
-    assert abs_rel_after_line(wanted, np.stack([depth, theirs])) == pytest.approx(1 / 3)
+    assert after_line(np.stack([depth, theirs]), wanted) == pytest.approx(1 / 3)
+    assert after_line(wanted, np.stack([depth, theirs])) == pytest.approx(1 / 3)
 
 
 def test_what_is_quantised_are_the_layers_with_weights(int8: tuple[Path, Cost]) -> None:
@@ -188,8 +206,9 @@ def test_its_reference_is_its_own_word_and_no_other(int8: tuple[Path, Cost]) -> 
     assert facts['int8'] is True
     file = onnx_file.read(path)
     assert file is not None and file.int8 and file.reference is not None
-    predictor = OnnxPredictor(file, 'onnxruntime', torch.device('cpu'), torch.int8, 1)
-    assert file.reference.deviation(predictor, torch.device('cpu')) < 1e-3
+    cpu = torch.device('cpu')
+    predictor = OnnxPredictor(file, 'onnxruntime', cpu, torch.float32, 1)
+    assert file.reference.deviation(file.reference.said(predictor, cpu)) < 1e-3
     assert self_check.LIMITS[torch.int8] == 0.05
 
 
