@@ -3,7 +3,7 @@
 """Memory that `pack` and `train` take over few pictures and over many.
 
 Every picture is a file of its own, all of one content. Each program runs in a process of its own,
-of which the largest resident memory is told, and of `train` that of its workers too.
+whose largest resident memory is told; `train` reads in that process too (`workers: 0`).
 """
 
 from __future__ import annotations
@@ -19,15 +19,11 @@ import cv2
 import numpy as np
 import yaml
 
-SIZE = 120, 160  # height and width of the pictures in pixels
-# Runs a program's main() and prints the peaks of its process and the largest of its children.
+SIZE = 60, 80  # height and width of the pictures in pixels
 PROGRAM = """
 import importlib, resource, sys
-module = importlib.import_module(sys.argv.pop(1))
-if __name__ == '__main__':
-    module.main()
-    print(*(resource.getrusage(who).ru_maxrss for who in
-            (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+importlib.import_module(sys.argv.pop(1)).main()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
@@ -42,13 +38,12 @@ def pictures(folder: Path, count: int) -> None:
             (folder / kind / f'{i:06d}.{suffix}').write_bytes(data)
 
 
-def peaks_mb(folder: Path, module: str, *arguments: object) -> list[float]:
-    """Run a program and return the peaks of itself and the largest of its children in MB."""
-    (folder / 'program.py').write_text(PROGRAM)  # a file: workers import it
+def peak_mb(module: str, *arguments: object) -> float:
+    """Run a program and return the peak of its memory in MB."""
     done = subprocess.run(
-        [sys.executable, str(folder / 'program.py'), module, *map(str, arguments)],
-        stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
-    return [int(kb) / 1024 for kb in done.stdout.splitlines()[-1].split()]
+        [sys.executable, '-c', PROGRAM, module, *map(str, arguments)], stdout=subprocess.PIPE,
+        text=True, check=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    return int(done.stdout.splitlines()[-1]) / 1024
 
 
 def main() -> None:
@@ -57,23 +52,22 @@ def main() -> None:
     parser.add_argument('--counts', type=int, nargs='+', default=[2_000, 20_000])
     parser.add_argument('--steps', type=int, default=250, help='of training, 8 pictures each')
     args = parser.parse_args()
-    print('| pictures | pack, MB | train, MB | largest of its children, MB |\n|---|---|---|---|')
+    print('| pictures | pack, MB | train, MB |\n|---|---|---|')
     for count in args.counts:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             pictures(folder / 'pictures', count)
-            pack_mb, _ = peaks_mb(folder, 'depth_anything_ros.training.packing',
-                                  folder / 'pictures', folder / 'shards')
+            pack_mb = peak_mb('depth_anything_ros.training.packing', folder / 'pictures',
+                              folder / 'shards')
             (folder / 'run.yaml').write_text(yaml.safe_dump({
                 'data': [str(folder / 'shards')], 'held_out': str(folder / 'shards'),
-                'out': str(folder / 'run'), 'workers': 2, 'bf16': False, 'eval_count': 2,
+                'out': str(folder / 'run'), 'workers': 0, 'bf16': False, 'eval_count': 2,
                 'network': {'hidden_size': 24, 'layers': 4, 'heads': 2, 'fusion_size': 8,
                             'neck_sizes': [8, 8, 8, 8]},
                 'phases': [{'steps': args.steps, 'batch_size': 8, 'sizes': [[56, 84]],
                             'lr_from': 1e-3, 'lr_to': 0.0}]}))
-            train_mb = peaks_mb(folder, 'depth_anything_ros.training.train', folder / 'run.yaml')
-            print(f'| {count} | {pack_mb:.0f} | {train_mb[0]:.0f} | {train_mb[1]:.0f} |',
-                  flush=True)
+            train_mb = peak_mb('depth_anything_ros.training.train', folder / 'run.yaml')
+            print(f'| {count} | {pack_mb:.0f} | {train_mb:.0f} |', flush=True)
 
 
 if __name__ == '__main__':
