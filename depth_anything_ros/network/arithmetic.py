@@ -23,8 +23,8 @@ from depth_anything_ros.network.self_check import (
     UnusableError,
 )
 
-# Smaller networks (the bundled one has 2 million, ViT-S 25) would save milliseconds, and say the same
-# on every processor instead.
+# Smaller networks (the bundled one has 2 million, ViT-S 25) would save milliseconds, and say the
+# same on every processor instead.
 _LARGE = 10_000_000  # weights
 
 

@@ -68,10 +68,8 @@ def answers(image_rgb):
 
 
 @pytest.mark.parametrize(('name', 'kept', 'why'), [
-    ('da3-giant', 1.0, '"da3-giant" is not run here'),
     ('da3nested-giant-large', 1.0, '"da3nested-giant-large" is not run here'),
     ('da3metric-large', 0.9, 'download or save it again'),
-    ('da3metric-large', 1.0, f'tokens of width {WIDTH}, a network size that is not supported'),
 ])
 def test_a_checkpoint_that_is_refused_ends_the_node_with_one_line(tmp_path, name, kept, why):
     folder = save(published_state(), tmp_path / 'da3', name)
