@@ -159,7 +159,8 @@ class Eye:
         watch.lap('network')
         if self.predictor.spec.has_sky:
             raw, says_sky = said
-            sky = says_sky >= SKY_FROM if config.depth.sky == 'auto' else None
+            # What is not a number is not known to be solid either.
+            sky = ~(says_sky < SKY_FROM) if config.depth.sky == 'auto' else None
         if (factor := self._focal_factor(preprocessor.network_camera)) != 1.0:
             raw = raw * factor
         values = preprocessor.at_image_size(raw, sky)

@@ -306,6 +306,18 @@ def test_sky_may_be_switched_off_while_running():
     assert np.isnan(process(pipeline, stamp_ns=100_000_000).relative[:SKY_ROWS]).all()
 
 
+def test_what_the_sky_head_cannot_say_is_no_depth():
+    class Overflown(SkyPredictor):
+        def __call__(self, image):
+            prediction = super().__call__(image)
+            prediction[1, 150:170] = torch.nan  # finite depth, in half precision say
+            return prediction
+
+    relative = process(DepthPipeline(Overflown())).relative
+    rows = slice(150 * 480 // 378 + 1, 170 * 480 // 378 - 1)
+    assert np.isnan(relative[rows]).all() and np.isfinite(relative[300:]).all()
+
+
 @pytest.mark.filterwarnings('error')
 @pytest.mark.parametrize('metric', [False, True])
 def test_an_image_of_nothing_but_sky(metric):

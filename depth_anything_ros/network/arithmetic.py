@@ -23,9 +23,9 @@ from depth_anything_ros.network.self_check import (
     UnusableError,
 )
 
-# Smaller ones (the bundled one has 9 MB, ViT-S 99 MB) would save milliseconds, and say the same on
-# every processor instead.
-_LARGE_BYTES = 40 << 20
+# Smaller networks (the bundled one has 2 million, ViT-S 25) would save milliseconds, and say the
+# same on every processor instead.
+_LARGE = 10_000_000  # weights
 
 
 def start(
@@ -49,11 +49,12 @@ def start(
         try:
             predictor = begin(torch.bfloat16)
             loss, against = _judged(file, predictor)
+            if not against:
+                predictor.backend += f', bfloat16 by choice: {loss}'
+                return predictor
+            del predictor  # a large network does not lie in memory twice
         except UnusableError as error:
             against = reason(error)
-        if not against:
-            predictor.backend += f', bfloat16 by choice: {loss}'
-            return predictor
     predictor = begin(torch.float32)
     held_to_reference(file, predictor, torch.float32)
     predictor.backend += f', not bfloat16: {against}'
@@ -63,7 +64,7 @@ def start(
 def _against_trying(file: OnnxFile) -> str:
     if file.reference is None:
         return 'the file holds nothing to check it by'
-    if not file.int8 and file.path.stat().st_size < _LARGE_BYTES:
+    if file.path.stat().st_size < _LARGE * (1 if file.int8 else 4):
         return 'the network is small'
     return ''
 

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A folder in Depth Anything 3's format, run by the real node over real DDS."""
 
+import subprocess
+import sys
 import time
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -20,6 +22,7 @@ from depth_anything_ros.ros.images import depth_plane
 from depth_anything_ros.ros.messages import encode_camera, encode_image, ns_to_stamp
 from helpers import program, TEST
 
+DEPTH_NODE = 'depth_anything_ros.ros.depth_node'
 NODE = TEST / 'programs' / 'tiny_network_node.py'
 DEADLINE_S = 90  # for answers of a node that has its network
 FIRST_STAMP_NS = 1_700_000_000_123_456_789
@@ -62,6 +65,22 @@ def answers(image_rgb):
         rclpy.shutdown()
     assert len(found) == len(FOCALS_PX), f'depth/image of {sorted(found)} in {DEADLINE_S} s'
     return {fx: depth_plane(message) for fx, message in found.items()}, states[-1]
+
+
+@pytest.mark.parametrize(('name', 'kept', 'why'), [
+    ('da3nested-giant-large', 1.0, '"da3nested-giant-large" is not run here'),
+    ('da3metric-large', 0.9, 'download or save it again'),
+])
+def test_a_checkpoint_that_is_refused_ends_the_node_with_one_line(tmp_path, name, kept, why):
+    folder = save(published_state(), tmp_path / 'da3', name)
+    weights = tmp_path / 'da3' / 'model.safetensors'
+    content = weights.read_bytes()
+    weights.write_bytes(content[:int(kept * len(content))])
+    command = [sys.executable, '-m', DEPTH_NODE, '--ros-args', '-p', f'model.checkpoint:={folder}']
+    result = subprocess.run(command, capture_output=True, text=True)
+    lines = (result.stdout + result.stderr).strip().splitlines()
+    (line,) = [line for line in lines if '[INFO]' not in line]
+    assert result.returncode == 1 and why in line
 
 
 def test_metres_follow_the_focal_length_and_sky_is_nan(tmp_path, monkeypatch):
