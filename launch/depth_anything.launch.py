@@ -16,6 +16,12 @@ CONFIG = Path(__file__).resolve().parent.parent / 'config'
 
 # Name: (default, description, choices).
 ARGUMENTS = {
+    'cameras': (
+        '',
+        'names of several cameras with commas between, as front,left; {camera} in image, '
+        'camera_info, sensor_depth and right stands for each; empty: as in params_file',
+        None,
+    ),
     'image': ('image', 'topic of the camera image', None),
     'camera_info': ('', 'topic of its calibration; empty: camera_info beside the image', None),
     'points': ('points', 'topic of the PointCloud2 that anchors the scale', None),
@@ -56,7 +62,9 @@ def _start(context):
         parameters['model.checkpoint'] = given['checkpoint']
     if given['image_transport']:
         parameters['image_transport'] = given['image_transport']
-    camera_info = given['camera_info'] or _sibling(given['image'], 'camera_info')
+    cameras = [name.strip() for name in given['cameras'].split(',')] if given['cameras'] else []
+    if cameras:
+        parameters['cameras'] = cameras
     params_file = Path(given['params_file']).expanduser()
     if not params_file.is_file():  # launch_ros would start the node with its defaults
         raise FileNotFoundError(f'params_file {params_file} is not a file: correct the path')
@@ -75,14 +83,9 @@ def _start(context):
             namespace=given['namespace'],
             parameters=[str(params_file), parameters],
             remappings=[
-                ('image', given['image']),
-                ('camera_info', camera_info),
+                *(remap for name in cameras or [''] for remap in _remappings(given, name)),
                 ('points', given['points']),
                 ('scan', given['scan']),
-                ('sensor_depth/image', given['sensor_depth']),
-                ('sensor_depth/camera_info', _sibling(given['sensor_depth'], 'camera_info')),
-                ('right/image', given['right']),
-                ('right/camera_info', _sibling(given['right'], 'camera_info')),
                 ('range', given['range']),
             ],
             ros_arguments=['--log-level', given['log_level']],
@@ -103,6 +106,31 @@ def _start(context):
             )
         )
     return actions
+
+
+def _remappings(given, camera):
+    """Return where a camera's inputs come from; one of several stays under its name as it is."""
+    found = {}
+    for name, argument in (
+        ('image', 'image'), ('sensor_depth/image', 'sensor_depth'), ('right/image', 'right')
+    ):
+        topic = given[argument]
+        if camera and topic == ARGUMENTS[argument][0]:
+            topic = f'{{camera}}/{name}'
+        beside = f'{name.removesuffix("image")}camera_info'
+        found |= {name: topic, beside: _sibling(topic, 'camera_info')}
+    found['camera_info'] = given['camera_info'] or found['camera_info']
+    if not camera:
+        return list(found.items())
+    for name, topic in found.items():
+        if '{camera}' not in topic:
+            raise ValueError(
+                f'{name} of several cameras cannot all be {topic}: put {{camera}} into it, as in '
+                '/{camera}/image_raw'
+            )
+    return [
+        (f'{camera}/{name}', topic.replace('{camera}', camera)) for name, topic in found.items()
+    ]
 
 
 def _has_rviz():

@@ -222,7 +222,8 @@ TINY = NetworkConfig(hidden_size=24, layers=4, heads=2, neck_sizes=(8, 8, 8, 8),
 def tiny_run(world, out, steps=6, **changes):
     """Return a training run of seconds, on a folder that is held out too."""
     phases = (Phase(2, 4, ((28, 42),), 0.0, 1e-3), Phase(steps - 2, 2, ((42, 56),), 1e-3, 0.0))
-    config = TrainConfig((world,), world, out, phases, TINY, eval_every=3, eval_count=2, bf16=False)
+    config = TrainConfig((world,), world, out, phases, TINY, eval_every=3, eval_count=2, bf16=False,
+                         workers=0)
     return dataclasses.replace(config, **changes)
 
 

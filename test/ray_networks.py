@@ -2,20 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks that workers in other processes find by import, and what happens to them."""
 
+import json
 import os
 from pathlib import Path
 import shutil
 import signal
+import threading
 import time
 from types import SimpleNamespace
 
 from depth_anything_ros.annotation import unfinished
 from depth_anything_ros.errors import CheckpointError
+from depth_anything_ros.network.threads import thread_count
 from helpers import RowPredictor
 
 KILLED = 'killed-'  # a file that is named so and by a number dies with the worker that takes it
 AT_IMAGE = 3
 GO = 'go'
+NOTES = 'notes.json'
 
 
 class Mortal(RowPredictor):
@@ -53,6 +57,28 @@ class Patient(RowPredictor):
         while self._images == AT_IMAGE and not (self._folder / GO).exists():
             time.sleep(0.01)
         return super().__call__(image)
+
+
+class Noting(RowPredictor):
+    """Notes which threads of ours there are, and how many the network would have."""
+
+    def __init__(self, folder):
+        """Leave the note in a folder."""
+        super().__init__()
+        self._folder = folder
+
+    def __call__(self, image):
+        """Return what RowPredictor does."""
+        names = [thread.name for thread in threading.enumerate()]
+        ours = [name for name in names if name.startswith(('measure', 'write'))]
+        note = {'threads': ours, 'network': thread_count(0)}
+        (self._folder / NOTES).write_text(json.dumps(note))
+        return super().__call__(image)
+
+
+def noting(model, runtime):
+    """Return a network that leaves a note in the folder of model.checkpoint."""
+    return Noting(Path(model.checkpoint))
 
 
 def patient(model, runtime):

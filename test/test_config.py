@@ -196,3 +196,29 @@ def test_a_list_of_sources_that_names_none_or_contradicts_itself_is_refused(give
 def test_only_what_says_so_may_be_listed():
     with pytest.raises(ConfigError, match='scale.unanchored must be one of'):
         with_values(Config(), {'scale.unanchored': 'withhold,assume'})
+
+
+@pytest.mark.parametrize(
+    ('given', 'cause'),
+    [
+        (['front', 'front'], "has 'front' twice"),
+        (['front', ''], "'' names no camera"),
+        (['front/left'], "'front/left' names no camera"),
+        (['1st'], "'1st' names no camera"),
+        (['vorne_\u00e4'], 'names no camera'),
+        (['a' * 65], 'names no camera'),
+        (['front\n'], 'names no camera'),
+        ('front', r"must be a list of names such as \[front, left\], got 'front'"),
+        ([1, 2], 'must be a list of names'),
+        (None, 'must be a list of names'),
+    ],
+)
+def test_names_of_cameras_that_are_none_are_refused(given, cause):
+    with pytest.raises(ConfigError, match=f'^cameras.*{cause}'):
+        with_values(Config(), {'cameras': given})
+
+
+def test_names_of_cameras_are_kept_in_their_order():
+    assert Config().cameras == ()
+    for names in (['left', 'front_2'], ['scan', 'depth', 'scale', 'camera', 'a' * 64], []):
+        assert with_values(Config(), {'cameras': names}).cameras == tuple(names)

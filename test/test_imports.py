@@ -49,6 +49,7 @@ ROOMS = [f'depth_anything_ros.{room}' for room in ('cloud', 'network', 'metric_d
 # Room (a folder, or a module beside them) -> the rooms that it may import from, itself apart.
 GROUND = {'errors', 'poses', 'stopwatch', 'stretch', 'transfer'}
 CAMERA = {*GROUND, 'config', 'camera', 'gray_view'}
+PIPELINE = {'prediction', 'pipeline'}
 MAY_IMPORT = {
     'errors': set(),
     'poses': {'errors'},
@@ -61,13 +62,14 @@ MAY_IMPORT = {
     'cloud': CAMERA,
     'network': CAMERA,
     'metric_depth': {*CAMERA, 'network.spec'},  # they share what a prediction means, nothing else
-    'pipeline': {*CAMERA, 'cloud', 'network', 'metric_depth'},
+    'prediction': {*CAMERA, 'network', 'metric_depth'},
+    'pipeline': {*CAMERA, 'cloud', 'network', 'metric_depth', 'prediction'},
     'world': {'camera', 'errors'},
-    'ros': {*CAMERA, 'cloud', 'network', 'metric_depth', 'pipeline'},
-    'evaluation': {*CAMERA, 'network', 'metric_depth', 'pipeline', 'ros'},
-    'training': {*CAMERA, 'network', 'metric_depth', 'pipeline', 'ros', 'evaluation', 'world'},
-    'annotation': {*CAMERA, 'network', 'metric_depth', 'pipeline', 'ros'},
-    'tools': {*CAMERA, 'network', 'metric_depth', 'pipeline', 'ros', 'evaluation', 'training',
+    'ros': {*CAMERA, 'cloud', 'network', 'metric_depth', *PIPELINE},
+    'evaluation': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros'},
+    'training': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros', 'evaluation', 'world'},
+    'annotation': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros'},
+    'tools': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros', 'evaluation', 'training',
               'world', 'annotation'},
 }
 

@@ -110,6 +110,26 @@ def test_camera_info_is_taken_beside_the_image(launched, arguments, camera_info)
     assert dict(remaps) == {'image': image, 'camera_info': camera_info, 'points': '/lidar/points'}
 
 
+def test_several_cameras_by_a_pattern(launched):
+    done, started = launched(
+        'depth_anything.launch.py', 'cameras:=front,left', 'image:=/{camera}/image_raw'
+    )
+    assert done.returncode == 0, done.stdout
+    remaps = dict(re.findall(r'-r (\S+):=(\S+)', started['depth_node']))
+    assert {k: v for k, v in remaps.items() if k.endswith('image') or 'front/c' in k} == {
+        'front/image': '/front/image_raw',
+        'front/camera_info': '/front/camera_info',
+        'left/image': '/left/image_raw',
+        'front/sensor_depth/image': 'front/sensor_depth/image',
+        'left/sensor_depth/image': 'left/sensor_depth/image',
+        'front/right/image': 'front/right/image',
+        'left/right/image': 'left/right/image',
+    }
+    done, started = launched('depth_anything.launch.py', 'cameras:=front,left', 'image:=/cam/image')
+    assert done.returncode == 1 and not started
+    assert 'put {camera} into it' in done.stdout and 'Traceback' not in done.stdout
+
+
 def test_the_info_of_a_depth_camera_is_taken_beside_its_image(launched):
     _, started = launched('depth_anything.launch.py', 'sensor_depth:=/cam/depth/image', 'range:=/r')
     remaps = re.findall(r'-r (sensor_depth/\w+|range):=(\S+)', started['depth_node'])
@@ -250,6 +270,24 @@ def test_show_args_lists_those_of_the_node_too(file, own):
     description = source.get_launch_description(LaunchContext())
     shown = {argument.name for argument in description.get_launch_arguments()}
     assert shown >= own | {'image', 'points', 'shm', 'checkpoint', 'namespace'}
+
+
+def test_the_page_of_arguments_says_what_show_args_does():
+    from launch import LaunchContext
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    from build_site import launch_arguments
+
+    source = PythonLaunchDescriptionSource(str(ROOT / 'launch' / 'depth_anything.launch.py'))
+    shown = source.get_launch_description(LaunchContext()).get_launch_arguments()
+    listed = launch_arguments()
+    assert [argument.name for argument in shown] == list(listed)
+    for argument in shown:
+        default = ''.join(part.text for part in argument.default_value)
+        page, text, choices = listed[argument.name]
+        assert default.removesuffix(page) in ('', f'{ROOT}/')
+        assert argument.description.partition('. Valid choices are: ')[0] == text
+        assert tuple(argument.choices or ()) == (choices or ())
 
 
 @pytest.mark.parametrize('file', ['depth_anything.launch.py', 'demo.launch.py'])

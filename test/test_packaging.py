@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import configparser
 import importlib
+import importlib.metadata
 import os
 from pathlib import Path
 import re
@@ -152,7 +153,7 @@ def lines_of(name):
     return [line for line in stripped if line and not line.startswith('-')]
 
 
-LISTS = ('network', 'standalone', 'ros', 'test', 'fleet')
+LISTS = ('network', 'standalone', 'ros', 'test', 'fleet', 'docs')
 LISTED = {name: [Requirement(line) for line in lines_of(name)] for name in LISTS}
 PINS = [Requirement(line) for line in lines_of('constraints')]
 
@@ -186,6 +187,24 @@ def test_every_requirement_has_one_pin_inside_its_range(python):
     assert not outside
 
 
+def test_nothing_that_pip_brings_wants_another_numpy_than_jazzys():
+    # Installed are the pins: the newest, so what an unpinned pip would take today.
+    robot = {'python_version': '3.12', 'python_full_version': '3.12.3', 'extra': ''}
+    names, wants = [x.name for x in LISTED['network']], {}
+    for name in names:
+        try:
+            needed = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue  # of another Python, or of a GPU
+        for requirement in map(Requirement, needed):
+            if requirement.marker is None or requirement.marker.evaluate(robot):
+                if requirement.name == 'numpy' and not requirement.specifier.contains('1.26.4'):
+                    wants[name] = str(requirement)
+                elif requirement.name not in names:
+                    names.append(requirement.name)
+    assert 'onnx' in names and 'tokenizers' in names and not wants
+
+
 def test_a_robots_numpy_stays_where_cv_bridge_is_built_for_it():
     numpy = next(x for x in map(Requirement, lines_of('robot')) if x.name == 'numpy')
     kept = {python: numpy.marker.evaluate({'python_version': python})
@@ -205,6 +224,7 @@ def test_apt_brings_on_a_robot_what_pip_brings_elsewhere():
     keys = {
         'numpy': 'python3-numpy', 'scipy': 'python3-scipy', 'rich': 'python3-rich',
         'opencv-python-headless': 'python3-opencv', 'pyyaml': 'python3-yaml',
+        'pillow': 'python3-pil',
     }
     depends = {item.name for item in parse_package(str(ROOT / 'package.xml')).exec_depends}
     assert {keys[x.name] for x in LISTED['standalone']} <= depends

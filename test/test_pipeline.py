@@ -357,8 +357,6 @@ def ends():
             values = [False, True]
         elif parameter.choices:
             values = list(parameter.choices)
-        elif isinstance(parameter.value, str):
-            values = ['', 'base_link']
         else:
             values = [parameter.minimum, parameter.maximum]
             if isinstance(parameter.value, int):
@@ -440,6 +438,23 @@ def test_every_runtime_parameter_works_at_both_ends_of_its_range(values):
                 poses={'base_link': BASE_LINK},
             )
             checked_outputs(frame, config)
+
+
+def test_what_should_stand_in_a_frame_that_is_not_known_is_not_made():
+    config = with_values(Config(), {'cloud.frame': 'base_link', 'scan.frame': 'map'})
+    pipeline = DepthPipeline(ExactPredictor(camera=SMALL_CAMERA, input_size=42), config)
+
+    def made(**poses):
+        frame = pipeline.process(
+            SMALL_IMAGE, SMALL_CAMERA, sensor_points(), SCENE_T_CAMERA_LIDAR,
+            outputs=EVERYTHING, poses=poses,
+        )
+        assert frame.depth is not None
+        return frame.points_frame, frame.points is None, frame.scan is None
+
+    assert made() == ('', True, True)
+    assert made(map=BASE_LINK) == ('', True, False)
+    assert made(map=BASE_LINK, base_link=BASE_LINK) == ('base_link', False, False)
 
 
 def test_every_runtime_number_has_a_range():

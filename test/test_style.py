@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ['depth_anything_ros', 'launch', 'test', 'setup.py']
-SOURCES += [name for name in ('benchmarks',) if any((ROOT / name).glob('*.py'))]
+SOURCES += [name for name in ('benchmarks', 'docs') if any((ROOT / name).glob('*.py'))]
 
 # The google convention has Args and Returns sections as we write them; __init__ files, magic
 # methods and constructors need no docstring where the class and the package explain themselves.

@@ -14,8 +14,8 @@ from depth_anything_ros.annotation.camera_watch import CameraWatch, SourceWatch
 from depth_anything_ros.annotation.coverage import Coverage
 from depth_anything_ros.annotation.topic_facts import Frames, TopicFacts
 from depth_anything_ros.config import Config
+from depth_anything_ros.metric_depth.fitting import MIN_AFFINE
 
-_FEW = 20  # anchors, under which only the scale is fitted
 _ENOUGH = 0.5  # share of the images that must be anchored
 _LEAST_WAY_M = 0.3  # without which motion has no parallax
 
@@ -173,7 +173,7 @@ def _state(
         return 'UNANCHORED', refused[0][0] if refused else 'none of its images can be read'
     if watch.anchored >= _ENOUGH * seen:
         having = {name: s for name, s in sources.items() if s.share}
-        few = all(s.anchors < _FEW for s in having.values())
+        few = all(s.anchors < MIN_AFFINE for s in having.values())
         told = ', '.join(f'{s.anchors:.0f} from {name}' for name, s in having.items())
         alone = '; so few fit the scale alone' if few else ''
         return 'FITTED', f'{watch.anchored} of {seen} images have anchors ({told}){alone}'

@@ -20,11 +20,11 @@ from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config
 from depth_anything_ros.errors import BadFrameError
 from depth_anything_ros.metric_depth.anchors import Anchors, joined
+from depth_anything_ros.metric_depth.fitting import MIN_ANCHORS
 from depth_anything_ros.metric_depth.sources import Source, Sweep, takes
 from depth_anything_ros.ros.messages import decode_image, deserialize, NANOSECONDS
 from depth_anything_ros.ros.surroundings import Surroundings
 
-FEWEST_ANCHORS = 5  # under which nothing is fitted
 _PICTURES = 3
 
 
@@ -106,7 +106,7 @@ class CameraWatch:
             camera = None
             self.refused[str(error)] += 1
         anchors = self._anchors(image, camera, message.header, recorded.stamp_ns)
-        self.anchored += len(anchors) >= FEWEST_ANCHORS
+        self.anchored += len(anchors) >= MIN_ANCHORS
         self._look_about(camera, recorded.stamp_ns)
         if self._number in self._drawn:
             shown = camera or Camera.uncalibrated(*self.size)

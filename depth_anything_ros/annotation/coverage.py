@@ -45,7 +45,7 @@ def coverage(anchors: Anchors, camera: Camera) -> Coverage:
     return Coverage(
         _near(away.min(axis=0), radius),
         _near(away.min(axis=1), radius),
-        float((distance_px <= radius).mean()),
+        float((np.square(distance_px) < radius**2 + 0.5).mean()),  # whole but for rounding
     )
 
 

@@ -25,11 +25,13 @@ class Job:
         request: what is wanted.
         config: the node's parameters.
         load: makes the network.
+        cores: that one unit at a time may use; None is all of the machine.
     """
 
     request: Request
     config: Config
     load: LoadPredictor
+    cores: int | None = None
 
     def keeping_network(self) -> Job:
         """Return one whose network is loaded once."""
@@ -81,7 +83,9 @@ def annotate(
     """Annotate a unit; what is wrong with its bag or output is in the report."""
     unit, out = task
     try:
-        return annotate_unit(unit, job.request, job.config, job.load, out, on_frame, stopped)
+        return annotate_unit(
+            unit, job.request, job.config, job.load, out, on_frame, stopped, job.cores
+        )
     except DatasetError as error:
         return failed(task, error)
 

@@ -49,6 +49,7 @@ class Passes:
         config: Config,
         predictor: Predictor,
         report: UnitReport,
+        side_by_side: bool = True,
     ) -> None:
         """Learn what holds in the bag at all times.
 
@@ -59,6 +60,7 @@ class Passes:
             config: the node's parameters.
             predictor: the network.
             report: on the unit.
+            side_by_side: whether the network is at one image while another is measured.
 
         Raises:
             DatasetError: the bag is corrupt.
@@ -67,6 +69,7 @@ class Passes:
         self._bag, self._cameras, self._request = bag, cameras, request
         self._config, self._predictor, self._report = config, predictor, report
         self._unit, self._is_counted = report.unit, True
+        self._side_by_side = side_by_side
         self._outputs = outputs_for(KITTI if request.format == 'kitti' else request.topics)
         start_ns = self._unit.start_ns
         self._from_ns = None if start_ns is None else start_ns - round(1e9 * self._unit.before_s)
@@ -88,7 +91,7 @@ class Passes:
         """
         recording, keeps = self._recording, self._request.keeps
         connections = list(self._bag.connections) if keeps else recording.connections
-        with Stages() as stages:
+        with Stages(self._side_by_side) as stages:
 
             def keep(connection: Connection, time_ns: int, data: bytes) -> None:
                 if keeps and self._unit.holds(time_ns):
@@ -146,7 +149,7 @@ class Passes:
             again[met.image.camera][frame.fit.state] += 1
             self._write(output, met, frame)
 
-        with Stages() as stages:
+        with Stages(self._side_by_side) as stages:
             for number, image in enumerate(recording.images(recording.connections)):
                 if stopped():
                     return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import os
 import socket
 from typing import Any
@@ -74,7 +74,7 @@ class _Staff:
     """
 
     def __init__(self, ray: Any, job: Job, on_gpu: bool) -> None:
-        options = {'num_cpus': 1, 'num_gpus': int(on_gpu), 'max_concurrency': 2}
+        options = {'num_cpus': job.cores, 'num_gpus': int(on_gpu), 'max_concurrency': 2}
         self._ray, self._class = ray, ray.remote(_Worker).options(**options)
         self._job = ray.put(job)
         self._starting: dict[Any, Any] = {}  # answer -> worker
@@ -134,12 +134,15 @@ class _Staff:
 class RayEngine:
     """On a Ray cluster, one unit at a time on each worker."""
 
-    def __init__(self, address: str | None = None, workers: int | None = None) -> None:
+    def __init__(
+        self, address: str | None = None, workers: int | None = None, cores: int = 1
+    ) -> None:
         """Connect to a cluster, or start one on this machine.
 
         Args:
             address: of the cluster; None is the one that RAY_ADDRESS names, or a new one here.
-            workers: how many; None is one for each GPU, or for each core where there is none.
+            workers: how many; None is as many as there is room for.
+            cores: of each worker, which asks Ray for them and uses no more; beside them a GPU.
 
         Raises:
             ConfigError: there is no cluster at that address.
@@ -147,14 +150,14 @@ class RayEngine:
         os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')  # nobody is told without being asked
         import ray
 
-        self._ray, self._workers = ray, workers
+        self._ray, self._workers, self._cores = ray, workers, cores
         options: dict[str, Any] = {'address': address}
         if address is None and 'RAY_ADDRESS' not in os.environ:
             options = {
                 'address': 'local',
                 'include_dashboard': False,
                 'object_store_memory': _OBJECT_STORE_BYTES,
-                'num_cpus': workers,
+                'num_cpus': None if workers is None else workers * cores,
             }
         try:
             if address is not None:
@@ -171,7 +174,8 @@ class RayEngine:
         self, work: Sequence[Work], job: Job, tell: Tell, stopped: Callable[[], bool]
     ) -> Iterator[UnitReport]:
         """See Engine."""
-        todo, staff = deque((task, 1) for task in work), _Staff(self._ray, job, self._on_gpu(job))
+        todo, job = deque((task, 1) for task in work), replace(job, cores=self._cores)
+        staff = _Staff(self._ray, job, self._on_gpu(job))
         staff.hire(min(self._count(job), len(work)))
         told_to_stop = False
         try:
@@ -201,12 +205,15 @@ class RayEngine:
     def _count(self, job: Job) -> int:
         if self._workers is not None:
             return self._workers
-        kind = 'GPU' if self._on_gpu(job) else 'CPU'
-        count = int(self._ray.cluster_resources().get(kind, 0))
+        there = self._ray.cluster_resources()
+        count = int(there.get('CPU', 0) // self._cores)
+        if self._on_gpu(job):
+            count = min(count, int(there.get('GPU', 0)))
         if not count:
+            wanted = f'{self._cores} CPU' + (' and a GPU' if self._on_gpu(job) else '')
             raise ConfigError(
-                f'the Ray cluster has no {kind} yet: --workers N waits for N of them, or set '
-                'runtime.device to cpu'
+                f'the Ray cluster has not {wanted} for one worker yet: --workers N waits for N of '
+                'them, --cpus-per-worker asks for fewer, or set runtime.device to cpu'
             )
         return count
 

@@ -21,6 +21,7 @@ from depth_anything_ros.errors import BadFrameError
 from depth_anything_ros.ros.bags import read_recorded, TYPES
 from depth_anything_ros.ros.cdr import check_cdr, NANOSECONDS
 from depth_anything_ros.ros.messages import serialized_stamp_ns, stamp_to_ns
+from depth_anything_ros.ros.sensors import Sensors
 from depth_anything_ros.ros.stores import LONGEST_SWEEP_S
 from depth_anything_ros.ros.surroundings import Surroundings
 from depth_anything_ros.ros.transform_tree import TransformTree
@@ -151,7 +152,11 @@ class Recording:
         for camera in cameras:
             configured = camera.configured(config)
             transforms = Transforms(configured.scale, self._tree)
-            around = Surroundings(configured, transforms, camera.topic_of, MOST_READINGS)
+            # Of its own, although cameras of a bag share topics: each reads them at its own pace.
+            sensors = Sensors(configured, MOST_READINGS)
+            around = Surroundings(
+                configured, transforms, camera.topic_of, sensors, most=MOST_READINGS
+            )
             self._queues.append(_CameraQueue(around, self._ahead_ns, refuse))
         self.surroundings = [queue.surroundings for queue in self._queues]
         self._readers: dict[str, list[tuple[_CameraQueue, str]]] = {}  # by topic

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+import os
 from pathlib import Path
 
+import cv2
 from rosbags.rosbag2 import Reader
 import torch
 
@@ -35,6 +37,7 @@ def annotate_unit(
     out: Path,
     on_frame: OnFrame = lambda done, of: None,
     stopped: Stopped = lambda: False,
+    cores: int | None = None,
 ) -> UnitReport:
     """Write the depth of every image of a bag, and the report beside it.
 
@@ -46,6 +49,7 @@ def annotate_unit(
         out: folder that does not exist yet.
         on_frame: told how many images are done, of about how many.
         stopped: asked before each image; true leaves the output unfinished, as far as it is.
+        cores: that may be used, which changes no byte; None is all that this process has.
 
     Raises:
         DatasetError: the bag cannot be read or has no camera, or the output cannot be written.
@@ -62,7 +66,10 @@ def annotate_unit(
         report.cameras = {camera.topic: CameraReport() for camera in cameras}
         predictor = load(config.model, config.runtime)
         torch.set_num_threads(1)  # as the node does, which makes the same numbers
-        passes = Passes(bag, cameras, request, config, predictor, report)
+        cv2.setNumThreads(1)
+        passes = Passes(
+            bag, cameras, request, config, predictor, report, _side_by_side(predictor, cores)
+        )
         with made_whole(out) as room:
             with _output(room, bag, cameras, request, config) as output:
                 report.finished = passes.first(output, on_frame, stopped) and (
@@ -72,6 +79,12 @@ def annotate_unit(
             if not report.finished:
                 raise StopMaking
     return report
+
+
+def _side_by_side(predictor: Predictor, cores: int | None) -> bool:
+    """Tell whether two images may be worked on at once: there is a second core, or a card."""
+    cores = len(os.sched_getaffinity(0)) if cores is None else cores
+    return cores > 1 or predictor.device.type != 'cpu'
 
 
 def _output(

@@ -18,6 +18,7 @@ from depth_anything_ros.cloud.outliers import without_outliers
 from depth_anything_ros.cloud.packing import pack_cloud, pack_voxels, PackedCloud
 from depth_anything_ros.cloud.scan import level_scan, Scan
 from depth_anything_ros.cloud.viewpoint import Viewpoint
+from depth_anything_ros.cloud.voxels import VoxelGrid
 from depth_anything_ros.config import CloudConfig, Config
 from depth_anything_ros.poses import Matrix
 
@@ -42,6 +43,7 @@ class CloudMaker:
         """Take the pinhole camera of the rectified images."""
         self._camera = camera
         self._views: dict[str, tuple[int, Matrix | None, Viewpoint]] = {}
+        self._grid: tuple[tuple[int, ...], VoxelGrid] | None = None
         self._reach: tuple[tuple[int, float], Tensor] | None = None
 
     def solid(
@@ -88,7 +90,11 @@ class CloudMaker:
         image = image[:: config.stride, :: config.stride]
         if config.voxel > 0:
             assert stddev_m is not None
-            return pack_voxels(z_m, view, image, stddev_m, config.stddev, config.voxel)
+            if self._grid is None or self._grid[0] != z_m.shape:
+                self._grid = z_m.shape, VoxelGrid(*z_m.shape)
+            return pack_voxels(
+                z_m, view, image, stddev_m, config.stddev, config.voxel, self._grid[1]
+            )
         stddev_m = stddev_m if config.stddev else None
         return pack_cloud(z_m, view, image, stddev_m, config.organized)
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_anything_ros.cloud.viewpoint import Viewpoint
-from depth_anything_ros.cloud.voxels import voxel_means
+from depth_anything_ros.cloud.voxels import VoxelGrid
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,18 +74,20 @@ def pack_voxels(
     stddev_m: NDArray[np.float32],
     with_stddev: bool,
     size_m: float,
+    grid: VoxelGrid,
 ) -> PackedCloud:
     """Unproject depth to a coloured cloud of one point a voxel, one row.
 
     Args:
-        z_m: see voxel_means().
+        z_m: see VoxelGrid.means().
         view: where each pixel looks.
         image: HxWx3 RGB registered to the depth.
         stddev_m: HxW in metres.
         with_stddev: whether it is a field.
         size_m: edge of the voxels.
+        grid: for depth of this size.
     """
-    voxels = voxel_means(z_m, view, stddev_m, size_m)
+    voxels = grid.means(z_m, view, stddev_m, size_m)
     points = np.empty((1, len(voxels.xyz_m), 5 if with_stddev else 4), np.float32)
     points[0, :, :3] = voxels.xyz_m
     points[0, :, 3] = _colours(image.reshape(-1, 1, 3)[voxels.pixel])[:, 0]

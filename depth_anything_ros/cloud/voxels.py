@@ -38,72 +38,84 @@ class Voxels:
     stddev_m: NDArray[np.float32]
 
 
-def voxel_means(
-    z_m: NDArray[np.float32],
-    view: Viewpoint,
-    stddev_m: NDArray[np.float32],
-    size_m: float,
-) -> Voxels:
-    """Average the points of a depth image voxel by voxel.
+class VoxelGrid:
+    """Averages depth images of one size; what it writes into is kept, since pages are dear."""
 
-    A point p belongs to voxel floor(p / size) of its frame, rounded as float32 from where the
-    camera is.
+    def __init__(self, rows: int, columns: int) -> None:
+        """Take the size of the depth images."""
+        self._points = np.empty((rows, columns, 4), np.float32)
+        self._weights = np.empty((rows, columns), np.float32)
+        self._voxels = np.empty((rows, columns, 4), np.int16)
+        self._every = np.arange(rows * columns, dtype=np.int32)
 
-    Args:
-        z_m: HxW depth in metres, NaN where there is none, all nearer than size_m
-            / config.FINEST_VOXEL.
-        view: where each pixel looks, and in which frame the points are given.
-        stddev_m: HxW of the depth in metres.
-        size_m: edge of the voxels.
-    """
-    corner = np.floor(view.origin_m / size_m)  # voxels are counted from the camera's
-    inside_m = (view.origin_m - corner * size_m).astype(np.float32)
-    points, weights, keys = _by_pixel(z_m, view.directions, inside_m, stddev_m, size_m)
-    runs = _changes(keys)
-    sums = _sums(points, weights, np.arange(keys.size, dtype=np.int32), runs)
-    firsts = runs[:-1]
-    order = np.argsort(keys[firsts])
-    groups = _changes(keys[firsts[order]])
-    totals = _sums(sums, np.ones(len(order), np.float32), order.astype(np.int32), groups)
-    pixels = np.add.reduceat(np.diff(runs)[order], groups[:-1])
-    firsts = firsts[order[groups[:-1]]]
-    seen = totals[:, 3] > 0
-    totals, pixels, firsts = totals[seen], pixels[seen], firsts[seen]
-    stddevs_m = np.sqrt(pixels / totals[:, 3]).astype(np.float32)
-    stddevs_m[stddevs_m > 0.99 * _UNKNOWN_M] = np.nan
-    xyz_m = totals[:, :3] / totals[:, 3:] + (corner * size_m).astype(np.float32)
-    return Voxels(xyz_m, firsts, stddevs_m)
+    def means(
+        self,
+        z_m: NDArray[np.float32],
+        view: Viewpoint,
+        stddev_m: NDArray[np.float32],
+        size_m: float,
+    ) -> Voxels:
+        """Average the points of a depth image voxel by voxel.
 
+        A point p belongs to voxel floor(p / size) of its frame, rounded as float32 from where the
+        camera is.
 
-def _by_pixel(
-    z_m: NDArray[np.float32],
-    directions: NDArray[np.float32],
-    inside_m: NDArray[np.float32],
-    stddev_m: NDArray[np.float32],
-    size_m: float,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """Return x, y, z and 1 of each pixel, its weight, and its voxel as one number.
+        Args:
+            z_m: HxW depth in metres, NaN where there is none, all nearer than size_m
+                / config.FINEST_VOXEL.
+            view: where each pixel looks, and in which frame the points are given.
+            stddev_m: HxW of the depth in metres.
+            size_m: edge of the voxels.
+        """
+        corner = np.floor(view.origin_m / size_m)  # voxels are counted from the camera's
+        inside_m = (view.origin_m - corner * size_m).astype(np.float32)
+        self._take(z_m, view.directions, inside_m, stddev_m, size_m)
+        keys = self._voxels.view(np.int64).ravel()
+        runs = _changes(keys)
+        sums = _sums(self._points.reshape(-1, 4), self._weights.ravel(), self._every, runs)
+        firsts = runs[:-1]
+        order = np.argsort(keys[firsts])
+        groups = _changes(keys[firsts[order]])
+        totals = _sums(sums, np.ones(len(order), np.float32), order.astype(np.int32), groups)
+        pixels = np.add.reduceat(np.diff(runs)[order], groups[:-1])
+        firsts = firsts[order[groups[:-1]]]
+        seen = totals[:, 3] > 0
+        totals, pixels, firsts = totals[seen], pixels[seen], firsts[seen]
+        weights = totals[:, 3:] / np.float32(2 * size_m)
+        stddevs_m = np.sqrt(pixels / weights[:, 0]).astype(np.float32)
+        stddevs_m[stddevs_m > 0.99 * _UNKNOWN_M] = np.nan
+        xyz_m = totals[:, :3] / weights + (corner * size_m).astype(np.float32)
+        return Voxels(xyz_m, firsts, stddevs_m)
 
-    Where there is no depth the fourth is 0, and so is that of its voxel, which no point shares.
-    """
-    rows, columns = z_m.shape
-    points = np.empty((rows, columns, 4), np.float32)
-    weights = np.empty((rows, columns), np.float32)
-    voxels = np.empty((rows, columns, 4), np.int16)
-    per_m = np.float32(1 / size_m)
-    step = max(1, _TOGETHER_PX // columns)
-    for top in range(0, rows, step):
-        part = slice(top, top + step)
-        known = np.isfinite(z_m[part])
-        z = np.where(known, z_m[part], np.float32(0))
-        planes = [d[part] * z + offset for d, offset in zip(directions, inside_m)]
-        cv2.merge([*planes, known.astype(np.float32)], points[part])
-        scaled = points[part] * per_m
-        scaled[..., 3] = points[part][..., 3]
-        voxels[part] = np.floor(scaled, out=scaled)
-        sigma = np.where(np.isfinite(stddev_m[part]), stddev_m[part], np.float32(_UNKNOWN_M))
-        np.divide(known, sigma * sigma, out=weights[part])
-    return points.reshape(-1, 4), weights.ravel(), voxels.view(np.int64).ravel()
+    def _take(
+        self,
+        z_m: NDArray[np.float32],
+        directions: NDArray[np.float32],
+        inside_m: NDArray[np.float32],
+        stddev_m: NDArray[np.float32],
+        size_m: float,
+    ) -> None:
+        """Write x, y, z and twice the size of each pixel, its weight and its voxel.
+
+        Where there is no depth the fourth is 0, and so is that of its voxel, which no point shares.
+        """
+        per_m, twice = np.float32(1 / size_m), np.float32(2 * size_m)
+        step = max(1, _TOGETHER_PX // z_m.shape[1])
+        for top in range(0, len(z_m), step):
+            part = slice(top, top + step)
+            points, weights = self._points[part], self._weights[part]
+            known = np.isfinite(z_m[part])
+            z = np.where(known, z_m[part], np.float32(0))
+            planes = [direction[part] * z for direction in directions]
+            for plane, offset in zip(planes, inside_m):
+                if offset:
+                    plane += offset
+            cv2.merge([*planes, known * twice], points)
+            scaled = points * per_m
+            self._voxels[part] = np.floor(scaled, out=scaled)
+            np.multiply(stddev_m[part], stddev_m[part], out=weights)
+            np.reciprocal(weights, out=weights)
+            np.fmax(weights, np.float32(_UNKNOWN_M**-2), out=weights)
 
 
 def _changes(values: NDArray[np.int64]) -> NDArray[np.int32]:

@@ -19,6 +19,7 @@ from depth_anything_ros.errors import BadFrameError, DatasetError
 from depth_anything_ros.evaluation.demo_score import score
 from depth_anything_ros.ros.bags import open_bag, read_serialized, TYPES
 from depth_anything_ros.ros.cdr import stamp_of
+from depth_anything_ros.ros.depth_messages import decode_depth
 from depth_anything_ros.ros.images import depth_plane
 from depth_anything_ros.ros.messages import decode_camera, decode_image
 
@@ -29,8 +30,10 @@ PANEL_WIDTH = 308
 NEAR_M, FAR_M = 1.0, 80.0  # ends of the colour scale of depth, logarithmic
 LARGEST_ERROR = 0.3
 PLAN_RANGE_M = 40.0
+_COMPRESSED = '/compressedDepth'  # the same image, as image_transport names it
 _TYPES = {
     '/depth/image': 'Image',
+    f'/depth/image{_COMPRESSED}': 'CompressedImage',
     '/depth/image_rect': 'Image',
     '/depth/camera_info': 'CameraInfo',
     '/depth/points': 'PointCloud2',
@@ -73,8 +76,8 @@ def _read(bag: Path, count: int) -> list[dict[str, Any]]:
         ]
         by_stamp: dict[int, dict[str, Any]] = {}
         # The recorded depth says which frames; the rest is read only for those.
-        depth = [c for c in connections if c.topic == '/depth/image']
-        stamps = [stamp_of(data) for _, _, data in read_serialized(reader, depth)]
+        depth = [c for c in connections if c.topic.removesuffix(_COMPRESSED) == '/depth/image']
+        stamps = list(dict.fromkeys(stamp_of(d) for _, _, d in read_serialized(reader, depth)))
         if not stamps:
             raise DatasetError(f'{bag} has no /depth/image: record the outputs of the node')
         chosen = {stamps[i] for i in np.linspace(0, len(stamps) - 1, count).round().astype(int)}
@@ -82,7 +85,8 @@ def _read(bag: Path, count: int) -> list[dict[str, Any]]:
             stamp_ns = stamp_of(data)
             if stamp_ns in chosen:
                 message = TYPES.deserialize_cdr(data, connection.msgtype)
-                by_stamp.setdefault(stamp_ns, {})[connection.topic] = message
+                topic = connection.topic.removesuffix(_COMPRESSED)
+                by_stamp.setdefault(stamp_ns, {})[topic] = message
     complete = {'/depth/image', '/depth/image_rect', '/depth/camera_info'}
     return [frame for _, frame in sorted(by_stamp.items()) if complete <= set(frame)]
 
@@ -117,7 +121,7 @@ def _decoded(bag: Path, frame: dict[str, Any]) -> _Frame:
             )
         return found
 
-    depth_m = decoded('/depth/image', depth_plane, np.shape)
+    depth_m = decoded('/depth/image', lambda m: decode_depth(m).depth_m, np.shape)
     image = decoded('/depth/image_rect', decode_image, lambda image: image.shape[:2])
     return _Frame(
         np.ascontiguousarray(image[..., ::-1]),

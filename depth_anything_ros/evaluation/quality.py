@@ -21,7 +21,7 @@ from depth_anything_ros.evaluation.contact_sheet import (
     Picture,
 )
 from depth_anything_ros.ros.bags import open_bag, read_recorded, TYPES
-from depth_anything_ros.ros.images import depth_plane
+from depth_anything_ros.ros.depth_messages import decode_depth
 from depth_anything_ros.ros.messages import decode_image
 
 Series = NDArray[np.float64]
@@ -130,12 +130,16 @@ def draw_frame(quality: Quality, number: int) -> Picture:
     Raises:
         DatasetError: the bag is corrupt.
     """
+    def depth(message: Any) -> NDArray[np.float32]:
+        return decode_depth(message).depth_m
+
     time_ns, found = int(quality.time_ns[number]), {}
     namespace = quality.image_topic.removesuffix('/compressed').rpartition('/')[0]
     decoders: dict[str, Callable[[Any], Any]] = {
         quality.image_topic: lambda message: decode_image(message)[..., ::-1],
-        f'{namespace}/depth/image': depth_plane,
-        f'{namespace}/depth/stddev': depth_plane,
+        f'{namespace}/depth/image': depth,
+        f'{namespace}/depth/stddev': depth,
+        f'{namespace}/depth/image/compressedDepth': depth,
     }
     with open_bag(quality.bag) as reader:
         connections = [c for c in reader.connections if c.topic in decoders]
@@ -145,7 +149,8 @@ def draw_frame(quality: Quality, number: int) -> Picture:
                 found[connection.topic] = decoders[connection.topic](message)
             except BadFrameError as error:
                 raise DatasetError(f'{quality.bag} is corrupt: {error}') from error
-    image, depth_m, stddev_m = (found.get(topic) for topic in decoders)
+    image, depth_m, stddev_m, compressed_m = (found.get(topic) for topic in decoders)
+    depth_m = compressed_m if depth_m is None else depth_m
     panels = [
         image,
         None if depth_m is None else colour_depth(depth_m),

@@ -29,8 +29,8 @@ _SIGMA_LIMITS = (0.01, 0.3)  # log depth
 # The errors of one prediction are correlated over objects: it is worth so many independent ones.
 _INDEPENDENT = 64.0
 _SHIFT_SIGMA = 2.0  # of the shift where nothing is known of it, in units of the largest targets
-_MIN_AFFINE = 20
-_MIN_INLIERS = 5
+MIN_AFFINE = 20  # anchors, under which only the scale is fitted
+MIN_ANCHORS = 5  # under which nothing is
 _MIN_INLIER_RATIO = 1 / 3
 _MAX_UNEXPLAINED = 0.6
 _RIVAL_RATIO = 0.7
@@ -115,20 +115,20 @@ def fit_line(
     p, y = value[usable].astype(np.float64), target[usable].astype(np.float64)
     own = np.zeros_like(p) if own_sigma is None else np.square(own_sigma[usable], dtype=np.float64)
     count = len(p)
-    if count < _MIN_INLIERS:
-        return failed(f'{count} usable anchors, {_MIN_INLIERS} needed')
+    if count < MIN_ANCHORS:
+        return failed(f'{count} usable anchors, {MIN_ANCHORS} needed')
     if prior is None:
         # Networks differ in where they put zero; MiDaS's is nowhere in particular.
         high = float(np.partition(y, 9 * count // 10)[9 * count // 10])
         prior = Prior(None, 0.0, np.diag([0.0, (_SHIFT_SIGMA * high) ** 2]))
 
-    if count >= _MIN_AFFINE:
+    if count >= MIN_AFFINE:
         fit = _fit_in_family(p, y, own, prior, affine=True)
         if not fit.failure:
             return fit
     # One unknown less: also the way out where a wrong shape has turned the line upside down.
     scale_only = _fit_in_family(p, y, own, prior, affine=False)
-    return scale_only if not scale_only.failure or count < _MIN_AFFINE else fit
+    return scale_only if not scale_only.failure or count < MIN_AFFINE else fit
 
 
 def _fit_in_family(p: Array, y: Array, own: Array, prior: Prior, affine: bool) -> LineFit:
@@ -137,8 +137,8 @@ def _fit_in_family(p: Array, y: Array, own: Array, prior: Prior, affine: bool) -
     fit = _polish(p, y, own, start, prior, affine)
     if fit.scale <= 0:
         return replace(fit, failure='nearer anchors have smaller predictions (scale <= 0)')
-    if fit.inliers < _MIN_INLIERS:
-        return replace(fit, failure=f'{fit.inliers} inliers, {_MIN_INLIERS} needed')
+    if fit.inliers < MIN_ANCHORS:
+        return replace(fit, failure=f'{fit.inliers} inliers, {MIN_ANCHORS} needed')
     if fit.inlier_ratio < _MIN_INLIER_RATIO and not _explains(p, y, fit):
         return replace(
             fit, failure=f'only {fit.inlier_ratio:.0%} of the anchors agree with one line'

@@ -215,7 +215,12 @@ def _distances_px(
 
 
 def _distance_px(occupied: NDArray[np.bool_], grid: Grid) -> NDArray[np.float32]:
-    """Return the distance in pixels from each cell to the nearest one that holds an anchor."""
+    """Return the distance in pixels from each cell to the nearest one that holds an anchor.
+
+    OpenCV's last bits depend on where in memory it writes. The square of a distance in cells is a
+    whole number, and its root has one value.
+    """
     empty = (~occupied).view(np.uint8)
     distance = cv2.distanceTransform(empty, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.multiply(distance, grid.cell_px, dtype=np.float32)
+    np.rint(np.square(distance, out=distance), out=distance)
+    return np.multiply(np.sqrt(distance, out=distance), grid.cell_px, dtype=np.float32)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from importlib.util import find_spec
 import math
 from typing import Any
@@ -58,14 +59,15 @@ class TorchPredictor:
 
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Tensor:
-        """Predict one image.
+        """Predict one image, or several of one size at once.
 
         Args:
-            image: 1x3xhxw float32, normalised with spec.mean and spec.std, on the device; h and w
+            image: Nx3xhxw float32, normalised with spec.mean and spec.std, on the device; h and w
                 are multiples of spec.multiple.
 
         Returns:
-            hxw float32 on the device, in the space that spec names; 2xhxw with sky.
+            hxw float32 on the device, in the space that spec names; 2xhxw with sky. Of several
+            images Nxhxw, or Nx2xhxw.
         """
         with torch_threads(self._threads):
             return self._predict(image)
@@ -152,6 +154,19 @@ class OnnxPredictor:
         return at_size_of(image, prediction).to(self.device)
 
 
+@cache
+def _openvino_core() -> Any:
+    """Return the one Core of this process, for ever.
+
+    On CPUs with AMX each Core gives its thread a stack for signal handlers, and at its end gives
+    back the one that it found, which is gone if the other's Core ended first: then the next signal
+    with a handler, in Python that is each, kills the process without a word.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 def _openvino(
     file: OnnxFile, device: torch.device, dtype: torch.dtype, threads: int
 ) -> tuple[Run, list[int | None], str]:
@@ -162,7 +177,7 @@ def _openvino(
             f'runtime.backend openvino does not run on {device}: set runtime.device to cpu, or '
             'runtime.backend to torch or onnxruntime'
         )
-    core = openvino.Core()
+    core = _openvino_core()
     hint, capability = {
         torch.float32: ('f32', 'FP32'),
         torch.float16: ('f16', 'FP16'),

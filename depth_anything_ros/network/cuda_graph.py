@@ -12,6 +12,7 @@ from torch import Tensor
 
 Predict = Callable[[Tensor], Tensor]
 
+MOST = 8  # graphs that are kept: of cameras of some sizes, each alone and as a batch
 _WARM_UP_RUNS = 3  # libraries choose kernels and allocate in the first ones, which a graph may not
 
 
@@ -49,27 +50,32 @@ def capture(predict: Predict, example: Tensor) -> Predict:
 
 
 class Graphed:
-    """Calls a function through a graph of the newest input size, or as it is where that fails."""
+    """Calls a function through a graph of each input size, or as it is where that fails."""
 
     def __init__(
         self, predict: Predict, capture: Callable[[Predict, Tensor], Predict] = capture
     ) -> None:
         """Take the function; the graph of a size is recorded when the size is first seen."""
         self._predict, self._capture = predict, capture
-        self._shape: torch.Size | None = None
-        self._replay = predict
+        self._replays: dict[torch.Size, Predict] = {}  # the one used longest ago first
 
     def __call__(self, image: Tensor) -> Tensor:
         """Return what the function does, faster."""
-        if image.shape != self._shape:
-            self._shape, self._replay = image.shape, self._predict  # frees the old graph first
-            try:
-                self._replay = self._capture(self._predict, image)
-            except RuntimeError as error:
-                reason = ' '.join(str(error).split())[:200]
-                size = 'x'.join(map(str, image.shape[-2:]))
-                logging.getLogger(__name__).warning(
-                    'no CUDA graph at %s (%s): the network runs without, which is slower',
-                    size, reason,
-                )
-        return self._replay(image)
+        replay = self._replays.pop(image.shape, None)
+        if replay is None:
+            replay = self._recorded(image)
+        self._replays[image.shape] = replay
+        return replay(image)
+
+    def _recorded(self, image: Tensor) -> Predict:
+        if len(self._replays) >= MOST:
+            del self._replays[next(iter(self._replays))]  # frees it before the next is recorded
+        try:
+            return self._capture(self._predict, image)
+        except RuntimeError as error:
+            reason = ' '.join(str(error).split())[:200]
+            size = 'x'.join(map(str, image.shape[-2:]))
+            logging.getLogger(__name__).warning(
+                'no CUDA graph at %s (%s): the network runs without, which is slower', size, reason
+            )
+            return self._predict

@@ -44,7 +44,8 @@ class Predictor(Protocol):
 
         Returns:
             hxw float32, in the space that spec names; where spec.has_sky 2xhxw, of which the
-            second plane is sky from SKY_FROM on.
+            second plane is sky from SKY_FROM on. Of Nx3xhxw, which only PyTorch takes, Nxhxw or
+            Nx2xhxw.
         """
         ...
 
@@ -70,6 +71,8 @@ def load_predictor(model: ModelConfig, runtime: RuntimeConfig) -> LoadedPredicto
     path = locate(model.checkpoint)
     is_onnx = path.suffix == '.onnx'
     names = select_backends(runtime.backend, device, is_onnx=is_onnx)
+    if runtime.batch > 1:
+        names = _of_batches(names, runtime, is_onnx=is_onnx)
     checkpoint = file = None
     if is_onnx:
         backends.require(names[0])
@@ -139,6 +142,21 @@ def select_backends(name: str, device: torch.device, *, is_onnx: bool) -> list[s
     order = ['openvino', 'onnxruntime'] if device.type == 'cpu' else ['onnxruntime'] * is_onnx
     there = [backend for backend in order if not backends.missing_packages(backend)]
     return (there or ['onnxruntime']) if is_onnx else [*there, 'torch']
+
+
+def _of_batches(names: list[str], runtime: RuntimeConfig, *, is_onnx: bool) -> list[str]:
+    """Return of some backends the one that takes several images at once.
+
+    Raises:
+        BackendError: another one is asked for.
+    """
+    if is_onnx or runtime.backend not in ('auto', 'torch'):
+        what = 'an .onnx file' if is_onnx else f'runtime.backend {runtime.backend}'
+        raise BackendError(
+            f'{what} takes one image at a time: set runtime.batch ({runtime.batch}) to 1, or let '
+            'PyTorch run a checkpoint that is no .onnx file'
+        )
+    return [name for name in names if name == 'torch']
 
 
 def _load_torch(

@@ -89,16 +89,16 @@ def at_size_of(image: Tensor, prediction: Tensor) -> Tensor:
     """Stretch a prediction to its image's size: some networks answer at half of it.
 
     Args:
-        image: 1x3xHxW.
-        prediction: one or two planes of hxw, with leading ones or without.
+        image: 1x3xHxW, or Nx3xHxW.
+        prediction: one or two planes of hxw for each image, with leading ones or without.
 
     Returns:
-        HxW, or 2xHxW.
+        HxW, or 2xHxW; of several images NxHxW, or Nx2xHxW.
     """
-    planes = prediction.reshape(1, -1, *prediction.shape[-2:])
+    planes = prediction.reshape(len(image), -1, *prediction.shape[-2:])
     if planes.shape[-2:] != image.shape[-2:]:
         planes = F.interpolate(planes, image.shape[-2:], mode='bilinear')
-    return planes[0].squeeze(0)
+    return planes[0].squeeze(0) if len(image) == 1 else planes.squeeze(1)
 
 
 def read_spec(folder: Path, model: ModelConfig) -> ModelSpec:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.errors import BadFrameError
@@ -19,8 +20,9 @@ from depth_anything_ros.metric_depth.rangefinder import RangeReading
 from depth_anything_ros.metric_depth.scale import GroundPlane, PassRecord
 from depth_anything_ros.metric_depth.sources import Source
 from depth_anything_ros.network.spec import ModelSpec
-from depth_anything_ros.pipeline import DepthFrame, DepthPipeline, Outputs, Prediction
+from depth_anything_ros.pipeline import DepthFrame, DepthPipeline, Outputs
 from depth_anything_ros.poses import Matrix
+from depth_anything_ros.prediction import Prediction, Prepared
 from depth_anything_ros.ros.messages import decode_image, deserialize, serialized_stamp_ns
 from depth_anything_ros.ros.stores import OutOfTime
 from depth_anything_ros.ros.surroundings import Surroundings
@@ -126,6 +128,18 @@ class FrameStep:
             BadFrameError: it is too large for the network, or not of the size of the mask.
         """
         return self._pipeline.predict(seen.image, seen.camera)
+
+    def prepare(self, seen: Seen) -> Prepared:
+        """Do of predict() what comes before the network, where that takes several images at once.
+
+        Raises:
+            BadFrameError: as there.
+        """
+        return self._pipeline.eye.prepare(seen.image, seen.camera, self._pipeline.config)
+
+    def finish(self, prepared: Prepared, said: Tensor) -> Prediction:
+        """Do of predict() what comes after the network."""
+        return self._pipeline.eye.finish(prepared, said, self._pipeline.config)
 
     def gather(self, seen: Seen) -> Gathered:
         """Ask for what belongs to the image; some of it may have come while the network ran."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -15,29 +15,22 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo
 
-from depth_anything_ros.config import Config
 from depth_anything_ros.errors import BadFrameError
-from depth_anything_ros.ros.live_transforms import TransformListener
 from depth_anything_ros.ros.parameters import qos_overridden, QOS_OVERRIDES
-from depth_anything_ros.ros.surroundings import Surroundings
-from depth_anything_ros.ros.transforms import Transforms
+from depth_anything_ros.ros.sensors import Input
 
 LOOK_S = 0.5  # between two looks for a camera_info that is latched
 
 
 class Inputs:
-    """All subscriptions of the active node.
-
-    Attributes:
-        surroundings: what has arrived on them beside the images.
-    """
+    """The subscriptions of the active node to some inputs: those of a camera, or the sensors."""
 
     def __init__(
         self,
         node: Node,
-        config: Config,
-        on_image: Callable[[bytes], None],
+        inputs: Mapping[str, Input],
         refuse: Callable[[BadFrameError], Any],
+        prefix: str = '',
     ) -> None:
         """Subscribe.
 
@@ -45,29 +38,24 @@ class Inputs:
 
         Args:
             node: the node that subscribes.
-            config: its parameters.
-            on_image: called with each serialised image.
-            refuse: called with what is wrong with any other message that cannot be kept.
+            inputs: name -> what takes the messages.
+            refuse: called with what is wrong with a message that cannot be taken.
+            prefix: of their topics, with its slash.
 
         Raises:
             ConfigError: a qos_overrides parameter is wrong.
         """
-        self._node, self._refuse = node, refuse
+        self._node, self._inputs, self._refuse = node, dict(inputs), refuse
+        self._prefix = prefix
         self._subscriptions: list[Subscription] = []
         self._named: dict[str, Subscription] = {}
-        self._listener = TransformListener(node, config.scale, refuse)
-        transforms = Transforms(config.scale, self._listener.buffer)
-        self.surroundings = Surroundings(config, transforms, node.resolve_topic_name)
-        inputs = self.surroundings.inputs
         self._unlatched = [name for name, each in inputs.items() if each.kind is CameraInfo]
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._look = node.create_timer(LOOK_S, self._look_for_latched, clock=steady)
         with ExitStack() as undo:
             undo.callback(self.close)
-            kind = self.surroundings.image_kind
-            self._subscribe('image', kind, config.image_transport, 1, on_image)
-            for name, each in inputs.items():
-                self._subscribe(name, each.kind, each.transport, each.depth, self._kept(name))
+            for name in inputs:
+                self._subscribe(name)
             undo.pop_all()
 
     def close(self) -> None:
@@ -77,12 +65,11 @@ class Inputs:
         self._node.destroy_timer(self._look)
         self._subscriptions = []
         self._named = {}
-        self._listener.close()
 
     def matched(self) -> dict[str, int]:
-        """Return the number of publishers that each input is connected to, by the input's name."""
+        """Return the number of publishers that each input is connected to, by prefix and name."""
         return {
-            name: (
+            self._prefix + name: (
                 subscription.get_publisher_count()
                 if hasattr(subscription, 'get_publisher_count')  # from Jazzy on
                 else self._node.count_publishers(subscription.topic_name)
@@ -110,24 +97,24 @@ class Inputs:
                 )
 
     def _kept(self, name: str) -> Callable[[bytes], None]:
+        store = self._inputs[name].store
+
         def keep(data: bytes) -> None:
             try:
-                self.surroundings.add(name, data)
+                store.add(data)
             except BadFrameError as error:
                 self._refuse(error)
 
         return keep
 
-    def _subscribe(
-        self, name: str, kind: Any, transport: str, depth: int, callback: Callable[[bytes], None]
-    ) -> None:
-        topic = name
-        if transport != 'raw':
-            topic = f'{self._node.resolve_topic_name(name)}/{transport}'
-        qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
+    def _subscribe(self, name: str) -> None:
+        each, topic = self._inputs[name], self._prefix + name
+        if each.transport != 'raw':
+            topic = f'{self._node.resolve_topic_name(topic)}/{each.transport}'
+        qos = QoSProfile(depth=each.depth, reliability=ReliabilityPolicy.BEST_EFFORT)
         with qos_overridden(topic):
             self._named[name] = self._create(
-                kind, topic, qos, callback, qos_overriding_options=QOS_OVERRIDES
+                each.kind, topic, qos, self._kept(name), qos_overriding_options=QOS_OVERRIDES
             )
 
     def _create(

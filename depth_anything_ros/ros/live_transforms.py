@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 import math
 import threading
@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
 
-from depth_anything_ros.config import ScaleConfig
+from depth_anything_ros.config import Config
 from depth_anything_ros.errors import BadFrameError
 from depth_anything_ros.metric_depth.sources import takes
 from depth_anything_ros.poses import Matrix
@@ -136,26 +136,22 @@ class TransformListener:
     """
 
     def __init__(
-        self, node: Node, config: ScaleConfig, refuse: Callable[[BadFrameError], Any]
+        self,
+        node: Node,
+        configs: Sequence[Config],
+        refuse: Callable[[BadFrameError], Any],
     ) -> None:
         """Subscribe.
 
         Args:
             node: the node that listens.
-            config: what is known, and which frames are to be asked for.
+            configs: of each camera what is known, and which frames are to be asked for.
             refuse: told of messages that cannot be used.
         """
         self._node, self._refuse = node, refuse
         self.buffer: TransformBuffer | None = None
         self._subscriptions: list[Any] = []
-        if tf2_py is None or not (
-            not any(config.T_camera_sensor)
-            or config.fixed_frame
-            or config.ground_frame
-            or takes(config.method, 'depth')
-            or takes(config.method, 'stereo')
-            or takes(config.method, 'range')
-        ):
+        if tf2_py is None or not any(map(_asks_for_frames, configs)):
             return
         # Not tf2_ros.Buffer, which leaves a service and a clock callback behind with every
         # activation, and whose lookups sleep for frames that are not there.
@@ -193,6 +189,16 @@ class TransformListener:
             buffer.add(deserialize(data, TFMessage).transforms, static)
         except BadFrameError as error:
             self._refuse(error)
+
+
+def _asks_for_frames(config: Config) -> bool:
+    scale = config.scale
+    frames = (scale.fixed_frame, scale.ground_frame, config.cloud.frame, config.scan.frame)
+    return (
+        any(frames)
+        or not any(scale.T_camera_sensor)
+        or any(takes(scale.method, source) for source in ('depth', 'stereo', 'range'))
+    )
 
 
 def _clear(buffer: TransformBuffer, jump: Any) -> None:

@@ -22,7 +22,8 @@ class NodeInputs:
     """Which publishers the depth node has matched on its inputs, as it says on /diagnostics.
 
     Attributes:
-        publishers: input (image, camera_info, points, scan) -> how many; empty before it has said.
+        publishers: input (image, camera_info, points, front/image of one of several cameras) ->
+            how many; empty before it has said.
     """
 
     def __init__(self, node: Node) -> None:
@@ -31,13 +32,14 @@ class NodeInputs:
         node.create_subscription(DiagnosticArray, '/diagnostics', self._take, 10)
 
     def _take(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            if status.name.endswith('pipeline'):
-                self.publishers = {
-                    pair.key.removeprefix(PREFIX): int(pair.value)
-                    for pair in status.values
-                    if pair.key.startswith(PREFIX)
-                }
+        rows = [status for status in message.status if status.name.endswith('pipeline')]
+        if rows:
+            self.publishers = {
+                pair.key.removeprefix(PREFIX): int(pair.value)
+                for status in rows
+                for pair in status.values
+                if pair.key.startswith(PREFIX)
+            }
 
     def forget(self) -> None:
         """Believe only what is said from now on: the node has been started anew."""

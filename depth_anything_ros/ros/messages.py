@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import array
 import math
+import re
 from typing import Any
 
 import cv2
@@ -37,6 +38,7 @@ __all__ = [
     'encode_image',
     'encode_jpeg',
     'encode_points',
+    'is_rectified',
     'NANOSECONDS',
     'ns_to_stamp',
     'serialized_stamp_ns',
@@ -85,6 +87,12 @@ def deserialize(data: bytes, kind: Any) -> Any:
             f'{len(data)} bytes arrived as {kind.__name__} that are none ({error}): see what '
             'publishes there',
         ) from error
+
+
+def is_rectified(setting: str, topic: str) -> bool:
+    """Tell whether images have been rectified; auto goes by the resolved name of their topic."""
+    named = re.search(r'(^|[/_])rect([/_]|$)', topic) is not None
+    return setting == 'true' or (setting == 'auto' and named)
 
 
 def decode_camera(message: Any, rectified: bool) -> Camera:

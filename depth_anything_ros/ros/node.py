@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack
 import gc
 import sys
 import traceback
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray
 import rclpy
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock, ClockType
@@ -25,31 +25,26 @@ import torch
 
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
 from depth_anything_ros.errors import BadFrameError, DepthAnythingError, one_line
-from depth_anything_ros.metric_depth.scale import ScaleFit, State
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.pipeline import DepthFrame, DepthPipeline
+from depth_anything_ros.prediction import predict_all
 from depth_anything_ros.ros import parameters
-from depth_anything_ros.ros.diagnostics import Statistics
-from depth_anything_ros.ros.frame_step import FrameStep
+from depth_anything_ros.ros.camera_unit import CameraUnit
 from depth_anything_ros.ros.inputs import Inputs
 from depth_anything_ros.ros.lifecycle import reported, SUCCESS, Transitions
-from depth_anything_ros.ros.messages import (
-    serialized_stamp_ns,
-    stamp_to_ns,
-)
-from depth_anything_ros.ros.outputs import OutputPublishers
+from depth_anything_ros.ros.live_transforms import TransformListener
 from depth_anything_ros.ros.quiet_log import QuietLog
+from depth_anything_ros.ros.sensors import Sensors
 from depth_anything_ros.ros.shared_memory import remove_dead_segments
 from depth_anything_ros.ros.stopping import Stop
-from depth_anything_ros.ros.worker import NewestItemWorker, OneAhead, Worker
+from depth_anything_ros.ros.worker import NewestItemsWorker, OneAhead, Worker
 
-T = TypeVar('T')
-_WARM_UP = bytes(8)  # among serialised images, by identity
+Taken = tuple[CameraUnit, bytes | None]  # a serialised image; None is a warm-up
 LoadPredictor = Callable[[ModelConfig, RuntimeConfig], Predictor]
 
 
 class DepthNode(LifecycleNode):
-    """Camera image in; metric depth image and point cloud out."""
+    """Images of one camera or several in; metric depth images and point clouds out."""
 
     def __init__(self, load: LoadPredictor = load_predictor, **node_options: Any) -> None:
         """Declare the parameters; everything else waits for configure.
@@ -68,14 +63,13 @@ class DepthNode(LifecycleNode):
         self._log = QuietLog(self.get_logger())
         self._transitions = Transitions(self, self._log)
         self._loading = False
-        self._pipeline: DepthPipeline | None = None
-        self._outputs: OutputPublishers | None = None
+        self._units: list[CameraUnit] = []
+        self._predictor: Predictor | None = None
         self._workers: list[Worker[Any]] = []
         self._crash: BaseException | None = None
-        self._inputs: Inputs | None = None
-        self._step: FrameStep | None = None
+        self._listening = ExitStack()  # what ends it
+        self._sensor_inputs: Inputs | None = None
         self._timers: list[Timer] = []
-        self._fit_state: State | None = None
         self._autostart: Future | None = None
         if self._config.autostart:
             self._autostart = self._transitions.begin(self._start_by_itself)
@@ -93,11 +87,15 @@ class DepthNode(LifecycleNode):
             # shared among threads they win 3 ms a frame on an idle machine, and on a busy one each
             # step waits for a thread that is not scheduled, which has cost seconds.
             torch.set_num_threads(1)
-            pipeline = DepthPipeline(predictor, config)
-            pipeline.warm_up()
+            pipelines = {
+                name: DepthPipeline(predictor, parameters.of_camera(self, config, name))
+                for name in config.cameras or ('',)
+            }
+            batch = min(config.runtime.batch, len(pipelines))
+            next(iter(pipelines.values())).warm_up(batch=batch)
         finally:
             self._loading = False
-        self._transitions.on_executor(lambda: self._announce(predictor, pipeline))
+        self._transitions.on_executor(lambda: self._announce(predictor, pipelines, batch))
         return super().on_configure(state)
 
     @reported
@@ -175,16 +173,18 @@ class DepthNode(LifecycleNode):
         configured = self.trigger_configure()
         return self.trigger_activate() if configured is SUCCESS else configured
 
-    def _announce(self, predictor: Predictor, pipeline: DepthPipeline) -> None:
-        pipeline.config = self._config  # which may have been changed while the network was loaded
-        self._pipeline = pipeline
-        image_topic = self.resolve_topic_name('image')
-        compressed = '/compressed' * (self._config.image_transport == 'compressed')
-        self._statistics = Statistics(
-            self.get_fully_qualified_name(), image_topic + compressed, predictor.device
-        )
-        self._outputs = OutputPublishers(self)
+    def _announce(
+        self, predictor: Predictor, pipelines: dict[str, DepthPipeline], batch: int
+    ) -> None:
+        with ExitStack() as undo:
+            undo.callback(self._stop_publishing)
+            for name, pipeline in pipelines.items():
+                # The parameters may have been changed while the network was loaded.
+                pipeline.config = parameters.of_camera(self, self._config, name)
+                self._units.append(CameraUnit(self, name, pipeline, batch, self._log))
+            undo.pop_all()
         self._diagnostics = self.create_lifecycle_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._predictor, self._batch = predictor, batch
         self.get_logger().info(
             f'{predictor.spec.name} on {predictor.device}, '
             f'{getattr(predictor, "backend", "a network of its own")}, predicts '
@@ -193,14 +193,19 @@ class DepthNode(LifecycleNode):
         )
 
     def _listen(self) -> None:
-        self._fit_state = None
-        assert self._pipeline is not None
-        self._inputs = Inputs(self, self._config, self._on_image, self._refuse)
-        self._step = FrameStep(self._pipeline, self._inputs.surroundings, self._refuse)
+        with ExitStack() as undo:
+            configs = [unit.pipeline.config for unit in self._units]
+            listener = TransformListener(self, configs, self._refuse)
+            undo.callback(listener.close)
+            sensors = Sensors(self._config)
+            self._sensor_inputs = Inputs(self, sensors.inputs, self._refuse)
+            undo.callback(self._sensor_inputs.close)
+            for unit in self._units:
+                unit.listen(sensors, listener.buffer, self._submit)
+                undo.callback(unit.close)
+            self._listening = undo.pop_all()
         self._publication = OneAhead(self._publish)
-        self._worker = NewestItemWorker(self._process, self._supersede)
-        self._seen_image = False
-        self._inputs.surroundings.cameras.on_first = self._warm_up
+        self._worker = NewestItemsWorker(self._process, self._supersede, self._batch)
         self._workers = [self._worker, self._publication]
         # On a clock that always goes: diagnostics matter most where /clock has stopped.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -217,124 +222,70 @@ class DepthNode(LifecycleNode):
         for timer in self._timers:
             self.destroy_timer(timer)
         self._timers = []
-        if self._inputs is not None:
-            self._inputs.close()
+        self._listening.close()
+        self._sensor_inputs = None
 
     def _release(self) -> None:
         self._transitions.on_executor(self._stop_publishing)
-        self._pipeline = self._step = None
+        self._predictor = None
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def _stop_publishing(self) -> None:
-        if self._outputs is not None:
-            self._outputs.destroy()
+        for unit in self._units:
+            unit.destroy()
+        self._units = []
+        if self._predictor is not None:
             self.destroy_lifecycle_publisher(self._diagnostics)
-        self._outputs = None
 
     # Inputs ------------------------------------------------------------------------------------
 
-    def _on_image(self, data: bytes) -> None:
-        self._seen_image = True
-        self._statistics.received()
-        self._worker.submit(data)
+    def _submit(self, unit: CameraUnit, data: bytes | None) -> None:
+        self._worker.submit((unit, data), unit.name)
 
-    def _warm_up(self) -> None:
-        """Have the first image's size made ready before it comes; never in place of an image."""
-        if not self._seen_image:
-            self._worker.submit(_WARM_UP)
-
-    def _supersede(self, data: bytes) -> None:
-        if data is not _WARM_UP:
-            self._statistics.dropped('superseded')
+    def _supersede(self, taken: Taken) -> None:
+        unit, data = taken
+        unit.supersede(data)
 
     def _apply(self, config: Config) -> None:
+        configs = [parameters.of_camera(self, config, unit.name) for unit in self._units]
+        for unit, own in zip(self._units, configs):
+            unit.pipeline.config = own
         self._config = config
-        if self._pipeline is not None:
-            self._pipeline.config = config
 
-    # One frame, on the worker's thread ---------------------------------------------------------
+    # Images, on the worker's thread ------------------------------------------------------------
 
-    def _process(self, data: bytes) -> None:
-        assert self._step is not None and self._outputs is not None
-        if data is _WARM_UP:
-            assert self._pipeline is not None and self._inputs is not None
-            with suppress(BadFrameError):  # the image will meet it too, and have it told
-                self._pipeline.warm_up(self._inputs.surroundings.cameras.newest())
-            return
-        wanted = self._outputs.wanted()
-        if wanted is None:
-            self._statistics.unwanted()
-            return
-        try:
-            check_age((self._now_ns() - serialized_stamp_ns(data)) / 1e9, self._config.max_age)
-            seen = self._step.look(data)
-            prediction = self._step.predict(seen)
-        except BadFrameError as error:
-            self._log.warning(error.reason, str(error))
-            self._statistics.dropped(error.reason, str(error))
-            return
-        frame = self._step.measure(self._step.gather(seen), prediction, wanted)
-        self._publication.submit((frame, seen.header))
+    def _process(self, taken: list[Taken]) -> None:
+        assert self._predictor is not None
+        looks = [(unit, looked) for unit, data in taken if (looked := unit.look(data)) is not None]
+        prepared = [looked.prepared for _, looked in looks]
+        said = predict_all(self._predictor, prepared, self._batch)
+        for (unit, looked), prediction in zip(looks, said):
+            self._publication.submit((unit, *unit.measure(looked, prediction)))
 
-    # Publication, on a thread of its own while the network is at the next frame ----------------
+    # Publication, on a thread of its own while the network is at the next images ---------------
 
-    def _publish(self, item: tuple[DepthFrame, Header]) -> None:
-        assert self._outputs is not None
-        frame, header = item
-        self._outputs.publish(frame, header)
-        self._statistics.published(frame, stamp_to_ns(header.stamp), self._now_ns())
-        self._tell_state(frame.fit)
+    def _publish(self, item: tuple[CameraUnit, DepthFrame, Header]) -> None:
+        unit, frame, header = item
+        unit.publish(frame, header)
 
     # Telling -----------------------------------------------------------------------------------
 
-    def _tell_state(self, fit: ScaleFit) -> None:
-        if fit.state is not self._fit_state:
-            text = f'scale {fit.state.value} ({fit.method}): {fit.reason}'
-            tell = self._log.warning if fit.state is State.UNANCHORED else self._log.info
-            tell(f'scale {fit.state.value}', text)
-            self._fit_state = fit.state
-
     def _tell_diagnostics(self) -> None:
         busy_s = max((worker.busy_s for worker in self._workers), default=0.0)
-        matched = {} if self._inputs is None else self._inputs.matched()
-        report = self._statistics.report(self._now_ns(), matched, busy_s)
-        if report.status[0].level == DiagnosticStatus.ERROR:
-            self._log.warning('error', report.status[0].message)
+        shared = {} if self._sensor_inputs is None else self._sensor_inputs.matched()
+        now = self.get_clock().now()
+        rows = [unit.status(now.nanoseconds, shared, busy_s) for unit in self._units]
+        report = DiagnosticArray(status=rows)
+        report.header.stamp = now.to_msg()
         self._diagnostics.publish(report)
 
     def _refuse(self, error: BadFrameError) -> None:
-        """Count what a frame has to do without, and say why now and then."""
-        self._statistics.incomplete(error.reason)
+        """Count what all cameras have to do without, and say why now and then."""
+        for unit in self._units:
+            unit.lack(error)
         self._log.warning(error.reason, str(error))
-
-    def _now_ns(self) -> int:
-        return int(self.get_clock().now().nanoseconds)
-
-
-def check_age(age_s: float, max_age_s: float) -> None:
-    """Refuse an image that is too old, or that comes from the future.
-
-    Args:
-        age_s: of its stamp, on the node's clock.
-        max_age_s: how far it may be from now, either way; 0 for however far.
-
-    Raises:
-        BadFrameError: it is further.
-    """
-    if 0 < max_age_s < age_s:
-        raise BadFrameError(
-            'too_old',
-            f'an image is {age_s:.3f} s old and max_age is {max_age_s:g} s: raise max_age, or set '
-            'it to 0, which keeps all; for a bag, run on its clock (use_sim_time)',
-        )
-    if 0 < max_age_s < -age_s:
-        raise BadFrameError(
-            'from_the_future',
-            f'an image is stamped {-age_s:.3f} s ahead of the clock here, more than max_age, '
-            f'{max_age_s:g} s: synchronise the clocks (chrony, PTP), or set max_age to 0',
-        )
 
 
 def main(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -45,14 +46,34 @@ def declare(node: Node) -> Config:
     Raises:
         ConfigError: an override has the wrong type or is out of range.
     """
-    declared = parameters()
+    config = with_values(Config(), _declared(node, parameters()))
+    for camera in config.cameras:
+        _declared(node, _of_camera(config, camera))
+        of_camera(node, config, camera)
+    return config
+
+
+def of_camera(node: Node, config: Config, camera: str) -> Config:
+    """Return the configuration of one of several cameras: the node's, but for what is its own.
+
+    Args:
+        node: the node on which declare() was called.
+        config: the one in force.
+        camera: its name; empty is the one without a name.
+
+    Raises:
+        ConfigError: a parameter of the camera is wrong.
+    """
+    if not camera:
+        return config
+    own = {
+        each.name.removeprefix(f'{camera}.'): _value(node, each)
+        for each in _of_camera(config, camera)
+    }
     try:
-        node.declare_parameters(
-            '', [(each.name, _ros_value(each.value), _descriptor(each)) for each in declared]
-        )
-    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-        raise ConfigError(str(error)) from error
-    return with_values(Config(), {each.name: _value(node, each.name) for each in declared})
+        return with_values(config, own)
+    except ConfigError as error:
+        raise ConfigError(f'{camera}.{error}') from error
 
 
 def on_change(node: Node, read: Callable[[], Config], apply: Callable[[Config], None]) -> None:
@@ -90,8 +111,29 @@ def qos_overridden(topic: str) -> Iterator[None]:
         raise ConfigError(f'{topic} cannot be had as its qos_overrides say: {error}') from error
 
 
-def _value(node: Node, name: str) -> Any:
-    return node.get_parameter(name).value
+def _of_camera(config: Config, camera: str) -> list[Parameter]:
+    """Return what a camera may have of its own; the node's own values are the defaults."""
+    return [
+        replace(each, name=f'{camera}.{each.name}')
+        for each in parameters(config)
+        if each.per_camera
+    ]
+
+
+def _declared(node: Node, wanted: list[Parameter]) -> dict[str, Any]:
+    try:
+        node.declare_parameters(
+            '', [(each.name, _ros_value(each.value), _descriptor(each)) for each in wanted]
+        )
+    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+        raise ConfigError(str(error)) from error
+    return {each.name: _value(node, each) for each in wanted}
+
+
+def _value(node: Node, parameter: Parameter) -> Any:
+    value = node.get_parameter(parameter.name).value
+    # A list without entries has no type in YAML, and ROS takes it for nothing at all.
+    return () if value is None and parameter.value == () else value
 
 
 def _ros_value(value: Any) -> Any:

@@ -88,7 +88,10 @@ class RecoveredBag:
         self.loss = Loss(tuple(losses), tuple(notes), messages, missing, last_ns)
         if not messages and (losses or not paths):
             told = '. '.join(map(str, (*notes, *losses))) or 'there is no .mcap or .db3 file'
-            raise DatasetError(one_line(f'nothing of {self._path} can be read: {told}'))
+            raise DatasetError(one_line(
+                f'nothing of {self._path} can be read: {told}. Copy it once more from where it was '
+                'recorded, or leave it out'
+            ))
         if spans:
             first_ns = min(span[0] for span in spans)
             assert last_ns is not None

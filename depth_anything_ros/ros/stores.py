@@ -174,7 +174,7 @@ class MessageStore:
         self._memory_mib, self._what, self._most = memory_mib, what, most
         self._lock = threading.Lock()
         self._entries: deque[Entry] = deque()
-        self._held_ns: int | None = None
+        self._held_ns: dict[str, int] = {}  # by camera
 
     def add(self, data: bytes) -> None:
         """Keep a serialised message, and drop the oldest of what is too much with it.
@@ -192,24 +192,27 @@ class MessageStore:
         with self._lock:
             self._entries.append((stamp_ns, data))
             while len(self._entries) > self._most or sum(len(d) for _, d in self._entries) > most:
-                del self._entries[1 if self._is_held(self._entries[0]) else 0]
+                del self._entries[self._least_needed()]
 
-    def hold(self, stamp_ns: int) -> None:
-        """Keep what is nearest to an image until the next one, however long the network takes."""
+    def hold(self, stamp_ns: int, camera: str = '') -> None:
+        """Keep what is nearest to an image until the camera's next one, however long that takes."""
         with self._lock:
-            self._held_ns = stamp_ns
+            self._held_ns[camera] = stamp_ns
 
     def clear(self) -> None:
         """Forget all: time has jumped back."""
         with self._lock:
             self._entries.clear()
-            self._held_ns = None
+            self._held_ns.clear()
 
-    def _is_held(self, entry: Entry) -> bool:
-        held_ns = self._held_ns
-        if held_ns is None or len(self._entries) < 3:
-            return False
-        return entry is nearest_entry(reversed(self._entries), held_ns)
+    def _least_needed(self) -> int:
+        """Return which entry goes first: the oldest that is not held, and never the newest."""
+        entries = list(self._entries)
+        if len(entries) < 3:
+            return 0
+        held = [nearest_entry(reversed(entries), held_ns) for held_ns in self._held_ns.values()]
+        free = (i for i, each in enumerate(entries[:-1]) if not any(each is h for h in held))
+        return next(free, 0)
 
     def _kept(self) -> list[Entry]:
         """Return what is there, the newest first: of two with one stamp that is the better."""
@@ -242,7 +245,8 @@ class ReadingStore(MessageStore, Generic[Read]):
         """
         super().__init__(memory_mib, what, most)
         self._decode = decode
-        self._decoded: tuple[bytes, Read] | None = None
+        # Cameras that share a sensor are not all at one time: some are nearer to the next sweep.
+        self._decoded: deque[tuple[bytes, Read]] = deque(maxlen=2)
         self._sweep_s: tuple[float, float] | None = None
 
     def nearest(self, stamp_ns: int, max_offset_s: float) -> Read | None:
@@ -267,15 +271,16 @@ class ReadingStore(MessageStore, Generic[Read]):
             return abs(_outside(since_s, sweep_s)), abs(since_s - sum(sweep_s) / 2)
 
         when_ns, data = entry = min(entries, key=distance_s)
-        if self._decoded is None or self._decoded[0] is not data:
+        reading = next((reading for known, reading in self._decoded if known is data), None)
+        if reading is None:
             try:
-                self._decoded = (data, self._decode(data))
+                reading = self._decode(data)
             except BadFrameError:
                 with self._lock:
                     if entry in self._entries:
                         self._entries.remove(entry)
                 raise
-        reading = self._decoded[1]
+            self._decoded.append((data, reading))
         self._sweep_s = reading.sweep_s
         offset_s = _outside(
             (stamp_ns - when_ns) / NANOSECONDS, self._sweep_s or (-period_s, period_s)

@@ -20,7 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from depth_anything_ros.annotation.calibration import read_camera_info
+from depth_anything_ros.annotation.arguments import add_arguments, Told, told
 from depth_anything_ros.annotation.engines import Engine, Job, LocalEngine
 from depth_anything_ros.annotation.ray_engine import RayEngine
 from depth_anything_ros.annotation.request import Request
@@ -37,7 +37,6 @@ from depth_anything_ros.annotation.units import find_units
 from depth_anything_ros.errors import ConfigError, DatasetError, DepthAnythingError
 from depth_anything_ros.network.predictor import load_predictor
 from depth_anything_ros.ros.output_messages import COMPRESSED_DEPTH, TOPICS
-from depth_anything_ros.ros.parameter_files import load_config
 
 _DEFAULT = 'image,stddev'
 
@@ -67,17 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     add('--outputs', default=_DEFAULT, metavar='A,B',
         help=f'topics under depth/ of each camera, of {", ".join(_outputs())}; default {_DEFAULT}; '
         'camera_info and scale go along')
-    add('--camera', action='append', default=[], metavar='TOPIC',
-        help='images of this topic alone; may be repeated; default all colour and gray ones')
-    add('-r', '--remap', action='append', default=[], metavar='NAME:=TOPIC',
-        help='input of the node (points, scan, right/image ...) and the topic that it is')
-    add('--camera-info', metavar='FILE',
-        help='calibration (YAML of camera_calibration) of cameras that have none in the bag')
     add('--smooth', action='store_true',
         help='a second pass: images where the lidar was away use what came before and after')
-    add('--params-file', metavar='FILE', help="the node's parameters, as for ros2 run")
-    add('-p', '--param', action='append', default=[], metavar='NAME:=VALUE',
-        help='one parameter of the node')
+    add_arguments(parser)
     add('--split', type=seconds, metavar='SECONDS',
         help='work on long bags in parts of about so long, and join what comes of them')
     add('--engine', choices=('local', 'ray'), default='local',
@@ -85,7 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     add('--address', metavar='HOST:PORT',
         help='Ray cluster; default: what RAY_ADDRESS names, or a new one on this machine')
     add('--workers', type=count, metavar='N',
-        help='workers of --engine ray; default one for each GPU, else for each core')
+        help='workers of --engine ray; default as many as there is room for')
+    add('--cpus-per-worker', type=count, metavar='N',
+        help='cores that each of them asks for and uses; default 1')
     return parser
 
 
@@ -97,10 +90,10 @@ def seconds(text: str) -> float:
 
 
 def count(text: str) -> int:
-    """Return a number of workers."""
-    if (workers := int(text)) < 1:
+    """Return a number of workers, or of what each has."""
+    if (number := int(text)) < 1:
         raise ValueError(text)
-    return workers
+    return number
 
 
 def _outputs() -> list[str]:
@@ -110,36 +103,31 @@ def _outputs() -> list[str]:
     return [topic.removeprefix('depth/') for topic in topics]
 
 
-def _request(args: argparse.Namespace) -> Request:
+def _request(args: argparse.Namespace, said: Told) -> Request:
     wanted = [name.strip() for name in args.outputs.split(',')]
     for name in wanted:
         if name not in _outputs():
             raise ConfigError(f'--outputs {name} is none of {", ".join(_outputs())}')
-    remapped = []
-    for rule in args.remap:
-        name, is_rule, topic = rule.partition(':=')
-        if not is_rule:
-            raise ConfigError(f'-r {rule} is no remapping: write NAME:=TOPIC')
-        remapped.append((name, topic))
     topics = frozenset({'depth/camera_info', *(f'depth/{name}' for name in wanted)})
-    info = None if args.camera_info is None else read_camera_info(args.camera_info)
     return Request(
-        topics, not args.only_new, tuple(args.camera), tuple(remapped), info, args.format,
-        args.smooth,
+        topics, not args.only_new, said.cameras, tuple(said.remapped.items()), said.camera_info,
+        args.format, args.smooth,
     )
 
 
 def _run(args: argparse.Namespace, load: LoadPredictor) -> int:
-    job = Job(_request(args), load_config(args.params_file, args.param), load)
+    said = told(args)
+    job = Job(_request(args, said), said.config, load)
     found = [Work(unit, out) for unit, out in find_units(args.inputs, args.out)]
-    if args.engine == 'local' and (args.address or args.workers):
-        raise ConfigError('--address and --workers are for --engine ray')
+    if args.engine == 'local' and (args.address or args.workers or args.cpus_per_worker):
+        raise ConfigError('--address, --workers and --cpus-per-worker are for --engine ray')
     if args.split is not None and args.format != 'mcap':
         raise ConfigError(f'--split joins bags: leave it out with --format {args.format}')
     if args.split is not None and args.smooth:
         raise ConfigError('--smooth goes over gaps, and --split would cut them: leave one out')
-    ray = args.engine == 'ray'
-    engine: Engine = RayEngine(args.address, args.workers) if ray else LocalEngine()
+    engine: Engine = LocalEngine()
+    if args.engine == 'ray':
+        engine = RayEngine(args.address, args.workers, args.cpus_per_worker or 1)
     try:
         return _annotate(found, args, job, engine)
     finally:

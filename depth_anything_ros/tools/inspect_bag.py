@@ -12,12 +12,11 @@ import sys
 
 from rich.console import Console
 
-from depth_anything_ros.annotation.calibration import read_camera_info
+from depth_anything_ros.annotation.arguments import add_arguments, told
 from depth_anything_ros.annotation.inspection import inspect, Wanted
 from depth_anything_ros.annotation.inspection_report import as_html, as_json, print_inspection
 from depth_anything_ros.config import Config, ModelConfig
-from depth_anything_ros.errors import ConfigError, DatasetError, DepthAnythingError
-from depth_anything_ros.ros.parameter_files import load_config
+from depth_anything_ros.errors import DatasetError, DepthAnythingError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,27 +39,13 @@ def _parser() -> argparse.ArgumentParser:
     add('bag', metavar='BAG', help='folder of a ROS 2 bag, or a .mcap or .db3 file; may be broken')
     add('--json', action='store_true', help='print one line of JSON in place of the tables')
     add('--html', type=Path, metavar='FILE', help='write the tables with pictures as one file')
-    add('--camera', action='append', default=[], metavar='TOPIC',
-        help='images of this topic alone; may be repeated; default all colour and gray ones')
-    add('-r', '--remap', action='append', default=[], metavar='NAME:=TOPIC',
-        help='input of the node (points, scan, right/image ...) and the topic that it is')
-    add('--camera-info', metavar='FILE',
-        help='calibration (YAML of camera_calibration) of cameras that have none in the bag')
-    add('--params-file', metavar='FILE', help="the node's parameters, as for ros2 run")
-    add('-p', '--param', action='append', default=[], metavar='NAME:=VALUE',
-        help='one parameter of the node')
+    add_arguments(parser)
     return parser
 
 
 def _run(args: argparse.Namespace) -> int:
-    config, remapped = load_config(args.params_file, args.param), {}
-    for rule in args.remap:
-        name, is_rule, topic = rule.partition(':=')
-        if not is_rule:
-            raise ConfigError(f'-r {rule} is no remapping: write NAME:=TOPIC')
-        remapped[name] = topic
-    info = None if args.camera_info is None else read_camera_info(args.camera_info)
-    wanted = Wanted(tuple(args.camera), remapped, info)
+    cameras, remapped, info, config = told(args)
+    wanted = Wanted(cameras, remapped, info)
     inspection = inspect(args.bag, wanted, config, _is_metric(config))
     if args.html is not None:
         try:

@@ -24,6 +24,7 @@ PACKAGES = {
     'onnx': 'onnx',
     'onnxruntime': 'onnxruntime',
     'openvino': 'openvino',
+    'PIL': 'pillow',
     'pyarrow': 'pyarrow',
     'pydantic': 'pydantic',
     'pydantic_core': 'pydantic',

@@ -2,23 +2,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures of one's own camera from a ROS 2 bag, with a depth camera's depth or without.
 
-The colour image is the one that the node would be given (tools.bag.find_sensors); calibration is
-not needed. Of several depth images, those that are registered to it (same size, same frame_id) come
-first, then those with depth in their name, those that this node did not publish itself, and short
-names. depth/relative and depth/stddev are never taken: their values are no depth.
+The colour image is the one that the node would be given (tools.bag.find_sensors). Of several depth
+images, those that are registered to it (same size, same frame_id) come first, then those with depth
+in their name, those that this node did not publish itself, and short names; for them no calibration
+is needed. depth/relative and depth/stddev are never taken: their values are no depth. Where there
+is no depth image a lidar's points are taken, with camera_info and a static transform.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from contextlib import ExitStack
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
+from torch.utils.data import Dataset
 
 from depth_anything_ros.errors import BadFrameError, DatasetError
 from depth_anything_ros.ros.bags import (
@@ -26,19 +29,21 @@ from depth_anything_ros.ros.bags import (
     first_message,
     of_type,
     open_bag,
-    read_messages,
+    read_recorded,
+    read_serialized,
+    TYPES,
 )
-from depth_anything_ros.ros.images import DEPTH_ENCODINGS, depth_plane
-from depth_anything_ros.ros.messages import decode_image, stamp_to_ns
-from depth_anything_ros.training.folder_data import (
-    small_image,
-    small_inverse_depth,
-    UNKNOWN_CLASS,
-)
+from depth_anything_ros.ros.cdr import stamp_of
+from depth_anything_ros.ros.depth_messages import decode_depth, DepthReading
+from depth_anything_ros.ros.messages import decode_image
+from depth_anything_ros.training.lidar_labels import find_lidar, LidarLabels
+from depth_anything_ros.training.sample import own_sample, Sample
 
+Read = TypeVar('Read')
 PAIR_TOLERANCE_NS = 20_000_000  # half a frame at 25 Hz
 
-Stamps = NDArray[np.int64]
+Stamps = NDArray[np.int64]  # sorted
+Index = NDArray[np.int64]  # Nx2: stamp, and time of recording
 
 
 def is_bag(path: Path) -> bool:
@@ -47,121 +52,175 @@ def is_bag(path: Path) -> bool:
         file.suffix in ('.mcap', '.db3') for file in (path, *path.glob('*')))
 
 
-def read_bag(path: Path, width: int, height: int, with_depth: bool
-             ) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.uint8]]:
-    """Read and resize the colour images of a bag, and say which topics they are from.
+class BagSamples(Dataset[Sample]):
+    """A bag's colour images, each read when it is asked for."""
 
-    Args:
-        path: of the bag.
-        width: pixels to resize to; the middle of the wanted shape is cut out first.
-        height: pixels.
-        with_depth: whether depth is needed: an image then counts if it and a depth image are each
-            other's nearest in time, PAIR_TOLERANCE_NS apart at most.
+    def __init__(self, path: Path, with_depth: bool) -> None:
+        """Find what is wanted in a bag, and say which topics it is from.
 
-    Returns:
-        image_rgb NxHxWx3 uint8, inverse_depth NxHxW float16 in 1/m (NaN where depth is 0, NaN or
-        infinite), and semantic NxHxW uint8, all UNKNOWN_CLASS.
+        Args:
+            path: of the bag.
+            with_depth: whether depth is needed: an image then counts if it and a depth image are
+                each other's nearest in time, PAIR_TOLERANCE_NS apart at most.
 
-    Raises:
-        DatasetError: it is no bag, there is no colour image or no depth registered to it, none of
-            their stamps match, or a message is corrupt.
-    """
-    with open_bag(path) as bag:
-        image, first = find_colour_image(bag)
-        size, topics = decode_image(first).shape[:2], [image.topic]
-        if with_depth:
-            topics.append(_find_depth(bag, image, size, first.header.frame_id))
-        connections = [c for c in bag.connections if c.topic in topics]
-        rows = _rows(path, topics, _stamps(bag, connections))
-        count = len(rows[image.topic])
-        print(f'{path}: {count} pictures from {", depth from ".join(topics)}')
-        images = np.empty((count, height, width, 3), np.uint8)
-        inverse = np.full((count, height, width), np.nan, np.float16)
-        for topic, message in read_messages(bag, connections):
-            row = rows[topic].get(stamp_to_ns(message.header.stamp))
-            if row is None:
-                continue
-            decode = partial(_decoded, message, size, f'{path}: {topic}')
-            if topic == image.topic:
-                images[row] = small_image(decode(decode_image), width, height)
-            else:
-                depth_m = decode(depth_plane)
-                known_m = np.where(np.isfinite(depth_m), depth_m, np.float32(np.nan))
-                inverse[row] = small_inverse_depth(known_m, width, height)
-    return images, inverse, np.full(inverse.shape, UNKNOWN_CLASS, np.uint8)
+        Raises:
+            DatasetError: it is no bag, there is no colour image or no depth registered to it, or
+                none of their stamps match.
+        """
+        self.path = path
+        self._lidar: LidarLabels | None = None
+        self._opened: tuple[int, Reader, ExitStack] | None = None
+        with open_bag(path) as bag:
+            image, first = find_colour_image(bag)
+            self._size, self._topics = decode_image(first).shape[:2], [image.topic]
+            if with_depth:
+                if not (images := _depth_images(bag)):
+                    self._lidar = find_lidar(bag, path, self._size)
+                self._topics.append(
+                    _find_depth(bag, images, image, self._size, first.header.frame_id)
+                    if self._lidar is None else self._lidar.topic)
+            index = _index(bag, self._topics)
+        self._rows = _paired(path, self._topics, index)
+        print(f'{path}: {len(self)} pictures from {", depth from ".join(self._topics)}')
+
+    def __len__(self) -> int:
+        return len(self._rows[0])
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read one image at its own size; depth of 0, NaN or infinity is unknown.
+
+        With a lidar for labels, images are rectified.
+
+        Raises:
+            DatasetError: a message is corrupt, or of another size than the first.
+        """
+        image_rgb = np.asarray(self._read(0, index, decode_image), np.uint8)
+        if len(self._topics) == 1:
+            return own_sample(image_rgb, None)
+        if self._lidar is not None:
+            points = self._read(1, index, self._lidar.decode)
+            stamp_ns = int(self._rows[0][index, 0])
+            return self._lidar.sample(image_rgb, points, stamp_ns, PAIR_TOLERANCE_NS)
+        depth_m = self._read(1, index, _depth_m)
+        return own_sample(image_rgb, np.where(np.isfinite(depth_m), depth_m, np.float32(np.nan)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the open file behind: each process reads through its own."""
+        return {**self.__dict__, '_opened': None}
+
+    def _read(self, which: int, index: int, decode: Callable[[Any], Read]) -> Read:
+        stamp_ns, time_ns = self._rows[which][index].tolist()
+        bag, topic = self._reader(), self._topics[which]
+        connections = [c for c in bag.connections if c.topic == topic]
+        for connection, _, data in read_recorded(bag, connections, time_ns, time_ns + 1):
+            if stamp_of(data) == stamp_ns:
+                message = TYPES.deserialize_cdr(data, connection.msgtype)
+                return _decoded(message, self._size, f'{self.path}: {topic}', decode)
+        raise DatasetError(f'{self.path} changed while it was read: start the run again')
+
+    def _reader(self) -> Reader:
+        if self._opened is None or self._opened[0] != os.getpid():
+            stack = ExitStack()
+            self._opened = os.getpid(), stack.enter_context(open_bag(self.path)), stack
+        return self._opened[1]
 
 
-def _decoded(message: Any, size: tuple[int, ...], where: str,
-             decode: Callable[[Any], NDArray[Any]]) -> NDArray[Any]:
+def _decoded(message: Any, size: tuple[int, ...], where: str, decode: Callable[[Any], Read]
+             ) -> Read:
     stamp = f'{message.header.stamp.sec}.{message.header.stamp.nanosec:09d}'
     try:
         decoded = decode(message)
     except BadFrameError as error:
         raise DatasetError(f'{where} is corrupt at stamp {stamp} ({error}): cut that part out, or '
                            'record it again') from error
-    if decoded.shape[:2] != size:
+    if isinstance(decoded, np.ndarray) and decoded.shape[:2] != size:
         raise DatasetError(f'{where} changes its size from {size} to {decoded.shape[:2]} at stamp '
                            f'{stamp}: split the bag there')
     return decoded
 
 
-def _find_depth(bag: Reader, image: Connection, size: tuple[int, ...], frame: str) -> str:
+def _depth_m(message: Any) -> NDArray[np.float32]:
+    return decode_depth(message).depth_m
+
+
+def _depth_images(bag: Reader) -> dict[str, DepthReading]:
+    """Return topic -> first message of the depth images, raw ones before compressed ones."""
+    found = {}
+    for connection in of_type(bag, 'Image') + of_type(bag, 'CompressedImage'):
+        topic = connection.topic
+        if topic.removesuffix('/compressedDepth').endswith(('/depth/relative', '/depth/stddev')):
+            continue
+        try:
+            found[topic] = decode_depth(first_message(bag, connection))
+        except BadFrameError as error:
+            if error.reason != 'unsupported_encoding':
+                raise DatasetError(f'{bag.path}: {topic} is corrupt at its first message '
+                                   f'({error}): record it again') from error
+    return found
+
+
+def _find_depth(bag: Reader, found: dict[str, DepthReading], image: Connection,
+                size: tuple[int, ...], frame: str) -> str:
     """Return the topic of the depth image, HxW and in the frame of the colour image."""
-    about = {c.topic: first_message(bag, c) for c in of_type(bag, 'Image')}
-
-    def registered(topic: str) -> bool:
-        message = about[topic]
-        return (message.height, message.width, message.header.frame_id) == (*size, frame)
-
-    found = [topic for topic, message in about.items() if message.encoding in DEPTH_ENCODINGS
-             and not topic.endswith(('/depth/relative', '/depth/stddev'))]
     if not found:
-        encodings = {topic: f', {message.encoding}' for topic, message in about.items()}
-        there = [f'{c.topic} ({c.msgtype}{encodings.get(c.topic, "")})' for c in bag.connections]
+        there = [f'{c.topic} ({c.msgtype}{_encoding(bag, c)})' for c in bag.connections]
         raise DatasetError(
             f'{bag.path} has no depth to learn from beside {image.topic}: a sensor_msgs/msg/Image '
-            'of encoding 32FC1 (metres) or 16UC1 (millimetres) is wanted, and there are '
-            + ', '.join(there))
-    depth = min(found, key=lambda topic: (not registered(topic), 'depth' not in topic,
-                                          topic.endswith('/depth/image')))
+            'of encoding 32FC1 (metres) or 16UC1 (millimetres), or its compressedDepth, or points '
+            'with camera_info and /tf_static are wanted, and there are ' + ', '.join(there))
+
+    def registered(topic: str) -> bool:
+        return (*found[topic].depth_m.shape, found[topic].frame_id) == (*size, frame)
+
+    depth = min(found, key=lambda topic: (
+        not registered(topic), 'depth' not in topic,
+        topic.removesuffix('/compressedDepth').endswith('/depth/image')))
     if not registered(depth):
-        message = about[depth]
+        height, width = found[depth].depth_m.shape
         raise DatasetError(
-            f'{bag.path}: {depth} ({message.width}x{message.height}, frame '
-            f'"{message.header.frame_id}") is not registered to {image.topic} '
-            f'({size[1]}x{size[0]}, frame "{frame}"): record depth that the driver aligned to it')
+            f'{bag.path}: {depth} ({width}x{height}, frame "{found[depth].frame_id}") is not '
+            f'registered to {image.topic} ({size[1]}x{size[0]}, frame "{frame}"): record depth '
+            'that the driver aligned to it')
     return depth
 
 
-def _stamps(bag: Reader, connections: list[Connection]) -> dict[str, Stamps]:
-    stamps: dict[str, list[int]] = {c.topic: [] for c in connections}
-    for topic, message in read_messages(bag, connections):
-        stamps[topic].append(stamp_to_ns(message.header.stamp))
-    return {topic: np.unique(np.array(found, np.int64)) for topic, found in stamps.items()}
+def _encoding(bag: Reader, connection: Connection) -> str:
+    if connection.msgtype != 'sensor_msgs/msg/Image' or not connection.msgcount:
+        return ''
+    return f', {first_message(bag, connection).encoding}'
 
 
-def _rows(path: Path, topics: list[str], stamps: dict[str, Stamps]) -> dict[str, dict[int, int]]:
-    """Return topic -> stamp -> row of the arrays, for the stamps that count."""
-    chosen = [stamps[topic] for topic in topics]
-    if len(topics) == 2:
-        images, depths = chosen
-        chosen = _pairs(images, depths)
-        if not len(chosen[0]):
-            apart_s = np.abs(depths[_nearest(images, depths)] - images).min() / 1e9
-            raise DatasetError(
-                f'{path}: no stamp of {topics[1]} is within {PAIR_TOLERANCE_NS / 1e9} s of one of '
-                f'{topics[0]}, the nearest is {apart_s:.3f} s away: record both from one driver, '
-                'or synchronise their clocks')
-    return {topic: {int(stamp): row for row, stamp in enumerate(found)}
-            for topic, found in zip(topics, chosen)}
+def _index(bag: Reader, topics: list[str]) -> list[Index]:
+    """Return stamp and time of recording of each topic's messages; of two of one stamp the last."""
+    found: dict[str, dict[int, int]] = {topic: {} for topic in topics}
+    connections = [c for c in bag.connections if c.topic in topics]
+    for connection, time_ns, data in read_serialized(bag, connections):
+        found[connection.topic][stamp_of(data)] = time_ns
+    return [np.array(sorted(times.items()), np.int64).reshape(-1, 2) for times in found.values()]
 
 
-def _pairs(images: Stamps, depths: Stamps) -> list[Stamps]:
-    """Return the stamps of images and depths that are each other's nearest and near enough."""
-    partners = depths[_nearest(images, depths)]
-    good = images[_nearest(partners, images)] == images
-    good &= np.abs(partners - images) <= PAIR_TOLERANCE_NS
-    return [images[good], partners[good]]
+def _paired(path: Path, topics: list[str], index: list[Index]) -> list[Index]:
+    """Return the rows of each topic that count, in pairs."""
+    if len(topics) == 1:
+        return index
+    stamps = [rows[:, 0] for rows in index]
+    images, depths = _pairs(*stamps)
+    if not len(images):
+        apart_s = np.abs(stamps[1][_nearest(*stamps)] - stamps[0]).min() / 1e9
+        raise DatasetError(
+            f'{path}: no stamp of {topics[1]} is within {PAIR_TOLERANCE_NS / 1e9} s of one of '
+            f'{topics[0]}, the nearest is {apart_s:.3f} s away: record both from one driver, '
+            'or synchronise their clocks')
+    return [index[0][images], index[1][depths]]
+
+
+def _pairs(images: Stamps, depths: Stamps) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return where those images and depths are that are each other's nearest and near enough."""
+    partners = _nearest(images, depths)
+    rows = np.arange(len(images))
+    good = images[_nearest(depths[partners], images)] == images
+    good &= np.abs(depths[partners] - images) <= PAIR_TOLERANCE_NS
+    return rows[good], partners[good]
 
 
 def _nearest(stamps: Stamps, among: Stamps) -> NDArray[np.intp]:

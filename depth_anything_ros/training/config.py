@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -87,12 +87,14 @@ class Phase:
 
     steps: Count
     batch_size: Count
-    # (height, width) in pixels; one is drawn for each batch
+    # (height, width) in pixels of the crops; one is drawn for each batch
     sizes: Annotated[tuple[tuple[Side, Side], ...], AfterValidator(_some)]
     lr_from: Weight
     lr_to: Weight
     colours: Share = 1.0  # strength of the random colours
     relative: Weight = 1.0  # factor on the weight of the relative loss
+    # random: any window, zoomed in on, tilted, mirrored; centre: the largest one in the middle
+    crop: Literal['random', 'centre'] = 'random'
 
 
 @dataclass(frozen=True, config=_CHECKED)
@@ -164,6 +166,7 @@ class TrainConfig:
         weight_decay: of AdamW.
         clip: largest norm of the gradient.
         ema: decay of the averaged weights, which are what is saved.
+        workers: processes that read pictures ahead, for each that trains; 0 is none.
         bf16: whether to compute in bfloat16.
         device: where to train: cpu, cuda or cuda:N.
         eval_every: steps between points of the learning curve.
@@ -185,6 +188,7 @@ class TrainConfig:
     weight_decay: Weight = 0.05
     clip: Annotated[Number, Field(gt=0)] = 1.0
     ema: Annotated[Number, Field(ge=0, lt=1)] = 0.998
+    workers: Annotated[Integer, Field(ge=0)] = 2
     bf16: Flag = True
     device: Device = 'cpu'
     eval_every: Count = 250

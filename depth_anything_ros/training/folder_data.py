@@ -4,85 +4,63 @@
 
 Layout: images/NAME.png or .jpg, and where depth is known depth/NAME.npy (float metres) or
 depth/NAME.png (16 bit millimetres, 0 unknown) and perhaps mask/NAME.png (0 is not to be used).
+Depth and mask lie as the picture's pixels are stored; its EXIF orientation turns all three.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from torch.utils.data import Dataset
 
 from depth_anything_ros.errors import DatasetError
-
-UNKNOWN_CLASS = 255
-NEAR_M, FAR_M = 0.3, 80.0  # depth that is learnt from in metres, and scored
-
-
-def read_folder(folder: Path, width: int, height: int, with_depth: bool
-                ) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.uint8]]:
-    """Read and resize all pictures of a folder.
-
-    Args:
-        folder: in the layout above.
-        width: pixels to resize to; the middle of the wanted shape is cut out first.
-        height: pixels.
-        with_depth: whether every picture needs a depth.
-
-    Returns:
-        image_rgb NxHxWx3 uint8, inverse_depth NxHxW float16 in 1/m (NaN where unknown), and
-        semantic NxHxW uint8, all UNKNOWN_CLASS.
-
-    Raises:
-        DatasetError: there are no pictures, or one is corrupt, lacks its depth or differs in size
-            from it.
-    """
-    paths = sorted(path for path in (folder / 'images').glob('*')
-                   if path.suffix.lower() in ('.png', '.jpg', '.jpeg'))
-    if not paths:
-        raise DatasetError(f'{folder} holds no images/NAME.png or .jpg to train on')
-    images = np.empty((len(paths), height, width, 3), np.uint8)
-    inverse = np.full((len(paths), height, width), np.nan, np.float16)
-    for i, path in enumerate(paths):
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise DatasetError(f'{path} is corrupt or no picture: remove or replace it')
-        images[i] = small_image(picture, width, height)[..., ::-1]
-        if with_depth:
-            depth_m = _depth(folder, path.stem, picture.shape[:2])
-            inverse[i] = small_inverse_depth(depth_m, width, height)
-    return images, inverse, np.full(inverse.shape, UNKNOWN_CLASS, np.uint8)
+from depth_anything_ros.training.picture_files import list_pictures, read_stored, upright
+from depth_anything_ros.training.sample import own_sample, Sample
 
 
-def small_image(image: NDArray[Any], width: int, height: int) -> NDArray[np.uint8]:
-    """Resize the middle of an HxWx3 picture to height x width pixels."""
-    small: NDArray[np.uint8] = np.asarray(cv2.resize(
-        _middle(image, width / height), (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-    return small
+class FolderSamples(Dataset[Sample]):
+    """A folder's pictures, each read when it is asked for."""
+
+    def __init__(self, folder: Path, with_depth: bool) -> None:
+        """List a folder.
+
+        Args:
+            folder: in the layout above.
+            with_depth: whether every picture needs a depth.
+
+        Raises:
+            DatasetError: there are no pictures.
+        """
+        self.folder, self.with_depth = folder, with_depth
+        self._names = list_pictures(folder / 'images')
+        if not len(self._names):
+            raise DatasetError(f'{folder} holds no images/NAME.png or .jpg to train on')
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read one picture at its own size.
+
+        Raises:
+            DatasetError: it is corrupt, lacks its depth or differs in size from it.
+        """
+        path = self.folder / 'images' / os.fsdecode(self._names[index])
+        image_rgb, orientation = read_stored(path)
+        depth_m = None
+        if self.with_depth:
+            depth_m = upright(_depth(self.folder, path.stem, image_rgb.shape[:2], orientation),
+                              orientation)
+        return own_sample(upright(image_rgb, orientation), depth_m)
 
 
-def small_inverse_depth(depth_m: NDArray[np.float32], width: int, height: int
-                        ) -> NDArray[np.float32]:
-    """Invert the middle of an HxW depth and resize it, nearest pixel, as small_image() does.
-
-    Args:
-        depth_m: metres; infinite is sky, and what is not above 0 is unknown.
-        width: pixels.
-        height: pixels.
-
-    Returns:
-        height x width in 1/m, 0 for sky and NaN where unknown.
-    """
-    with np.errstate(divide='ignore', invalid='ignore'):
-        inverse = np.where(depth_m > 0, 1 / depth_m, np.float32(np.nan))
-    small: NDArray[np.float32] = np.asarray(cv2.resize(
-        _middle(inverse, width / height), (width, height), interpolation=cv2.INTER_NEAREST))
-    return small
-
-
-def _depth(folder: Path, name: str, size: tuple[int, ...]) -> NDArray[np.float32]:
+def _depth(folder: Path, name: str, size: tuple[int, ...], orientation: int
+           ) -> NDArray[np.float32]:
+    """Read the depth that belongs to a picture, as both are stored."""
     depth_m: NDArray[np.float32]
     array, picture = folder / 'depth' / f'{name}.npy', folder / 'depth' / f'{name}.png'
     if array.is_file():
@@ -97,20 +75,14 @@ def _depth(folder: Path, name: str, size: tuple[int, ...]) -> NDArray[np.float32
                                f'{picture.name} (16 bit, millimetres) is needed in {array.parent}')
         depth_m = (millimetres / 1000).astype(np.float32)
     if depth_m.shape != size:
+        turned = '' if orientation == 1 else (
+            f', as stored before its EXIF orientation {orientation} turns it; store depth so too')
         raise DatasetError(f'depth of {name} is {depth_m.shape} and its picture {size}: both must '
-                           'have the same height and width')
+                           f'have the same height and width{turned}')
     mask = folder / 'mask' / f'{name}.png'
     if mask.is_file():
-        used = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)
+        used = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
         if used is None or used.shape != size:
             raise DatasetError(f'{mask} is corrupt or not of its picture\'s size: replace it')
         depth_m[used == 0] = np.nan
     return depth_m
-
-
-def _middle(picture: NDArray[Any], aspect: float) -> NDArray[Any]:
-    """Cut the largest centred window with the given width over height."""
-    height, width = picture.shape[:2]
-    rows, columns = min(height, round(width / aspect)), min(width, round(height * aspect))
-    top, left = (height - rows) // 2, (width - columns) // 2
-    return picture[top:top + rows, left:left + columns]

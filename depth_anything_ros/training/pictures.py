@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,12 +14,13 @@ from depth_anything_ros.errors import BadFrameError, DatasetError
 from depth_anything_ros.ros.bags import find_colour_image, open_bag, read_messages
 from depth_anything_ros.ros.messages import decode_image
 from depth_anything_ros.training.bag_data import is_bag
+from depth_anything_ros.training.picture_files import list_pictures, read_stored, upright
 
 Picture = NDArray[np.uint8]
 
 
 def read_pictures(path: Path, most: int) -> list[Picture]:
-    """Read so many pictures at most.
+    """Read so many pictures at most, upright.
 
     Args:
         path: folder of .png and .jpg files, or a bag; of a bag, the image that the node would take.
@@ -42,17 +43,11 @@ def _spread(count: int, most: int) -> set[int]:
 
 
 def _of_folder(folder: Path, most: int) -> list[Picture]:
-    suffixes = ('.png', '.jpg', '.jpeg')
-    paths = sorted(p for p in folder.glob('*') if p.suffix.lower() in suffixes)
-    if not paths:
+    names = list_pictures(folder)
+    if not len(names):
         raise DatasetError(f'{folder} holds no .png or .jpg: give a folder of pictures, or a bag')
-    pictures = []
-    for i in sorted(_spread(len(paths), most)):
-        bgr = cv2.imread(str(paths[i]), cv2.IMREAD_COLOR)
-        if bgr is None:
-            raise DatasetError(f'{paths[i]} is corrupt or no picture: remove or replace it')
-        pictures.append(np.ascontiguousarray(bgr[..., ::-1], np.uint8))
-    return pictures
+    return [upright(*read_stored(folder / os.fsdecode(names[i])))
+            for i in sorted(_spread(len(names), most))]
 
 
 def _of_bag(path: Path, most: int) -> list[Picture]:

@@ -32,6 +32,13 @@ class Processes:
         for gradient, mean in zip(gradients, means):
             gradient.copy_(mean.view_as(gradient))
 
+    def together(self, lines: list[str]) -> list[str]:
+        """Return the lines of all processes, each once."""
+        found: list[list[str]] = [lines] * self.count
+        if self.count > 1:
+            torch.distributed.all_gather_object(found, lines)
+        return sorted({line for each in found for line in each})
+
     @torch.no_grad()
     def disagreement(self, module: nn.Module) -> float:
         """Return the largest difference of any weight between processes; 0 when all is well."""

@@ -21,16 +21,16 @@ from transformers import DepthAnythingForDepthEstimation
 from depth_anything_ros.errors import DepthAnythingError
 from depth_anything_ros.training.config import TrainConfig
 from depth_anything_ros.training.network import is_metric, save_network
+from depth_anything_ros.training.sample import Samples
 from depth_anything_ros.training.scoring import predict_image, score_world
-from depth_anything_ros.training.world_data import WorldImages
 
-_SAMPLES = 6
+_SAMPLES, _SAMPLE_HEIGHT = 6, 240
 
 
 class Recorder:
     """Writes log.jsonl, samples.png, TensorBoard events, state.pt and checkpoint/ of a run."""
 
-    def __init__(self, config: TrainConfig, held_out: WorldImages, first_step: int,
+    def __init__(self, config: TrainConfig, held_out: Samples, first_step: int,
                  input_size: int) -> None:
         config.out.mkdir(parents=True, exist_ok=True)
         self.config, self.held_out, self.input_size = config, held_out, input_size
@@ -103,14 +103,19 @@ def _tensorboard(folder: Path) -> Any:
 
 
 def _write_samples(path: Path, predict: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
-                   pictures: WorldImages) -> None:
+                   pictures: Samples) -> None:
     """Rows of image, prediction and truth; nearer is brighter."""
+    samples = [pictures[i] for i in range(min(_SAMPLES, len(pictures)))]
+    height = min(_SAMPLE_HEIGHT, *(len(sample.image_rgb) for sample in samples))
     columns = []
-    for i in range(min(_SAMPLES, len(pictures))):
-        image = pictures.image_rgb[i]
+    for sample in samples:
+        image = sample.image_rgb
         maps = [_bright(values) for values in (
-            predict(image), np.nan_to_num(pictures.inverse_depth[i].astype(np.float32)))]
-        columns.append(np.vstack([image[..., ::-1], *maps]))
+            predict(image), np.nan_to_num(sample.inverse_depth.astype(np.float32)))]
+        width = round(image.shape[1] * height / len(image))
+        columns.append(np.vstack([
+            cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
+            for part in (image[..., ::-1], *maps)]))
     cv2.imwrite(str(path), np.hstack(columns))
 
 

@@ -18,9 +18,8 @@ from transformers import DepthAnythingForDepthEstimation
 
 from depth_anything_ros.evaluation.metrics import abs_rel, align_inverse_depth, delta
 from depth_anything_ros.training.augment import to_network
-from depth_anything_ros.training.folder_data import FAR_M, NEAR_M
 from depth_anything_ros.training.network import inverse_depth_of
-from depth_anything_ros.training.world_data import WorldImages
+from depth_anything_ros.training.sample import FAR_M, NEAR_M, Samples
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -64,7 +63,7 @@ def predict_image(
     return result
 
 
-def score_each(predict: Predict, data: WorldImages, count: int, metric: bool = False
+def score_each(predict: Predict, data: Samples, count: int, metric: bool = False
                ) -> Iterator[tuple[float, float] | None]:
     """Score the first pictures of a folder one by one.
 
@@ -78,13 +77,14 @@ def score_each(predict: Predict, data: WorldImages, count: int, metric: bool = F
         AbsRel and delta1, or None where fewer than 100 pixels are in range.
     """
     for i in range(min(count, len(data))):
+        sample = data[i]
         with np.errstate(divide='ignore'):
-            depth_m = 1 / data.inverse_depth[i].astype(np.float32)
+            depth_m = 1 / sample.inverse_depth.astype(np.float32)
         enough = ((depth_m >= NEAR_M) & (depth_m <= FAR_M)).sum() >= 100
-        yield score_image(predict(data.image_rgb[i]), depth_m, metric) if enough else None
+        yield score_image(predict(sample.image_rgb), depth_m, metric) if enough else None
 
 
-def score_world(predict: Predict, data: WorldImages, count: int, metric: bool = False
+def score_world(predict: Predict, data: Samples, count: int, metric: bool = False
                 ) -> dict[str, float]:
     """Score predictions on the first pictures of a folder, a constant prediction beside it.
 

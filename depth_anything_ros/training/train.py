@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import closing, contextmanager, ExitStack, nullcontext
 import copy
 import dataclasses
 import json
@@ -20,22 +20,23 @@ import numpy as np
 import torch
 from torch import Tensor
 import torch.nn.functional as F
+from torch.utils.data import ConcatDataset
 
 from depth_anything_ros.errors import DatasetError, DepthAnythingError
-from depth_anything_ros.training.augment import random_crop, strong_colours
+from depth_anything_ros.training.augment import strong_colours
 from depth_anything_ros.training.config import load_config, LossWeights, Phase, TrainConfig
-from depth_anything_ros.training.folder_data import FAR_M, NEAR_M, UNKNOWN_CLASS
+from depth_anything_ros.training.loading import Batch, draws_of_step, open_samples, Stream
 from depth_anything_ros.training.losses import gradient_loss, relative_loss, silog_loss, ssi_loss
 from depth_anything_ros.training.network import coarse_targets, is_metric, Trainee
 from depth_anything_ros.training.pretrained import start_network
-from depth_anything_ros.training.processes import join
+from depth_anything_ros.training.processes import join, Processes
 from depth_anything_ros.training.record import Recorder
+from depth_anything_ros.training.sample import FAR_M, NEAR_M, Sample, UNKNOWN_CLASS
 from depth_anything_ros.training.student import Unlabelled
-from depth_anything_ros.training.world_data import open_pictures, WorldImages
 
 # Settings with which a run that was stopped may go on; data may have been moved.
 _MAY_CHANGE = {'data', 'held_out', 'out', 'phases', 'device', 'eval_every', 'eval_count',
-               'tensorboard'}
+               'tensorboard', 'workers'}
 # Term -> the loss of the paper that it is part of; the others are of labelled pictures.
 _LOSS_OF = {'unlabelled': 'unlabelled', 'pseudo_gradient': 'unlabelled', 'alignment': 'alignment'}
 
@@ -87,16 +88,9 @@ def weigh(terms: dict[str, Tensor], weights: LossWeights) -> Tensor:
     return torch.stack([torch.stack(parts).sum() for parts in losses.values()]).mean()
 
 
-def _batch(
-    data: WorldImages, indices: np.ndarray[Any, Any], size: tuple[int, int],
-    generator: torch.Generator, device: str, colours: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    indices = np.sort(indices)
-    image = torch.from_numpy(data.image_rgb[indices]).to(device).permute(0, 3, 1, 2).float() / 255
-    inverse = torch.from_numpy(data.inverse_depth[indices]).to(device).float()
-    semantic = torch.from_numpy(data.semantic[indices]).to(device)
-    image, inverse, semantic = random_crop(image, inverse, semantic, size, generator)
-    return strong_colours(image, generator, colours), inverse, semantic
+def _on_device(batch: Batch, device: str) -> tuple[Tensor, Tensor, Tensor]:
+    return (batch.image_rgb.to(device).float() / 255, batch.inverse_depth.to(device),
+            batch.semantic.to(device))
 
 
 def _schedule(config: TrainConfig) -> Iterator[tuple[Phase, float]]:
@@ -117,15 +111,30 @@ def _optimizer(trainee: Trainee, config: TrainConfig) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, betas=(0.9, 0.98))
 
 
-def _labelled_data(config: TrainConfig) -> WorldImages | None:
-    """Open the pictures with depth, None where pseudo labels alone are learnt from."""
-    if not config.labelled:
-        return None
-    data = open_pictures(config.data)
-    if (largest := max(phase.batch_size for phase in config.phases)) > len(data):
-        raise DatasetError(f'data hold {len(data)} pictures and a batch_size is {largest}: add '
-                           'pictures or lower it')
-    return data
+@contextmanager
+def _streams(config: TrainConfig, processes: Processes, first: int
+             ) -> Iterator[dict[str, Stream]]:
+    """Open the pictures of a run from the step after `first`: 'labelled', 'unlabelled', or both."""
+    mine = slice(processes.rank, None, processes.count)
+
+    def stream(number: int, samples: ConcatDataset[Sample], ratio: int) -> Stream:
+        draws = (draws_of_step(phase, config.seed, step, number, len(samples),
+                               phase.batch_size * ratio)[mine]
+                 for step, (phase, _) in enumerate(_schedule(config), start=1) if step > first)
+        return Stream(samples, draws, config.workers)
+
+    with ExitStack() as stack:
+        streams = {}
+        if config.labelled:
+            data = open_samples(config.data)
+            if (largest := max(phase.batch_size for phase in config.phases)) > len(data):
+                raise DatasetError(f'data hold {len(data)} pictures and a batch_size is {largest}: '
+                                   'add pictures or lower it')
+            streams['labelled'] = stack.enter_context(closing(stream(1, data, 1)))
+        if (student := config.student) is not None:
+            extra = open_samples(student.unlabelled, with_depth=False)
+            streams['unlabelled'] = stack.enter_context(closing(stream(2, extra, student.ratio)))
+        yield streams
 
 
 def _require_same_run(config: TrainConfig, state: dict[str, Any], file: Path) -> None:
@@ -163,8 +172,9 @@ def train(config: TrainConfig) -> None:
     if smallest < processes.count:
         raise DepthAnythingError(f'a batch_size is {smallest} and there are {processes.count} '
                                  'processes, each of which needs a picture: raise it')
-    data = _labelled_data(config)
-    held_out = open_pictures([config.held_out])
+    held_out = open_samples([config.held_out])
+    for i in range(min(config.eval_count, len(held_out))):
+        held_out[i]  # corrupt ones would end the run at its first score
     torch.manual_seed(config.seed)
     network, input_size = start_network(config)
     trainee = Trainee(network).to(device)
@@ -174,7 +184,6 @@ def train(config: TrainConfig) -> None:
     unlabelled = None
     if config.student is not None:
         unlabelled = Unlabelled(config.student, device)
-        extra = open_pictures(config.student.unlabelled, with_depth=False)
     first, spent_s = 0, 0.0
     if (state_file := config.out / 'state.pt').is_file():
         state = torch.load(state_file, map_location=device, weights_only=True)
@@ -184,27 +193,24 @@ def train(config: TrainConfig) -> None:
         optimizer.load_state_dict(state['optimizer'])
         first, spent_s = state['step'], state['seconds']
     started = time.monotonic() - spent_s
-    with (Recorder(config, held_out, first, input_size) if processes.rank == 0
-          else nullcontext()) as recorder:
+    with (_streams(config, processes, first) as streams,
+          Recorder(config, held_out, first, input_size) if processes.rank == 0
+          else nullcontext() as recorder):
         for step, (phase, lr) in enumerate(_schedule(config), start=1):
             if step <= first:
                 continue
             # All chance of a step comes from its number: a resumed run draws what it would have.
-            rng = np.random.default_rng([config.seed, step])
-            generator = torch.Generator()
-            size = phase.sizes[rng.integers(len(phase.sizes))]
-            mine = slice(processes.rank, None, processes.count)
-            generator.manual_seed(int(rng.integers(2**62)) + processes.rank)
+            rng = np.random.default_rng([config.seed, step, processes.rank, 3])
+            generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
             terms: dict[str, Tensor] = {}
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=config.bf16):
-                if data is not None:
-                    indices = rng.choice(len(data), phase.batch_size, replace=False)[mine]
-                    batch = _batch(data, indices, size, generator, device, phase.colours)
-                    terms = labelled_loss(trainee, *batch, config.loss.silog_lambda)
-                if unlabelled is not None and config.student is not None:
-                    count = phase.batch_size * config.student.ratio
-                    others = rng.choice(len(extra), count, replace=count > len(extra))[mine]
-                    clean, _, _ = _batch(extra, others, size, generator, device, 0.0)
+                if 'labelled' in streams:
+                    image, inverse, classes = _on_device(next(streams['labelled']), device)
+                    image = strong_colours(image, generator, phase.colours)
+                    terms = labelled_loss(trainee, image, inverse, classes,
+                                          config.loss.silog_lambda)
+                if unlabelled is not None:
+                    clean, _, _ = _on_device(next(streams['unlabelled']), device)
                     terms.update(unlabelled(trainee, clean, generator))
                 weights = dataclasses.replace(
                     config.loss, relative=config.loss.relative * phase.relative)
@@ -224,6 +230,8 @@ def train(config: TrainConfig) -> None:
             row: dict[str, Any] = {'step': step, 'seconds': round(time.monotonic() - started, 1),
                                    'lr': lr}
             row.update({name: round(float(term.detach()), 4) for name, term in terms.items()})
+            if skipped := _skipped(streams):
+                row['skipped'] = len(skipped)
             if step % config.eval_every == 0 or step == config.steps:
                 row['weights_differ'] = processes.disagreement(trainee)
                 if recorder is not None:
@@ -234,7 +242,14 @@ def train(config: TrainConfig) -> None:
                         'settings': json.dumps(config.as_plain())})
             if recorder is not None:
                 recorder.step(row)
+    if (lines := processes.together(_skipped(streams))) and processes.rank == 0:
+        print(f'{len(lines)} corrupt pictures were skipped, others taken in their place:', *lines,
+              sep='\n', file=sys.stderr)
     processes.leave()
+
+
+def _skipped(streams: dict[str, Stream]) -> list[str]:
+    return [text for stream in streams.values() for text in stream.skipped]
 
 
 def main() -> None:

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 import torch
+from torch.utils.data import Dataset
 
 from depth_anything_ros.errors import DatasetError
-from depth_anything_ros.training.bag_data import is_bag, read_bag
-from depth_anything_ros.training.folder_data import FAR_M, NEAR_M, read_folder
+from depth_anything_ros.training.sample import Sample
 from depth_anything_ros.world.render import render
 from depth_anything_ros.world.scene import KINDS, random_scene
 from depth_anything_ros.world.trajectory import random_view
@@ -33,7 +33,7 @@ _FILES: tuple[tuple[str, Any, tuple[int, ...]], ...] = (
 
 
 @dataclass(frozen=True)
-class WorldImages:
+class WorldImages(Dataset[Sample]):
     """Memory-mapped pictures.
 
     Attributes:
@@ -48,6 +48,10 @@ class WorldImages:
 
     def __len__(self) -> int:
         return len(self.image_rgb)
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample(np.array(self.image_rgb[index]), np.array(self.inverse_depth[index]),
+                      np.array(self.semantic[index]))
 
 
 def _render_share(folder: Path, first_seed: int, width: int, height: int, kind: str | None,
@@ -111,49 +115,6 @@ def open_world(folder: Path) -> WorldImages:
         raise DatasetError(f'{folder} holds no finished world images: render them with '
                            'python -m depth_anything_ros.training.world_data --out ' + str(folder))
     return WorldImages(*(np.load(folder / f'{name}.npy', mmap_mode='r') for name, _, _ in _FILES))
-
-
-def open_pictures(folders: Sequence[Path], with_depth: bool = True) -> WorldImages:
-    """Read several folders and bags as one set of pictures of one size.
-
-    Args:
-        folders: of rendered pictures, or of one's own: ROS 2 bags, or folders in the layout of
-            folder_data. One's own are brought to the size of the rendered ones, or to 224x168
-            where there are none.
-        with_depth: whether depth is needed.
-
-    Returns:
-        All pictures in memory.
-
-    Raises:
-        DatasetError: a folder or bag cannot be read, has no depth between 0.3 and 80 m though it is
-            needed, or rendered pictures differ in size.
-    """
-    own = {folder: read_bag if is_bag(folder) else read_folder for folder in folders
-           if is_bag(folder) or (folder / 'images').is_dir()}
-    rendered = {folder: open_world(folder) for folder in folders if folder not in own}
-    sizes = {world.image_rgb.shape[1:3] for world in rendered.values()} or {(168, 224)}
-    if len(sizes) > 1:
-        raise DatasetError(f'rendered pictures differ in size, {sorted(sizes)}: render them alike')
-    height, width = sizes.pop()
-    worlds = [WorldImages(*own[folder](folder, width, height, with_depth)) if folder in own
-              else rendered[folder] for folder in folders]
-    for folder, pictures in zip(folders, worlds):
-        if with_depth and folder in own:
-            _require_metres(folder, pictures.inverse_depth)
-    return WorldImages(*(np.concatenate([getattr(world, name) for world in worlds])
-                         for name, _, _ in _FILES))
-
-
-def _require_metres(folder: Path, inverse_depth: NDArray[np.float16]) -> None:
-    """Refuse pictures of which none has depth that can be learnt from."""
-    if not any(((one > 1 / FAR_M) & (one < 1 / NEAR_M)).any() for one in inverse_depth):
-        some = inverse_depth[:64].astype(np.float32)
-        known = some[some > 0]  # without sky and NaN
-        there = f'their median is {1 / np.median(known):.3g}' if len(known) else 'all are unknown'
-        raise DatasetError(f'{folder} has no depth between {NEAR_M} and {FAR_M:g} m ({there}): '
-                           '.npy and 32FC1 hold metres, 16 bits millimetres; masks are 0 where '
-                           'depth is not to be used')
 
 
 def main() -> None:

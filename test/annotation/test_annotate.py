@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """annotate against the real node, and its files against the contract."""
 
+import os
 import pickle
 import subprocess
 import sys
@@ -41,6 +42,7 @@ KINDS = {
     'depth/points': PointCloud2,
     'depth/scale': DiagnosticStatus,
 }
+ALWAYS = {'depth/camera_info', 'depth/scale'}
 ALL = Request(frozenset(KINDS))
 PATIENCE_S = 90
 
@@ -167,6 +169,29 @@ def test_the_same_bytes_every_time(recorded, annotated, tmp_path):
         annotate(recorded, again)
         for name in (f'{out.name}.mcap', 'metadata.yaml'):
             assert (again / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_the_same_bytes_wherever_in_memory_things_are(recorded, tmp_path):
+    layouts = [
+        {'PYTHONHASHSEED': '1', 'MALLOC_PERTURB_': '85', 'MALLOC_MMAP_THRESHOLD_': '4096'},
+        {'PYTHONHASHSEED': '2', 'MALLOC_PERTURB_': '170', 'MALLOC_TOP_PAD_': '1000003',
+         'LONG': 5000 * 'x'},
+    ]
+    outs = [tmp_path / str(i) / 'out' for i in range(len(layouts))]
+    names = ','.join(topic.removeprefix('depth/') for topic in sorted(set(KINDS) - ALWAYS))
+    running = [
+        subprocess.Popen(
+            [sys.executable, str(TEST / 'programs' / 'fake_network_annotate.py'), str(recorded),
+             str(out), '--outputs', names, '-p', 'scale.fixed_frame:=odom'],
+            env=os.environ | layout,
+        )
+        for layout, out in zip(layouts, outs)
+    ]
+    assert [one.wait(PATIENCE_S) for one in running] == [0, 0]
+    first, second = (
+        {p.name: p.read_bytes() for p in out.iterdir()} for out in outs
+    )
+    assert set(first) == {'out.mcap', 'metadata.yaml'} and first == second
 
 
 def test_tf_of_the_bag_says_where_the_lidar_is(recorded, annotated, tmp_path):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bags on two workers of a Ray cluster of this machine, some of whom die."""
 
+import json
 import os
 from pathlib import Path
 import shutil
@@ -14,6 +15,8 @@ from ray_networks import (
     GO,
     KILLED,
     mortal,
+    NOTES,
+    noting,
     patient,
 )
 from recorded_drive import drive, write_bag
@@ -31,7 +34,7 @@ from helpers import TEST
 pytest.importorskip('ray')
 pytestmark = pytest.mark.timeout(600)  # a worker imports PyTorch, on a busy machine for a while
 
-BAGS, FRAMES, WORKERS = 8, 4, 2
+BAGS, FRAMES, WORKERS, CORES = 8, 4, 2, 2
 TOPIC = '/front/image_raw'
 
 
@@ -42,7 +45,8 @@ def engine():
         paths = [str(TEST.parent), str(TEST), *filter(None, [os.environ.get('PYTHONPATH')])]
         patch.setenv('PYTHONPATH', os.pathsep.join(paths))
         patch.delenv('RAY_ADDRESS', raising=False)
-        engine = RayEngine(workers=WORKERS)
+        patch.delenv('OMP_NUM_THREADS', raising=False)
+        engine = RayEngine(workers=WORKERS, cores=CORES)
         yield engine
         engine.close()
 
@@ -76,25 +80,47 @@ def files_of(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_worker_that_is_killed_loses_nothing_and_a_corrupt_bag_fails_alone(
+def test_a_worker_that_is_killed_loses_nothing_and_broken_bags_are_told_alone(
     engine, bags, tmp_path
 ):
     there = sorted(bags.iterdir())
     corrupt = shutil.copytree(there[0], tmp_path / 'in' / 'corrupt')
     (corrupt / 'bag0.mcap').write_bytes(b'no bag at all')
+    cut = shutil.copytree(there[1], tmp_path / 'in' / 'cut')
+    whole = (cut / 'bag1.mcap').read_bytes()
+    (cut / 'bag1.mcap').write_bytes(whole[: len(whole) * 3 // 4])
+    there.append(cut)
     (tmp_path / f'{KILLED}1').touch()
     reports = run(engine, [corrupt, *there], tmp_path / 'ray', job(tmp_path))
     assert not list(tmp_path.glob(f'{KILLED}*'))  # one has died
     alone = run(LocalEngine(), there, tmp_path / 'here', job(tmp_path))
-    assert set(reports) == {*alone, 'corrupt'} and len(alone) == BAGS
+    assert set(reports) == {*alone, 'corrupt'} and len(alone) == BAGS + 1
     for name, report in alone.items():
-        assert report.finished and report.cameras[TOPIC].frames == FRAMES
+        frames = report.cameras[TOPIC].frames
+        assert report.finished and (0 < frames < FRAMES if name == 'cut' else frames == FRAMES)
+        assert any('is broken' in note for note in report.notes) == (name == 'cut')
+        assert reports[name].notes == report.notes
         assert reports[name].cameras == report.cameras
         assert files_of(tmp_path / 'ray' / name) == files_of(tmp_path / 'here' / name)
         assert read_report(report_path(tmp_path / 'ray' / name)) == reports[name]
     assert not reports['corrupt'].finished and 'corrupt' in reports['corrupt'].error
     outputs = {path.name for path in (tmp_path / 'ray').iterdir()}
     assert outputs == {*alone, *(f'{name}.report.json' for name in reports)}
+
+
+def test_a_worker_asks_for_its_cores_and_uses_no_more(engine, bags, tmp_path, monkeypatch):
+    first, *_ = sorted(bags.iterdir())
+    alone = run(LocalEngine(), [first], tmp_path / 'here', job(tmp_path))
+    assert alone['bag0'].finished
+    monkeypatch.setattr(engine, '_workers', None)
+    for cores, threads in (1, set()), (CORES, {'measure_0', 'write_0'}):
+        monkeypatch.setattr(engine, '_cores', cores)
+        assert engine._count(job(tmp_path)) == WORKERS * CORES // cores
+        out = tmp_path / str(cores)
+        assert run(engine, [first], out, job(tmp_path, noting))['bag0'].finished
+        noted = json.loads((tmp_path / NOTES).read_text())
+        assert set(noted['threads']) == threads and noted['network'] == cores
+        assert files_of(out / 'bag0') == files_of(tmp_path / 'here' / 'bag0')
 
 
 def test_a_unit_that_kills_every_worker_is_named_and_left_to_the_next_run(
@@ -154,7 +180,7 @@ def test_what_no_bag_is_to_blame_for_ends_the_run_in_one_line(engine, bags, tmp_
         run(engine, [first], tmp_path, job(tmp_path, broken))
     with pytest.raises(ConfigError, match='gives each worker a card of its own'):
         run(engine, [first], tmp_path, job(tmp_path, **{'runtime.device': 'cuda:1'}))
-    with pytest.raises(ConfigError, match='no GPU yet: --workers N'):
+    with pytest.raises(ConfigError, match='has not 2 CPU and a GPU for one worker yet: --workers'):
         RayEngine._count(
             _Without(engine), job(tmp_path, **{'runtime.device': 'cuda'})
         )
@@ -166,6 +192,7 @@ class _Without:
     def __init__(self, engine):
         """Look at the cluster of another."""
         self._ray, self._workers, self._on_gpu = engine._ray, None, engine._on_gpu
+        self._cores = engine._cores
 
 
 @pytest.mark.parametrize('address', ['127.0.0.1:9', '127.0.0.1:x', 'nowhere.invalid:6379'])

@@ -36,12 +36,22 @@ def test_what_is_on_its_way_is_bounded(monkeypatch):
     assert len(left) == 21 and all(undone <= kept <= most for kept, undone, most in left)
 
 
+def test_with_one_core_all_is_done_in_the_same_order_on_the_thread_that_asks():
+    written, here = [], threading.get_ident()
+    with Stages(side_by_side=False) as stages:
+        stages.write(lambda: written.append('a'))
+        stages.measure(threading.get_ident, written.append)
+        stages.write(lambda: written.append('b'))
+        assert written == ['a', here, 'b']
+
+
+@pytest.mark.parametrize('side_by_side', [True, False])
 @pytest.mark.parametrize('stage', ['measure', 'write', 'written'])
-def test_a_bug_on_a_stage_is_raised_with_its_traceback(stage):
+def test_a_bug_on_a_stage_is_raised_with_its_traceback(stage, side_by_side):
     def bug(*_):
         raise ZeroDivisionError(stage)
 
-    with pytest.raises(ZeroDivisionError, match=stage) as raised, Stages() as stages:
+    with pytest.raises(ZeroDivisionError, match=stage) as raised, Stages(side_by_side) as stages:
         for _ in range(5):
             if stage == 'write':
                 stages.write(bug)

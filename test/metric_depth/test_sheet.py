@@ -8,7 +8,14 @@ import torch
 
 from depth_anything_ros.metric_depth.anchors import Anchors
 from depth_anything_ros.metric_depth.membrane import Grid
-from depth_anything_ros.metric_depth.sheet import ALL, BELOW, FOLDS, membrane_sums, write_sheet
+from depth_anything_ros.metric_depth.sheet import (
+    _distance_px,
+    ALL,
+    BELOW,
+    FOLDS,
+    membrane_sums,
+    write_sheet,
+)
 from depth_anything_ros.transfer import upload_together
 
 HEIGHT, WIDTH = 96, 128
@@ -100,3 +107,15 @@ def test_distances_are_those_to_other_folds_and_the_correction_ends_with_the_anc
         assert float(sheet.above[0, column]) == 1.0
         assert sheet.regions[:, 0, column // 2].tolist() == [0.0, 0.0, 1.0]
         assert sheet.regions[:, -1, column // 2].tolist() == [0.0, 1.0, 0.0]
+
+
+def test_distances_do_not_depend_on_where_in_memory_they_are():
+    occupied = np.random.default_rng(5).random((FINE.rows, FINE.columns)) < 0.02
+    row, column = np.indices(occupied.shape)
+    at_row, at_column = np.nonzero(occupied)
+    squares = (row[..., None] - at_row) ** 2 + (column[..., None] - at_column) ** 2
+    expected = np.sqrt(squares.min(axis=-1), dtype=np.float32) * np.float32(FINE.cell_px)
+    held = []  # blocks of many sizes, so that those after them begin at other places
+    for size in range(512, 1512, 8):
+        held.append(bytearray(size))
+        np.testing.assert_array_equal(_distance_px(occupied, FINE), expected)

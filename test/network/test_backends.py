@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 import logging
 from pathlib import Path
 import subprocess
@@ -16,7 +17,7 @@ import torch
 
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
-from depth_anything_ros.errors import DepthAnythingError
+from depth_anything_ros.errors import BackendError, DepthAnythingError
 from depth_anything_ros.network import backends, cuda_graph, onnx_file, self_check, threads
 from depth_anything_ros.network import cache as cache_module
 from depth_anything_ros.network.checkpoint import open_checkpoint
@@ -239,6 +240,30 @@ def test_half_precision_is_bfloat16_of_openvino(folder: str, cache: Path) -> Non
     assert 'not in bfloat16' in message(folder, 'onnxruntime', precision='bfloat16')
 
 
+SIGNALLED = """
+import faulthandler, os, signal, sys
+faulthandler.enable()
+from depth_anything_ros.config import ModelConfig, RuntimeConfig
+from depth_anything_ros.network.predictor import load_predictor
+runtime = RuntimeConfig(device='cpu', backend='openvino', threads=1)
+loaded = [load_predictor(ModelConfig(checkpoint=sys.argv[1]), runtime) for _ in range(3)]
+while loaded:
+    loaded.pop(0)
+signal.signal(signal.SIGTERM, lambda *_: print('handled'))
+os.kill(os.getpid(), signal.SIGTERM)
+print('goes on')
+"""
+
+
+def test_signals_are_handled_after_networks_ended_in_the_order_they_came(
+    folder: str, cache: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, '-c', SIGNALLED, folder], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, 'handled\ngoes on\n'), done.stderr
+
+
 def test_the_pipeline_runs_on_a_backend(folder: str, cache: Path) -> None:
     camera = Camera.from_calibration(80, 60, [[60, 0, 40], [0, 60, 30], [0, 0, 1]])
     image = torch.randint(0, 255, (60, 80, 3), dtype=torch.uint8).numpy()
@@ -296,7 +321,7 @@ assert loaded.backend.startswith('PyTorch')
     assert (done.returncode, done.stderr) == (0, '')
 
 
-def test_the_newest_size_is_captured_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_size_is_captured_once(caplog: pytest.LogCaptureFixture) -> None:
     captured: list[torch.Size] = []
 
     def capture(predict: cuda_graph.Predict, example: torch.Tensor) -> cuda_graph.Predict:
@@ -309,9 +334,50 @@ def test_the_newest_size_is_captured_once(caplog: pytest.LogCaptureFixture) -> N
     sizes = (2, 2, 3, 2, 4, 4)
     results = [float(graphed(torch.ones(1, 1, 1, size))) for size in sizes]
     assert results == [104, 104, 106, 104, 8, 8]
-    assert [shape[-1] for shape in captured] == [2, 3, 2, 4]
+    assert [shape[-1] for shape in captured] == [2, 3, 4]
     (text,) = [record.getMessage() for record in caplog.records]
     assert text.startswith('no CUDA graph at 1x4 (operation not permitted when stream')
+
+
+def test_a_batch_has_a_graph_of_its_own_and_few_are_kept() -> None:
+    captured: list[int] = []
+
+    def capture(predict: cuda_graph.Predict, example: torch.Tensor) -> cuda_graph.Predict:
+        captured.append(len(example))
+        return predict
+
+    graphed = cuda_graph.Graphed(lambda image: image, capture)
+    for count in (1, 6, 1, 6):
+        graphed(torch.ones(count, 1, 1, 1))
+    assert captured == [1, 6]
+    for count in range(10, 10 + cuda_graph.MOST - 1):
+        graphed(torch.ones(count, 1, 1, 1))
+    graphed(torch.ones(6, 1, 1, 1))  # 1 had been used longest ago
+    assert captured.count(6) == 1
+    graphed(torch.ones(1, 1, 1, 1))
+    assert captured.count(1) == 2
+
+
+@pytest.mark.parametrize('backend', ['onnxruntime', 'openvino'])
+def test_a_batch_wants_pytorch(folder: str, backend: str) -> None:
+    model = ModelConfig(checkpoint=folder)
+    runtime = RuntimeConfig(device='cpu', backend=backend, batch=6)
+    with pytest.raises(BackendError, match='takes one image at a time: set runtime.batch'):
+        load_predictor(model, runtime)
+    loaded = load_predictor(model, replace(runtime, backend='auto'))
+    assert loaded.backend.startswith('PyTorch')
+
+
+def test_images_of_a_batch_are_what_they_are_alone(folder: str) -> None:
+    predictor = load_predictor(
+        ModelConfig(checkpoint=folder), RuntimeConfig(device='cpu', batch=3, threads=1)
+    )
+    images = torch.cat([self_check.test_image(56, 70) * factor for factor in (1.0, 0.5, -1.0)])
+    with torch.inference_mode():
+        alone = torch.stack([predictor(image[None]) for image in images])
+        together = predictor(images)
+    assert together.shape == (3, 56, 70)
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
 def test_a_checkpoint_names_its_weights(tmp_path: Path, folder: str) -> None:

@@ -97,7 +97,7 @@ class Target:
         parameters: with which it is started.
         state: newest state by stamp in nanoseconds, of depth/scale: (state, reason).
         depth: newest depth image, serialised, by stamp.
-        counts: dropped_... and frames, as the node last said.
+        counts: dropped_... and the rest, as the node last said.
         repeats: how often a good frame had to be sent again.
     """
 
@@ -175,7 +175,7 @@ class Target:
         for status in message.status:
             if status.name.endswith('pipeline'):
                 self.counts = {pair.key: pair.value for pair in status.values}
-                self.received += int(self.counts['received'])
+                self.received += int(self.counts['received_since_last_report'])
 
     # The process ---------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Broken bags: every reader of them ends in one line that names the topic, none hangs."""
 
+import math
 import struct
 
 import numpy as np
@@ -19,6 +20,7 @@ from depth_anything_ros.ros.bags import (
     TYPES,
 )
 from depth_anything_ros.ros.cdr import restamped
+from depth_anything_ros.ros.depth_messages import encode_compressed_depth
 from depth_anything_ros.tools.play_bag import recorded
 from serialised import GOOD, STAMP_NS
 
@@ -157,6 +159,7 @@ def test_static_transforms_that_are_none_are_one_line(tmp_path):
 
 OURS = {
     '/depth/image': 'Image',
+    '/depth/image/compressedDepth': 'CompressedImage',
     '/depth/image_rect': 'Image',
     '/depth/camera_info': 'CameraInfo',
     '/depth/points': 'PointCloud2',
@@ -200,9 +203,24 @@ def test_a_good_recording_is_drawn(tmp_path):
     assert draw(tmp_path, sheet_messages()) > 1000
 
 
+def test_so_is_one_whose_depth_was_written_as_png(tmp_path):
+    draw(tmp_path, sheet_messages())
+    raw = (tmp_path / 'sheet.png').read_bytes()
+    messages = sheet_messages()
+    del messages['/depth/image']
+    fields = encode_compressed_depth(np.full((4, 6), 2, np.float32), '16UC1', math.inf)
+    kind = 'sensor_msgs/msg/CompressedImage'
+    message = KINDS[kind](head(), fields['format'], np.frombuffer(fields['data'], np.uint8))
+    messages['/depth/image/compressedDepth'] = bytes(TYPES.serialize_cdr(message, kind))
+    (tmp_path / 'png').mkdir()
+    draw(tmp_path / 'png', messages)
+    assert (tmp_path / 'png' / 'sheet.png').read_bytes() == raw  # 2 m are whole millimetres
+
+
 @pytest.mark.parametrize(
     'topic, how',
-    [(topic, 'half') for topic in OURS] + [('/depth/image', 'empty'), ('/depth/points', 'stamp')],
+    [(topic, 'half') for topic in sheet_messages()]
+    + [('/depth/image', 'empty'), ('/depth/points', 'stamp')],
 )
 def test_a_broken_recording_is_one_line_with_the_topic(tmp_path, topic, how):
     messages = sheet_messages()

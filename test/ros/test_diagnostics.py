@@ -37,8 +37,8 @@ def frame(state=State.FITTED, reason='fine'):
 
 def report(made, now_ns=NOW_NS, publishers=None, busy_s=0.0):
     """Return the one status of a report, and its values."""
-    array = made.report(now_ns, {'image': 1} if publishers is None else publishers, busy_s)
-    [status] = array.status
+    matched = {'image': 1} if publishers is None else publishers
+    status = made.status(now_ns, matched, busy_s)
     return status, {pair.key: pair.value for pair in status.values}
 
 
@@ -83,9 +83,9 @@ def test_what_a_frame_lacked_is_no_drop():
     status, values = report(made)
     assert (values['incomplete_no_transform'], values['incomplete_no_camera_info']) == ('2', '1')
     assert not [key for key in values if key.startswith('dropped')]
-    assert values['frames'] == '1' and values['latency_ms'] == '30.0'
+    assert values['Events since startup'] == '1' and values['latency_ms'] == '30.0'
     assert values['age_of_newest_output_s'] == '0.040'
-    assert (status.level, status.message) == (OK, 'publishing')
+    assert (status.level, status.message) == (OK, 'Desired frequency met')
 
 
 def test_why_all_images_are_dropped():
@@ -103,6 +103,86 @@ def test_why_all_images_are_dropped():
     assert status.level == OK and values['dropped_too_old'] == '1'
 
 
+def the_second_after(made, monkeypatch, second, frames=0, bad=0, superseded=0):
+    """Return the report of what happened in the second that ends at this one of time."""
+    for _ in range(frames):
+        made.received()
+        made.published(frame(), NOW_NS - 40_000_000, NOW_NS)
+    for _ in range(bad):
+        made.received()
+        made.dropped('bad_size', 'its step is 7')
+    for _ in range(superseded):
+        made.received()
+        made.dropped('superseded')
+    monkeypatch.setattr(time, 'monotonic', lambda: 100.0 + second)
+    return report(made)
+
+
+def test_a_camera_of_an_image_in_two_seconds_has_not_stopped():
+    made = statistics()
+    made.received()
+    made.published(frame(), NOW_NS, NOW_NS)
+    assert report(made)[0].level == OK
+    for _ in range(4):
+        status, _ = report(made)
+        assert (status.level, status.message) == (OK, 'between two images')
+    status, _ = report(made)  # none in five reports
+    assert status.level == WARN and 'no image comes' in status.message
+
+
+def test_frequency_is_told_as_diagnostic_updater_tells_it(monkeypatch):
+    monkeypatch.setattr(time, 'monotonic', lambda: 100.0)
+    made = statistics()
+    for second in range(1, 7):  # ten images a second, of which the network takes four
+        status, values = the_second_after(made, monkeypatch, second, frames=4, superseded=6)
+        assert (status.level, status.message) == (OK, 'Desired frequency met')
+    assert values['Events in window'] == '20'  # of the last five reports
+    assert values['Events since startup'] == '24'
+    assert values['Duration of window (s)'] == '5.000000'
+    assert values['Actual frequency (Hz)'] == '4.000000'
+    assert values['Minimum acceptable frequency (Hz)'] == '3.600000'
+    assert values['received_since_last_report'] == '10'
+
+
+def test_images_that_give_nothing_want_a_hand_and_those_superseded_do_not(monkeypatch):
+    monkeypatch.setattr(time, 'monotonic', lambda: 100.0)
+    made = statistics()
+    status, values = the_second_after(made, monkeypatch, 1, frames=9, bad=1, superseded=30)
+    assert (status.level, values['Actual frequency (Hz)']) == (OK, '9.000000')
+    status, values = the_second_after(made, monkeypatch, 2, frames=8, bad=2)
+    assert status.level == WARN
+    assert status.message == (
+        'Frequency too low. 3 of 20 images gave nothing: its step is 7'
+    )
+    assert values['Minimum acceptable frequency (Hz)'] == '9.000000'  # 0.9 of 20 in 2 s
+    for second in range(3, 8):  # forgotten when the window has gone on
+        status, _ = the_second_after(made, monkeypatch, second, frames=9)
+    assert status.level == OK
+
+
+def test_delays_of_stamps_are_told_as_diagnostic_updater_tells_them():
+    made = statistics()
+    for delay_ns in (40_000_000, 250_000_000, 90_000_000):
+        made.received()
+        made.published(frame(), NOW_NS - delay_ns, NOW_NS)
+    status, values = report(made)
+    assert status.level == OK
+    assert values['Earliest timestamp delay:'] == '0.040000'
+    assert values['Latest timestamp delay:'] == '0.250000'
+    assert values['Earliest acceptable timestamp delay:'] == '-1.000000'
+    assert values['Early diagnostic update count:'] == '0'
+
+
+def test_a_driver_that_does_not_stamp_is_told():
+    made = statistics()
+    made.received()
+    made.published(frame(), 0, NOW_NS)
+    status, values = report(made)
+    assert status.level == WARN and status.message.startswith('Zero timestamp seen.')
+    assert values['Zero seen diagnostic update count:'] == '1'
+    assert values['Latest timestamp delay:'] == '0.000000' and 'latency_ms' not in values
+
+
 def test_stamps_ahead_of_the_clock_are_said_and_no_age_is_negative():
     made = statistics()
     made.received()
@@ -110,6 +190,7 @@ def test_stamps_ahead_of_the_clock_are_said_and_no_age_is_negative():
     status, values = report(made)
     assert status.level == WARN and '3600.0 s ahead' in status.message
     assert values['stamps_ahead_s'] == '3600.000'
+    assert values['Early diagnostic update count:'] == '1'
     assert values['age_of_newest_output_s'] == '0.000' and 'latency_ms' not in values
 
 
@@ -221,13 +302,15 @@ def test_images_of_another_time(max_age, offset_s, reason, cure):
             lambda: cure in robot.status.message,
             lambda: robot.image(time.time_ns() + offset_s * 10**9),
         )
-        assert int(robot.values[f'dropped_{reason}']) > 0 and robot.values['frames'] == '0'
+        assert int(robot.values[f'dropped_{reason}']) > 0
+        assert robot.values['Events since startup'] == '0'
 
 
 def test_without_max_age_any_time_will_do():
     with running() as robot:
         robot.wait(
-            lambda: robot.values['frames'] != '0' and 'ahead' in robot.status.message,
+            lambda: robot.values['Events since startup'] != '0'
+            and 'ahead' in robot.status.message,
             lambda: robot.image(time.time_ns() + 3600 * 10**9),
         )
         assert float(robot.values['age_of_newest_output_s']) == 0

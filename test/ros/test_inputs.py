@@ -20,13 +20,17 @@ from depth_anything_ros.errors import BadFrameError, ConfigError
 from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.ros import stores as module
 from depth_anything_ros.ros.inputs import Inputs
+from depth_anything_ros.ros.live_transforms import TransformListener
 from depth_anything_ros.ros.messages import (
     decode_points,
     deserialize,
     encode_points,
     ns_to_stamp,
 )
+from depth_anything_ros.ros.sensors import Input, Sensors
 from depth_anything_ros.ros.stores import CameraStore, OutOfTime, ReadingStore
+from depth_anything_ros.ros.surroundings import Surroundings
+from depth_anything_ros.ros.transforms import Transforms
 
 SECOND = 1_000_000_000
 NOW = 1_000_000_000 * SECOND
@@ -220,6 +224,35 @@ def test_what_an_image_needs_is_kept_while_the_network_is_at_it():
         store.nearest(at(0.11), 0.02)
 
 
+def test_what_the_images_of_several_cameras_need_is_kept():
+    store = points_of([0.0, 0.1, 0.2, 0.3])
+    store.hold(at(0.11), 'front')
+    store.hold(at(0.21), 'left')
+    store.hold(at(0.12), 'right')  # the same sweep as in front
+    for i in range(200):
+        store.add(cloud(at(0.4 + i / 30)))
+    assert len(store._entries) == 20
+    for stamp_s in (0.1, 0.2):
+        assert store.nearest(at(stamp_s + 0.01), 0.02).stamp_ns == at(stamp_s)
+    with pytest.raises(OutOfTime):
+        store.nearest(at(0.31), 0.02)
+    for number in range(30):  # more cameras than sweeps are kept: the newest always is
+        store.hold(at(6.0 + number / 30), f'camera{number}')
+    for i in range(30):
+        store.add(cloud(at(7.1 + i / 30)))
+        assert len(store._entries) == 20 and store._entries[-1][0] == at(7.1 + i / 30)
+
+
+def test_two_sweeps_in_turn_are_decoded_once_each():
+    calls = []
+    store = ReadingStore(lambda data: calls.append(data) or decode(data), 256)
+    for stamp_s in (1, 2):
+        store.add(cloud(at(stamp_s)))
+    for stamp_s in (1, 2, 1, 2):
+        assert store.nearest(at(stamp_s), 0.1).stamp_ns == at(stamp_s)
+    assert len(calls) == 2
+
+
 def test_nearest_points_decoded_once():
     calls = []
 
@@ -359,6 +392,33 @@ def robot():
     made.destroy_node()
 
 
+class Images:
+    """Keeps what comes."""
+
+    def __init__(self):
+        self.kept = []
+        self.add = self.kept.append
+
+
+class Listener:
+    """The inputs of one camera, as the node has them."""
+
+    def __init__(self, node, config):
+        self.node, self.refused, images = node, [], Images()
+        self.images = images.kept
+        transforms = TransformListener(node, [config.scale], self.refused.append)
+        sensors = self.sensors = Sensors(config)
+        self.surroundings = Surroundings(
+            config, Transforms(config.scale, transforms.buffer), node.resolve_topic_name, sensors
+        )
+        kind = self.surroundings.image_kind
+        wanted = {
+            'image': Input(kind, images, 1, config.image_transport), **self.surroundings.inputs
+        }
+        self._inputs = Inputs(node, wanted, self.refused.append)
+        self.matched, self.close = self._inputs.matched, self._inputs.close
+
+
 @pytest.fixture
 def listen():
     """Return what makes Inputs of a node of their own."""
@@ -367,10 +427,7 @@ def listen():
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         node = rclpy.create_node('listener', parameter_overrides=overrides)
         make.nodes.append(node)
-        images, refused = [], []
-        inputs = Inputs(node, config or Config(), images.append, refused.append)
-        inputs.node, inputs.images, inputs.refused = node, images, refused
-        return inputs
+        return Listener(node, config or Config())
 
     make.nodes = []
     yield make
@@ -454,8 +511,8 @@ def test_volatile_camera_info(listen, robot):
     )
     inputs = listen()
     looks = []
-    look = inputs._look.callback
-    inputs._look.callback = lambda: looks.append(look())
+    look = inputs._inputs._look.callback
+    inputs._inputs._look.callback = lambda: looks.append(look())
     spin_until(
         inputs,
         lambda: known_focal_px(inputs, at(1)) == 600,
@@ -477,7 +534,7 @@ def test_durability_can_be_overridden(listen, robot):
         'qos_overrides./scan.subscription.reliability': 'reliable',
     }
     inputs = listen(**overrides)
-    spin_until(inputs, lambda: inputs.surroundings.nearest_points(at(1), 0.1) is not None)
+    spin_until(inputs, lambda: inputs.sensors.nearest_points(at(1), 0.1) is not None)
 
 
 @pytest.mark.parametrize(
@@ -494,7 +551,7 @@ def test_points_first_and_scan_where_they_are_too_far(listen, robot):
     clouds = robot.create_publisher(PointCloud2, 'points', 10)
     scans = robot.create_publisher(LaserScan, 'scan', 10)
     inputs = listen()
-    around = inputs.surroundings
+    around = inputs.sensors
     assert around.nearest_points(at(1), 0.1) is None
 
     def publish():
@@ -512,7 +569,7 @@ def test_points_first_and_scan_where_they_are_too_far(listen, robot):
 def test_points_out_of_time_keep_no_image_alive(listen):
     inputs = listen()
     for store, message in zip(
-        inputs.surroundings._points, (PointCloud2(), LaserScan(range_max=9.0, angle_increment=0.1))
+        inputs.sensors._points, (PointCloud2(), LaserScan(range_max=9.0, angle_increment=0.1))
     ):
         message.header.frame_id = 'lidar'
         if isinstance(message, PointCloud2):
@@ -525,7 +582,7 @@ def test_points_out_of_time_keep_no_image_alive(listen):
         image = np.zeros(3)
         images.append(weakref.ref(image))
         with pytest.raises(OutOfTime):
-            inputs.surroundings.nearest_points(at(1), 0.1)
+            inputs.sensors.nearest_points(at(1), 0.1)
 
     gc.collect()
     gc.disable()  # what only it would free waits for long, and images are large

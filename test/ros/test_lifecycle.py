@@ -7,6 +7,8 @@ import signal
 import sys
 import time
 
+import cv2
+import numpy as np
 import pytest
 import rclpy
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -14,7 +16,7 @@ from rclpy.logging import LoggingSeverity
 from rclpy.parameter import Parameter
 from std_msgs.msg import Header
 
-from depth_anything_ros.errors import CheckpointError
+from depth_anything_ros.errors import CheckpointError, ConfigError
 from depth_anything_ros.ros.node import DepthNode
 from helpers import ExactPredictor, program, TEST
 
@@ -88,6 +90,53 @@ def test_topics_exist_only_in_their_states(make_node):
     wait_for_topics(node, set(), OUTPUTS | INPUTS)
 
 
+def test_each_of_several_cameras_has_its_topics_and_the_sensors_are_one(make_node):
+    node = make_node(cameras=['front', 'left'], image_transport='compressed')
+    assert node.trigger_configure() is SUCCESS
+    depth = [topic for topic in OUTPUTS if 'depth' in topic]
+    outputs = {f'/{name}{topic}' for name in ('front', 'left') for topic in depth}
+    wait_for_topics(node, outputs | {'/diagnostics'}, {'/depth/image'})
+    assert node.trigger_activate() is SUCCESS
+    inputs = {'/front/image/compressed', '/left/image/compressed', '/front/right/image/compressed'}
+    inputs |= {'/front/camera_info', '/left/sensor_depth/image', '/points', '/scan', '/range'}
+    wait_for_topics(node, inputs, {'/image', '/camera_info', '/front/points', '/left/range'})
+    assert node.trigger_deactivate() is SUCCESS
+    wait_for_topics(node, outputs, inputs)
+    assert node.trigger_cleanup() is SUCCESS
+    wait_for_topics(node, set(), outputs | {'/diagnostics'})
+
+
+def test_a_camera_may_have_parameters_of_its_own(make_node, tmp_path):
+    mask = np.full((48, 64), 255, np.uint8)
+    mask[40:] = 0
+    cv2.imwrite(str(tmp_path / 'left.png'), mask)
+    values = {'scale.camera_height': 1.5, 'left.scale.camera_height': 0.5,
+              'left.camera.mask': str(tmp_path / 'left.png')}
+    node = make_node(cameras=['front', 'left'], **values)
+    assert node.trigger_configure() is SUCCESS
+    front, left = (unit.pipeline for unit in node._units)
+    assert (front.config.scale.camera_height, left.config.scale.camera_height) == (1.5, 0.5)
+    assert front.eye.body is None and left.eye.body.sum() == 8 * 64
+    # What may be changed while it runs is every camera's, and leaves each its own.
+    assert node.set_parameters([Parameter('depth.max', value=9.0)])[0].successful
+    assert (front.config.depth.max, left.config.depth.max) == (9.0, 9.0)
+    assert left.config.scale.camera_height == 0.5
+    assert not node.set_parameters([Parameter('left.scale.camera_height', value=2.0)])[0].successful
+
+
+@pytest.mark.parametrize(
+    'values, cause',
+    [
+        ({'left.scale.camera_height': -1.0}, '.*left.scale.camera_height out of range'),
+        ({'left.scale.T_camera_sensor': [1.0] * 7}, 'left.scale.T_camera_sensor must end in'),
+        ({'left.camera.rectified': 'yes'}, 'left.camera.rectified must be one of auto'),
+    ],
+)
+def test_a_wrong_parameter_of_a_camera_is_told_with_its_name(make_node, values, cause):
+    with pytest.raises(ConfigError, match=f'^{cause}'):
+        make_node(cameras=['front', 'left'], **values)
+
+
 def test_compressed_transport_is_a_topic_beside_the_image(make_node):
     node = make_node(image_transport='compressed')
     node.trigger_configure()
@@ -144,8 +193,9 @@ def entities_of(node):
     return {kind: len(list(getattr(node, kind))) for kind in kinds}
 
 
-def test_rounds_of_the_lifecycle_leave_no_entity_behind(make_node):
-    node = make_node()
+@pytest.mark.parametrize('cameras', [[], ['front', 'left']])
+def test_rounds_of_the_lifecycle_leave_no_entity_behind(make_node, cameras):
+    node = make_node(cameras=cameras)
     before = entities_of(node)
     run_rounds(node, rounds=5, settled=1)
     assert entities_of(node) == before
@@ -158,8 +208,9 @@ def test_a_bug_in_the_last_publication_is_raised(make_node, monkeypatch):
     node = make_node()
     node.trigger_configure()
     node.trigger_activate()
-    monkeypatch.setattr(node._outputs, 'publish', broken)
-    node._publication.submit((None, Header()))
+    unit = node._units[0]
+    monkeypatch.setattr(unit._outputs, 'publish', broken)
+    node._publication.submit((unit, None, Header()))
     assert node.trigger_deactivate() is ERROR
     with pytest.raises(ZeroDivisionError):
         node.raise_crash()

@@ -37,7 +37,7 @@ def spin_until(node, condition):
 def test_what_the_node_says_of_its_inputs(node):
     inputs = NodeInputs(node)
     publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
-    values = [KeyValue(key='publishers_image', value='1'), KeyValue(key='rate_hz', value='0.00'),
+    values = [KeyValue(key='publishers_image', value='1'), KeyValue(key='device', value='cpu'),
               KeyValue(key='publishers_points', value='0')]
     other = DiagnosticStatus(name='lidar: pipe', values=[KeyValue(key='publishers_x', value='1')])
     status = DiagnosticStatus(name='depth_anything: pipeline', values=values)

@@ -199,7 +199,8 @@ def test_depth_of_a_known_scene_is_right(tmp_path):
     assert int(values['inliers']) > 2000 and values['assumed'] == 'false'
     reports = [m.status[0].values for m in messages['/diagnostics']['RELIABLE']]
     told = {pair.key for values in reports for pair in values}
-    assert {'stage_network_ms', 'age_of_newest_output_s', 'scale_state', 'rate_hz'} <= told
+    assert {'stage_network_ms', 'age_of_newest_output_s', 'scale_state'} <= told
+    assert {'Actual frequency (Hz)', 'Earliest timestamp delay:'} <= told
 
 
 @needs_real_data

@@ -137,7 +137,7 @@ def test_services_answer_while_a_network_loads():
         load.may_go.set()
         assert manager.answer(configured).success
         assert manager.state() == 'inactive'
-        assert node._pipeline.config.depth.max == 42.0
+        assert node._units[0].pipeline.config.depth.max == 42.0
 
 
 def test_a_manager_meets_autostart():

@@ -108,13 +108,13 @@ def test_an_image_that_comes_first_is_not_held_up_by_a_warm_up(robot):
     send(image(0))
     until(lambda: len(network.shapes) == 2)  # the worker has it in hand
     send(image(1))
-    until(lambda: node._worker._waiting is not None)
+    until(lambda: node._worker.waits(''))
     send(info())
-    until(lambda: bool(node._inputs.surroundings.cameras._messages))
+    until(lambda: bool(node._units[0].cameras._messages))
     network.may_go.set()
     until(lambda: len(network.shapes) == 3)
     assert node.trigger_deactivate() is SUCCESS
-    assert len(network.shapes) == 3 and node._statistics._dropped['superseded'] == 0
+    assert len(network.shapes) == 3 and node._units[0]._statistics._dropped['superseded'] == 0
 
 
 def test_a_warm_up_that_an_image_overtakes_is_no_dropped_image(robot):
@@ -122,13 +122,13 @@ def test_a_warm_up_that_an_image_overtakes_is_no_dropped_image(robot):
     network.may_go.clear()
     send(info())
     until(lambda: len(network.shapes) == 2)
-    node._warm_up()  # a second, which waits behind the first
-    assert node._worker._waiting is not None
+    node._units[0].ask_for_warm_up()  # a second, which waits behind the first
+    assert node._worker.waits('')
     send(image(0))
-    until(lambda: node._seen_image)
+    until(lambda: node._units[0]._seen_image)
     network.may_go.set()
     until(lambda: len(network.shapes) == 3)  # configure, a warm-up, the image
-    assert node._statistics._dropped['superseded'] == 0
+    assert node._units[0]._statistics._dropped['superseded'] == 0
 
 
 def test_a_wrong_camera_info_is_left_to_the_images(robot):
@@ -136,7 +136,7 @@ def test_a_wrong_camera_info_is_left_to_the_images(robot):
     wrong = info()
     wrong.k = [0.0] * 9
     send(wrong)
-    until(lambda: bool(node._inputs.surroundings.cameras._messages))
+    until(lambda: bool(node._units[0].cameras._messages))
     assert node.trigger_deactivate() is SUCCESS
     assert node.crash is None and network.shapes == [SQUARE]
 
@@ -144,7 +144,7 @@ def test_a_wrong_camera_info_is_left_to_the_images(robot):
 def test_what_follows_a_warm_up_is_what_would_have_been_without():
     cold, warm = DepthPipeline(ExactPredictor()), DepthPipeline(ExactPredictor())
     warm.warm_up(SCENE_CAMERA)
-    assert warm._preprocessor_for(SCENE_CAMERA).camera is SCENE_CAMERA
+    assert warm.eye._preprocessor_for(SCENE_CAMERA, warm.config).camera is SCENE_CAMERA
     for stamp_ns in (0, 100_000_000):
         expected, found = process(cold, stamp_ns), process(warm, stamp_ns)
         assert found.fit.reason == expected.fit.reason

@@ -6,19 +6,19 @@ import threading
 
 import pytest
 
-from depth_anything_ros.ros.worker import NewestItemWorker, OneAhead
+from depth_anything_ros.ros.worker import NewestItemsWorker, OneAhead
 
 
 def test_worker_takes_the_newest_and_counts_the_rest():
     taken, dropped = [], []
     started, go_on = threading.Event(), threading.Event()
 
-    def handle(item):
-        taken.append(item)
+    def handle(items):
+        taken.extend(items)
         started.set()
         go_on.wait(10)
 
-    worker = NewestItemWorker(handle, dropped.append)
+    worker = NewestItemsWorker(handle, dropped.append)
     worker.submit('first')
     assert started.wait(10)
     for item in ('second', 'third', 'fourth'):
@@ -30,6 +30,38 @@ def test_worker_takes_the_newest_and_counts_the_rest():
     assert taken == ['first', 'fourth'] and dropped == ['second', 'third']
 
 
+@pytest.mark.parametrize(
+    'most, turns',
+    [
+        (1, ['b', 'c', 'a', 'b', 'c', 'a']),
+        (2, ['bc', 'ab', 'ca', 'bc']),
+        (3, ['bca', 'bca', 'bca']),
+    ],
+)
+def test_who_was_served_longest_ago_is_next(most, turns):
+    taken, dropped, started, go_on = [], [], threading.Semaphore(0), threading.Semaphore(0)
+
+    def handle(items):
+        taken.append(''.join(items))
+        started.release()
+        assert go_on.acquire(timeout=10)
+
+    worker = NewestItemsWorker(handle, dropped.append, most)
+    worker.submit('a', 'a')
+    assert started.acquire(timeout=10)
+    for _ in turns:
+        for source in 'bcabbb':  # b is faster than the others, and all have something new
+            worker.submit(source, source)
+        go_on.release()
+        assert started.acquire(timeout=10)
+    go_on.release()
+    worker.stop()
+    assert taken == ['a', *turns]
+    assert dropped.count('b') == len(turns) * 3 + sum(
+        'b' not in turn for turn in turns[:-1]
+    )
+
+
 def test_a_bug_in_the_worker_is_kept_for_the_main_thread():
     failed = threading.Event()
 
@@ -37,7 +69,7 @@ def test_a_bug_in_the_worker_is_kept_for_the_main_thread():
         failed.set()
         raise ZeroDivisionError
 
-    worker = NewestItemWorker(handle, lambda item: None)
+    worker = NewestItemsWorker(handle, lambda item: None)
     worker.submit('item')
     assert failed.wait(10)
     worker.stop()
@@ -95,7 +127,7 @@ def test_a_worker_says_how_long_it_is_at_an_item():
         started.set()
         assert may_go.wait(10)
 
-    worker = NewestItemWorker(handle, lambda item: None)
+    worker = NewestItemsWorker(handle, lambda item: None)
     assert worker.busy_s == 0
     worker.submit('item')
     assert started.wait(10)

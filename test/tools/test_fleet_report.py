@@ -95,6 +95,16 @@ def test_a_picture_shows_image_depth_and_sigma(out):
     assert not (sigma[-5:] == 110).all()
 
 
+def test_depth_that_was_written_as_png_is_shown_too(out, tmp_path, monkeypatch):
+    monkeypatch.setattr(annotate, 'load_predictor', load)
+    bag = str(out.with_name('in') / 'good')
+    assert annotate.main([bag, str(tmp_path / 'good'), '--outputs',
+                          'image/compressedDepth,stddev']) == 0
+    raw, png = (draw_frame(read_quality(at / 'good', TOPIC), 3) for at in (out, tmp_path))
+    apart = np.abs(raw.astype(int) - png)
+    assert np.percentile(apart, 99) <= 2 and not (png[:, PANEL_PX:] == 128).all()  # millimetres
+
+
 def test_least_sure_frames_are_a_second_apart_and_those_without_metres_come_first():
     sigma = np.array([0.1, 0.9, 0.8, 0.2, np.nan, 0.5])
     times_ns = np.array([0, 10, 15, 25, 40, 55]) * 10**8

@@ -5,20 +5,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+import struct
 
 import cv2
 import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
+import torch
 
+from depth_anything_ros.camera import Camera
 from depth_anything_ros.errors import BadFrameError, DatasetError
+from depth_anything_ros.metric_depth.anchors import SensorPoints
+from depth_anything_ros.poses import matrix_to_pose
 from depth_anything_ros.ros.bags import BagWriter, TYPES
 from depth_anything_ros.ros.images import depth_plane
-from depth_anything_ros.training.bag_data import is_bag, PAIR_TOLERANCE_NS, read_bag
+from depth_anything_ros.ros.messages import encode_camera, encode_points
+from depth_anything_ros.training.bag_data import BagSamples, is_bag, PAIR_TOLERANCE_NS
 from depth_anything_ros.training.config import Phase, StudentConfig
+from depth_anything_ros.training.loading import draws_of_step, open_samples, Stream
 from depth_anything_ros.training.train import train
-from depth_anything_ros.training.world_data import open_pictures, render_world
-from helpers import tiny_run
+from depth_anything_ros.training.world_data import render_world
+from helpers import (
+    SCENE_CAMERA,
+    scene_depth_image,
+    scene_image,
+    scene_lidar,
+    SCENE_T_CAMERA_LIDAR,
+    tiny_run,
+)
 
 MS = 1_000_000
 KINDS = TYPES.types
@@ -67,6 +81,14 @@ def write_bag(path, topics):
     return path
 
 
+def read_bag(path, with_depth):
+    """Return all images, inverse depths and classes of a bag, stacked."""
+    samples = BagSamples(path, with_depth)
+    found = [samples[i] for i in range(len(samples))]
+    return tuple(np.stack([getattr(one, name) for one in found])
+                 for name in ('image_rgb', 'inverse_depth', 'semantic'))
+
+
 def colours(images):
     """Return the one colour of each picture."""
     assert (images == images[:, :1, :1]).all()
@@ -96,34 +118,22 @@ def test_metres_and_millimetres_become_inverse_depth(tmp_path):
     bag = write_bag(tmp_path / 'bag', {
         '/eye/image': [colour(0, (1, 2, 3)), colour(10**9, (4, 5, 6))],
         '/eye/depth': [image(0, stored_m, '32FC1'), image(10**9, stored_mm, '16UC1')]})
-    images, inverse, semantic = read_bag(bag, 8, 6, with_depth=True)
+    images, inverse, semantic = read_bag(bag, with_depth=True)
     assert colours(images) == [[1, 2, 3], [4, 5, 6]]
     assert np.isnan(inverse[0, :, :4]).all() and (inverse[0, :, 4:] == 0.25).all()
     assert np.isnan(inverse[1, :3]).all() and (inverse[1, 3:] == 2).all()
-    assert images.dtype == np.uint8 and inverse.dtype == np.float16 and (semantic == 255).all()
-
-
-def test_image_and_depth_are_cut_and_resized_alike(tmp_path):
-    # Of 12x6 the middle 8x6 becomes 4x3: columns 2..9 in pairs, rows in pairs.
-    ramp = np.arange(12, dtype=np.uint8) * 10
-    pixels = np.broadcast_to(ramp[None, :, None], (6, 12, 3))
-    depth_m = np.broadcast_to(1 + np.arange(12, dtype='<f4') // 2, (6, 12))  # equal in each pair
-    bag = write_bag(tmp_path / 'bag', {
-        '/image': [image(0, pixels)], '/depth': [image(0, depth_m, '32FC1')]})
-    images, inverse, _ = read_bag(bag, 4, 3, with_depth=True)
-    np.testing.assert_array_equal(images[0, :, :, 0], [[25, 45, 65, 85]] * 3)
-    np.testing.assert_allclose(1 / inverse[0], [[2, 3, 4, 5]] * 3, rtol=1e-3)
+    assert images.dtype == np.uint8 and inverse.dtype == np.float32 and (semantic == 255).all()
 
 
 def test_compressed_images_alone_are_unlabelled_pictures(tmp_path):
     bag = write_bag(tmp_path / 'bag', {
         '/eye/compressed': [compressed(i, (10 * i, 20, 30)) for i in range(3)]})
-    images, inverse, _ = read_bag(bag, 4, 3, with_depth=False)
+    images, inverse, _ = read_bag(bag, with_depth=False)
     assert colours(images) == [[0, 20, 30], [10, 20, 30], [20, 20, 30]]
     assert np.isnan(inverse).all()
     single = next(bag.glob('*.mcap'))
     assert is_bag(bag) and is_bag(single) and not is_bag(tmp_path)
-    assert len(read_bag(single, 4, 3, with_depth=False)[0]) == 3
+    assert len(read_bag(single, with_depth=False)[0]) == 3
 
 
 def test_sqlite_bag(tmp_path):
@@ -131,9 +141,9 @@ def test_sqlite_bag(tmp_path):
         for topic, message in {'/image': colour(5, (7, 8, 9)), '/depth': metres(5, 2)}.items():
             connection = writer.add_connection(topic, RGB, typestore=TYPES)
             writer.write(connection, 5, TYPES.serialize_cdr(message, RGB))
-    pictures = open_pictures([next((tmp_path / 'bag').glob('*.db3'))])
-    assert pictures.image_rgb.shape == (1, 168, 224, 3)
-    assert colours(pictures.image_rgb) == [[7, 8, 9]] and (pictures.inverse_depth == 0.5).all()
+    pictures = open_samples([next((tmp_path / 'bag').glob('*.db3'))])
+    assert len(pictures) == 1 and pictures[0].image_rgb.shape == (6, 8, 3)
+    assert (pictures[0].image_rgb == (7, 8, 9)).all() and (pictures[0].inverse_depth == 0.5).all()
 
 
 def test_image_and_depth_pair_as_each_others_nearest_within_the_tolerance(tmp_path, capsys):
@@ -143,12 +153,12 @@ def test_image_and_depth_pair_as_each_others_nearest_within_the_tolerance(tmp_pa
     bag = write_bag(tmp_path / 'bag', {
         '/image': [colour(ms * MS, (i, 0, 0)) for i, ms in enumerate(stamps_ms)],
         '/depth': [metres(ms * MS, 1 << i) for i, ms in enumerate(depths_ms)]})
-    images, inverse, _ = read_bag(bag, 8, 6, with_depth=True)
+    images, inverse, _ = read_bag(bag, with_depth=True)
     assert PAIR_TOLERANCE_NS == 20 * MS
     assert colours(images) == [[0, 0, 0], [2, 0, 0]]
     assert inverse[:, 0, 0].tolist() == [1, 0.5]
     assert capsys.readouterr().out == f'{bag}: 2 pictures from /image, depth from /depth\n'
-    images, _, _ = read_bag(bag, 8, 6, with_depth=False)
+    images, _, _ = read_bag(bag, with_depth=False)
     assert len(images) == 5
     assert capsys.readouterr().out == f'{bag}: 5 pictures from /image\n'
 
@@ -157,14 +167,14 @@ def test_truth_of_the_demo_is_taken_before_what_the_node_published(tmp_path):
     topics = {'/image': [colour(0, (1, 2, 3))], '/depth/image_color': [colour(0, (9, 9, 9))],
               '/depth/image': [metres(0, 2)], '/depth/stddev': [metres(0, 5)],
               '/depth/relative': [metres(0, 5)], '/truth/depth': [metres(0, 4)]}
-    images, inverse, _ = read_bag(write_bag(tmp_path / 'demo', topics), 8, 6, with_depth=True)
+    images, inverse, _ = read_bag(write_bag(tmp_path / 'demo', topics), with_depth=True)
     assert colours(images) == [[1, 2, 3]] and (inverse == 0.25).all()
     del topics['/truth/depth']
-    _, inverse, _ = read_bag(write_bag(tmp_path / 'robot', topics), 8, 6, with_depth=True)
+    _, inverse, _ = read_bag(write_bag(tmp_path / 'robot', topics), with_depth=True)
     assert (inverse == 0.5).all()
     del topics['/depth/image']
     with pytest.raises(DatasetError, match='no depth to learn from'):
-        read_bag(write_bag(tmp_path / 'other', topics), 8, 6, with_depth=True)
+        read_bag(write_bag(tmp_path / 'other', topics), with_depth=True)
 
 
 def test_registered_depth_comes_first_then_depth_by_name(tmp_path):
@@ -172,7 +182,61 @@ def test_registered_depth_comes_first_then_depth_by_name(tmp_path):
         '/image': [colour(0, (1, 2, 3))], '/depth': [metres(0, 8, frame='infrared')],
         '/depth/half': [metres(0, 8, size=(3, 4))], '/sure': [metres(0, 5)],
         '/aligned/depth': [metres(0, 2)]})
-    assert (read_bag(bag, 8, 6, with_depth=True)[1] == 0.5).all()
+    assert (read_bag(bag, with_depth=True)[1] == 0.5).all()
+
+
+def compressed_depth(stamp_ns, stored, encoding, a=0.0, b=0.0, frame='eye'):
+    """Return what compressed_depth_image_transport makes: format 0, a quantiser and a PNG."""
+    png = cv2.imencode('.png', stored.astype(np.uint16))[1].ravel()
+    data = np.concatenate([np.frombuffer(struct.pack('<iff', 0, a, b), np.uint8), png])
+    return KINDS[JPEG](head(stamp_ns, frame), f'{encoding}; compressedDepth png', data)
+
+
+def test_compressed_depth_is_a_label(tmp_path):
+    millimetres = np.full((6, 8), 4000)
+    millimetres[:2] = 0
+    steps = np.full((6, 8), 5)  # z = 12 / (5 - 2)
+    for i, depth in enumerate((compressed_depth(0, millimetres, '16UC1'),
+                               compressed_depth(0, steps, '32FC1', 12.0, 2.0))):
+        bag = write_bag(tmp_path / f'{i}', {
+            '/image': [colour(0, (1, 2, 3))], '/a/depth/compressedDepth': [depth],
+            '/depth/relative/compressedDepth': [compressed_depth(0, steps, '16UC1')]})
+        inverse = read_bag(bag, with_depth=True)[1]
+        assert (inverse[0, 2:] == 0.25).all()
+    assert (inverse == 0.25).all()
+    bag = write_bag(tmp_path / 'raw', {
+        '/image': [colour(0, (1, 2, 3))], '/a/depth/compressedDepth': [depth],
+        '/a/depth/image_rect_raw': [metres(0, 2)]})
+    assert (read_bag(bag, with_depth=True)[1] == 0.5).all()  # what is not rounded comes first
+    broken = compressed_depth(0, millimetres, '16UC1')
+    broken.data = broken.data[:40]
+    bag = write_bag(tmp_path / 'broken', {
+        '/image': [colour(0, (1, 2, 3))], '/a/depth/compressedDepth': [broken]})
+    with pytest.raises(DatasetError, match='/a/depth/compressedDepth is corrupt at its first'):
+        read_bag(bag, with_depth=True)
+
+
+def test_a_corrupt_image_of_a_bag_costs_itself_only(tmp_path):
+    bag = write_bag(tmp_path / 'bag', {'/image': [
+        colour(0, (1, 2, 3)), truncated(colour(MS, (1, 2, 3))), colour(2 * MS, (4, 5, 6))]})
+    samples = open_samples([bag], with_depth=False)
+    assert len(samples) == 3 and (samples[2].image_rgb == (4, 5, 6)).all()
+    with pytest.raises(DatasetError, match='/image is corrupt at stamp 0.001000000'):
+        samples[1]
+
+
+def test_a_bag_is_read_in_another_process(tmp_path):
+    bag = write_bag(tmp_path / 'bag', {
+        '/image': [colour(i, (i, 0, 0), (60, 80)) for i in range(8)],
+        '/depth': [metres(i, 2, (60, 80)) for i in range(8)]})
+    samples = open_samples([bag])
+    samples[3]  # it is open here
+    phase = Phase(1, 4, ((28, 42),), 0.0, 0.0)
+    drawn = draws_of_step(phase, 0, 1, 1, 8, 4)
+    alone, helped = (next(Stream(samples, iter([drawn]), workers)) for workers in (0, 1))
+    assert torch.equal(alone.image_rgb, helped.image_rgb)
+    assert alone.image_rgb[:, 0, 14, 20].tolist() == [draw.index for draw in drawn]
+    assert torch.equal(alone.inverse_depth, helped.inverse_depth)
 
 
 def rewritten(**topics):
@@ -191,7 +255,8 @@ def truncated(message):
         (rewritten(_depth=[metres(0, 1)]), 'has no colour or gray image'),
         (rewritten(_image=[colour(0, (1, 2, 3))], _eye_compressed=[compressed(0, (1, 2, 3))]),
          r'no depth to learn from beside /image: a sensor_msgs/msg/Image of encoding 32FC1 '
-         r'\(metres\) or 16UC1 \(millimetres\) is wanted, and there are '
+         r'\(metres\) or 16UC1 \(millimetres\), or its compressedDepth, or points '
+         r'with camera_info and /tf_static are wanted, and there are '
          r'/image \(sensor_msgs/msg/Image, rgb8\), '
          r'/eye/compressed \(sensor_msgs/msg/CompressedImage\)$'),
         (rewritten(_image=[colour(0, (1, 2, 3))], _depth=[metres(30 * MS, 1)]),
@@ -213,7 +278,7 @@ def truncated(message):
 )
 def test_what_cannot_be_learned_from_is_one_line(tmp_path, write, message):
     with pytest.raises(DatasetError, match=message) as error:
-        read_bag(write(tmp_path / 'bag'), 8, 6, with_depth=True)
+        read_bag(write(tmp_path / 'bag'), with_depth=True)
     assert str(tmp_path / 'bag') in str(error.value) and '\n' not in str(error.value)
 
 
@@ -226,15 +291,15 @@ def test_broken_bytes_are_one_line(tmp_path):
 
     half = spoilt('half', lambda data: data[:len(data) // 2])
     with pytest.raises(DatasetError, match='half is no ROS 2 bag'):
-        read_bag(half, 8, 6, with_depth=False)
+        read_bag(half, with_depth=False)
     (half / 'metadata.yaml').unlink()
     with pytest.raises(DatasetError, match='give the folder that holds metadata.yaml'):
-        read_bag(half, 8, 6, with_depth=False)
+        read_bag(half, with_depth=False)
     names = spoilt('names', lambda data: data.replace(b'/image', b'/\xff\xff\xff\xff\xff'))
     with pytest.raises(DatasetError, match='names is no ROS 2 bag .*utf-8'):
-        read_bag(names, 8, 6, with_depth=False)
+        read_bag(names, with_depth=False)
     with pytest.raises(DatasetError, match=r'gone.mcap is no ROS 2 bag \(.*does not exist'):
-        open_pictures([Path('gone.mcap')])
+        open_samples([Path('gone.mcap')])
 
 
 def test_message_that_is_no_message_is_one_line(tmp_path):
@@ -243,7 +308,7 @@ def test_message_that_is_no_message_is_one_line(tmp_path):
         bag.write('/image', 1, bytes(TYPES.serialize_cdr(colour(0, (1, 2, 3)), RGB)))
         bag.write('/image', 2, b'\0\1\0\0 no message')
     with pytest.raises(DatasetError, match='bag is corrupt at /image .*: cut that part out'):
-        read_bag(tmp_path / 'bag', 8, 6, with_depth=False)
+        read_bag(tmp_path / 'bag', with_depth=False)
 
 
 def test_training_on_bags(tmp_path):
@@ -261,6 +326,78 @@ def test_training_on_bags(tmp_path):
     student = StudentConfig(checkpoint, (bag,))
     train(tiny_run(world, tmp_path / 'second', phases=two_steps, student=student))
     assert (tmp_path / 'second/checkpoint/model.safetensors').is_file()
-    both = open_pictures([tmp_path / 'world', bag])
-    assert both.image_rgb.shape == (7, 42, 56, 3)
-    assert (both.semantic[4:] == 255).all() and not (both.semantic[:4] == 255).all()
+    both = open_samples([tmp_path / 'world', bag])
+    assert [one.image_rgb.shape for one in both] == [(42, 56, 3)] * 4 + [(60, 80, 3)] * 3
+    assert (both[4].semantic == 255).all() and not (both[3].semantic == 255).all()
+
+
+def lidar_bag(path, placed=True, time_s=None, camera=SCENE_CAMERA, depth=False):
+    """Write a bag of the scene at 1 s: image, calibration, one sweep and where the lidar is."""
+    xyz_m, ring = scene_lidar()
+    numbers, fields = encode_points(SensorPoints(xyz_m, 10**9, 'lidar', None, ring))
+    data = np.frombuffer(numbers['data'], np.uint8).copy()
+    if time_s is not None:  # in the place of the ring
+        data.view('<f4').reshape(-1, 4)[:, 3] = time_s
+        fields[3] = {**fields[3], 'name': 'time', 'datatype': 7}
+    cloud = KINDS['sensor_msgs/msg/PointCloud2'](
+        header=head(10**9, 'lidar'), fields=[KINDS['sensor_msgs/msg/PointField'](**field)
+                                             for field in fields],
+        **{**numbers, 'data': data})
+    info = encode_camera(camera)
+    region = KINDS['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, False)
+    info = KINDS['sensor_msgs/msg/CameraInfo'](
+        head(10**9), info['height'], info['width'], 'plumb_bob', np.array(camera.D, float),
+        *(np.array(info[name], float) for name in 'krp'), 0, 0, region)
+    topics = {'/image': [image(10**9, scene_image())], '/camera_info': [info], '/points': [cloud]}
+    if depth:
+        topics['/depth'] = [metres(10**9, 3, scene_image().shape[:2])]
+    with BagWriter(path) as bag:
+        for topic, (message,) in topics.items():
+            bag.add_topic(topic, message.__msgtype__)
+            bag.write(topic, 10**9, bytes(TYPES.serialize_cdr(message, message.__msgtype__)))
+        if placed:
+            pose = matrix_to_pose(SCENE_T_CAMERA_LIDAR)
+            bag.write_static_transforms(10**9, [('eye', 'lidar', pose)])
+    return path
+
+
+def test_a_lidar_labels_the_pixels_that_it_sees(tmp_path, capsys):
+    samples = open_samples([lidar_bag(tmp_path / 'bag')])
+    assert '1 pictures from /image, depth from /points' in capsys.readouterr().out
+    sample = samples[0]
+    np.testing.assert_array_equal(sample.image_rgb, scene_image())
+    known = np.isfinite(sample.inverse_depth)
+    assert sample.sparse and 0.9 * 24 * 120 < known.sum() <= 24 * 120
+    error = sample.inverse_depth * scene_depth_image() - 1
+    assert np.abs(error[known]).max() < 0.05 and np.median(np.abs(error[known])) < 0.004
+    both = open_samples([lidar_bag(tmp_path / 'both', depth=True)])[0]  # a depth image says more
+    assert not both.sparse and np.allclose(both.inverse_depth, 1 / 3)
+
+
+def test_points_of_another_time_are_no_labels(tmp_path):
+    time_s = np.linspace(0, 0.1, 24 * 120)  # a fifth is within 20 ms of the image
+    whole, part = (
+        np.isfinite(open_samples([lidar_bag(tmp_path / name, time_s=times)])[0].inverse_depth)
+        for name, times in (('whole', None), ('part', time_s)))
+    assert 0.15 * whole.sum() < part.sum() < 0.25 * whole.sum()
+    assert not part[240:].any()  # rows are swept from above
+
+
+def test_distorted_images_are_rectified_under_their_labels(tmp_path):
+    K = SCENE_CAMERA.K
+    bent = Camera.from_calibration(640, 480, K, (-0.2, 0.05, 0, 0, 0), P=np.c_[K, np.zeros(3)])
+    sample = open_samples([lidar_bag(tmp_path / 'bag', camera=bent)])[0]
+    straight = cv2.undistort(scene_image(), K, np.array([-0.2, 0.05, 0, 0, 0.0]), None, K)
+    off = np.abs(sample.image_rgb[20:-20, 20:-20].astype(int) - straight[20:-20, 20:-20])
+    assert np.percentile(off, 99) <= 2
+    known = np.isfinite(sample.inverse_depth)
+    assert np.median(np.abs(sample.inverse_depth * scene_depth_image() - 1)[known]) < 0.004
+
+
+def test_a_lidar_of_which_nobody_says_where_it_is_is_one_line(tmp_path):
+    with pytest.raises(DatasetError, match=r'no static transform says where /points \(frame "lida'
+                                           r'r"\) is from the camera \(frame "eye"\): record /tf_'):
+        open_samples([lidar_bag(tmp_path / 'bag', placed=False)])
+    small = SCENE_CAMERA.scaled(320, 240)
+    with pytest.raises(DatasetError, match='/camera_info is of 320x240 pixels and the image of 6'):
+        open_samples([lidar_bag(tmp_path / 'small', camera=small)])

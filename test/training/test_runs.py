@@ -15,9 +15,10 @@ import torch
 
 from depth_anything_ros.errors import DatasetError, DepthAnythingError, DeviceError
 from depth_anything_ros.training.config import NetworkConfig, Phase, StudentConfig
+from depth_anything_ros.training.loading import open_samples
 from depth_anything_ros.training.processes import Processes
 from depth_anything_ros.training.train import train
-from depth_anything_ros.training.world_data import open_pictures, render_world
+from depth_anything_ros.training.world_data import render_world
 from helpers import TINY, tiny_run
 
 
@@ -109,7 +110,7 @@ def test_pictures_without_any_depth_in_range_are_refused(data: Path, tmp_path: P
     assert f'{millimetres} has no depth between 0.3 and 80 m (their median is 2.5e+03): ' in text
     unknown = own_pictures(tmp_path / 'unknown', 0.0)
     assert '(all are unknown)' in refusal(DatasetError, **run, data=(unknown,))
-    assert len(open_pictures([millimetres], with_depth=False)) == 2
+    assert len(open_samples([millimetres], with_depth=False)) == 2
 
 
 def test_ones_own_pictures_may_be_held_out(data: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ import yaml
 from depth_anything_ros.errors import CheckpointError, DatasetError, DepthAnythingError
 from depth_anything_ros.training.augment import random_crop, strong_colours
 from depth_anything_ros.training.config import load_config, NetworkConfig, Phase, StudentConfig
-from depth_anything_ros.training.folder_data import read_folder
+from depth_anything_ros.training.loading import open_samples
 from depth_anything_ros.training.losses import (
     cutmix_error,
     feature_alignment_loss,
@@ -40,11 +40,11 @@ from depth_anything_ros.training.network import (
     Trainee,
     within_half,
 )
+from depth_anything_ros.training.sample import Sample
 from depth_anything_ros.training.scoring import score_image, score_world
 from depth_anything_ros.training.student import cut_boxes
 from depth_anything_ros.training.train import main, train
 from depth_anything_ros.training.world_data import (
-    open_pictures,
     open_world,
     render_world,
     VIEWS_PER_SCENE,
@@ -196,18 +196,21 @@ def test_score_world_averages_over_pictures():
 
 def test_random_crop_moves_all_targets_alike():
     generator = torch.Generator().manual_seed(3)
-    ramp = torch.linspace(0, 1, 64).expand(8, 48, 64)
-    image = ramp[:, None].expand(-1, 3, -1, -1)
-    classes = (ramp * 9).round().byte()
-    cut, inverse, semantic = random_crop(image, ramp, classes, (28, 42), generator)
-    assert cut.shape == (8, 3, 28, 42) and semantic.dtype == torch.int64
+    ramp = np.broadcast_to(np.linspace(0, 1, 64, dtype=np.float32), (48, 64))
+    sample = Sample(np.repeat((ramp * 252).round().astype(np.uint8)[..., None], 3, axis=2), ramp,
+                    (ramp * 9).round().astype(np.uint8))
+    parts = zip(*(random_crop(sample, (28, 42), generator) for _ in range(8)))
+    cut, inverse, semantic = (torch.stack(part) for part in parts)
+    assert cut.shape == (8, 3, 28, 42) and cut.dtype == torch.uint8
+    assert semantic.dtype == torch.int64
+    cut = cut.float() / 252
     inner = (slice(None), slice(6, -6), slice(6, -6))
-    # A crop's pixel is zoom 64 / 42 pixels of the ramp, which rises by 1 / 63 each.
-    slope = (cut[:, 0, 14, 30] - cut[:, 0, 14, 12]).abs()[:, None, None] / 18
-    zoom = slope * 63 * 42 / 64
-    assert float(zoom.min()) < 0.9 < 0.98 * float(zoom.max())
-    ramp_seen = inverse * zoom  # nearer by the zoom, as through a longer lens
-    assert float((cut[:, 0] - ramp_seen)[inner].abs().max()) < 0.025  # bilinear against nearest
+    # A crop's pixel is source_px of the ramp, which rises by 1 / 63 each; all of the picture would
+    # be 28 rows high instead of 48, so that depth is nearer by source_px 28 / 48.
+    source_px = (cut[:, 0, 14, 30] - cut[:, 0, 14, 12]).abs()[:, None, None] / 18 * 63
+    assert float(source_px.min()) < 1.35 < 1.45 < float(source_px.max()) <= 64 / 42 + 0.03
+    ramp_seen = inverse * source_px * 28 / 48
+    assert float((cut[:, 0] - ramp_seen)[inner].abs().max()) < 0.03  # bilinear against nearest
     assert float((ramp_seen * 9 - semantic)[inner].abs().max()) < 0.6
     colours = strong_colours(cut, generator)
     assert torch.equal(strong_colours(cut, generator, 0.0), cut)
@@ -222,7 +225,7 @@ def test_same_seed_renders_same_files(tmp_path):
     assert np.array_equal(a.image_rgb, b.image_rgb)
     assert np.array_equal(a.inverse_depth, b.inverse_depth)
     assert np.array_equal(a.image_rgb[VIEWS_PER_SCENE], c.image_rgb[0])  # the next seed's scene
-    assert len(open_pictures([tmp_path / 'a', tmp_path / 'c'])) == VIEWS_PER_SCENE + 2
+    assert len(open_samples([tmp_path / 'a', tmp_path / 'c'])) == VIEWS_PER_SCENE + 2
 
 
 def test_unfinished_world_is_named(tmp_path):
@@ -359,7 +362,7 @@ def test_metric_fine_tuning_starts_from_a_relative_network(data, teacher, tmp_pa
 
 
 def test_two_processes_train_one_network(data, tmp_path):
-    values = dataclasses.asdict(tiny_run(data, tmp_path / 'run', student=None, init=None))
+    values = dataclasses.asdict(tiny_run(data, tmp_path / 'run', workers=1))
     plain = json.loads(json.dumps(values, default=str))
     (tmp_path / 'run.yaml').write_text(yaml.safe_dump(plain))
     command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node',
@@ -389,13 +392,13 @@ def test_folder_of_own_pictures(tmp_path, data):
     write_folder(tmp_path)
     (tmp_path / 'depth/0.npy').unlink()
     cv2.imwrite(str(tmp_path / 'depth/0.png'), np.full((60, 100), 4000, np.uint16))
-    images, inverse, _ = read_folder(tmp_path, 40, 30, with_depth=True)
-    assert images.shape == (2, 30, 40, 3) and (images[..., 0] == 200).all()
-    np.testing.assert_allclose(inverse[0], 0.25, rtol=1e-3)  # 4000 mm
-    np.testing.assert_allclose(inverse[1, 15:], 1 / 3, rtol=1e-3)
-    assert np.isnan(inverse[1, :15]).all()  # masked
-    both = open_pictures([data, tmp_path])
-    assert both.image_rgb.shape == (10, 42, 56, 3)
+    both = open_samples([data, tmp_path])
+    assert len(both) == 10 and both[0].image_rgb.shape == (42, 56, 3)
+    first, second = both[8], both[9]
+    assert first.image_rgb.shape == (60, 100, 3) and (second.image_rgb[..., 0] == 200).all()
+    np.testing.assert_allclose(first.inverse_depth, 0.25, rtol=1e-6)  # 4000 mm
+    np.testing.assert_allclose(second.inverse_depth[30:], 1 / 3, rtol=1e-6)
+    assert np.isnan(second.inverse_depth[:30]).all()  # masked
     out = tmp_path / 'run'
     train(dataclasses.replace(tiny_run(data, out), data=(data, tmp_path)))
     assert (out / 'checkpoint/model.safetensors').is_file()
@@ -405,18 +408,34 @@ def test_folder_of_own_pictures(tmp_path, data):
     ('spoil', 'message'),
     [
         (lambda f: (f / 'images/1.png').write_bytes(b'no picture'), '1.png is corrupt or no pict'),
+        (lambda f: cut_short(f / 'images/1.png'), '1.png is corrupt or no picture, or is cut sho'),
         (lambda f: (f / 'depth/1.npy').write_bytes(b'no array'), '1.npy is corrupt'),
-        (lambda f: (f / 'depth/0.npy').unlink(), 'depth of 0 is missing or corrupt'),
-        (lambda f: np.save(f / 'depth/0.npy', np.ones((3, 4))), r'depth of 0 is \(3, 4\)'),
+        (lambda f: (f / 'depth/1.npy').unlink(), 'depth of 1 is missing or corrupt'),
+        (lambda f: np.save(f / 'depth/1.npy', np.ones((3, 4))), r'depth of 1 is \(3, 4\)'),
         (lambda f: (f / 'mask/1.png').write_bytes(b'?'), '1.png is corrupt or not of'),
-        (lambda f: [p.unlink() for p in (f / 'images').iterdir()], 'holds no images'),
     ],
 )
 def test_broken_pictures_are_named(tmp_path, spoil, message):
     write_folder(tmp_path)
     spoil(tmp_path)
+    samples = open_samples([tmp_path])  # one of two is enough to begin with
+    with pytest.raises(DatasetError, match=message) as error:
+        samples[1]
+    assert '\n' not in str(error.value)
+    for file in tmp_path.glob('*/0.*'):
+        file.unlink()
     with pytest.raises(DatasetError, match=message):
-        read_folder(tmp_path, 40, 30, with_depth=True)
+        open_samples([tmp_path])
+
+
+def cut_short(file):
+    file.write_bytes(file.read_bytes()[:-20])
+
+
+def test_empty_folder_is_named(tmp_path):
+    (tmp_path / 'images').mkdir()
+    with pytest.raises(DatasetError, match='holds no images/NAME.png or .jpg to train on'):
+        open_samples([tmp_path])
 
 
 def test_fewer_pictures_than_a_batch_is_one_line(data, tmp_path):

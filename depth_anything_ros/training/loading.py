@@ -1,0 +1,214 @@
+# Copyright 2026 The depth_anything_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Batches of crops, read from disk while the network computes.
+
+Which picture goes where in a batch, and how it is cut, follows from the seed and the number of the
+step alone: not from the number of workers, nor from where a run was stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+import multiprocessing
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
+
+from depth_anything_ros.errors import DatasetError
+from depth_anything_ros.training.augment import random_crop
+from depth_anything_ros.training.bag_data import BagSamples, is_bag
+from depth_anything_ros.training.config import Phase
+from depth_anything_ros.training.folder_data import FolderSamples
+from depth_anything_ros.training.sample import FAR_M, NEAR_M, Sample
+from depth_anything_ros.training.world_data import open_world
+
+_LOOKED_AT = 64  # pictures of a folder before the first step
+_MOST_IN_A_ROW = 100  # corrupt ones; more are no accident
+
+
+def open_samples(folders: Sequence[Path], with_depth: bool = True) -> ConcatDataset[Sample]:
+    """Open several folders and bags as one, without reading more of them than a few.
+
+    Args:
+        folders: of rendered pictures, or of one's own: ROS 2 bags, or folders in the layout of
+            folder_data.
+        with_depth: whether depth is needed.
+
+    Returns:
+        Their pictures, each read at its own size when asked for; one that is corrupt is then a
+        DatasetError.
+
+    Raises:
+        DatasetError: a folder or bag cannot be opened, none of its pictures can be read, or none
+            has depth between 0.3 and 80 m though it is needed, among those looked at.
+    """
+    opened = [_open(folder, with_depth) for folder in folders]
+    for folder, samples in zip(folders, opened):
+        _look_at_some(folder, samples, with_depth)
+    return ConcatDataset(opened)
+
+
+def _open(folder: Path, with_depth: bool) -> Dataset[Sample]:
+    if is_bag(folder):
+        return BagSamples(folder, with_depth)
+    if (folder / 'images').is_dir():
+        return FolderSamples(folder, with_depth)
+    return open_world(folder)
+
+
+def _look_at_some(folder: Path, samples: Dataset[Sample], with_depth: bool) -> None:
+    """Refuse pictures of which none can be read, or none has depth that can be learnt from."""
+    count = len(samples)  # type: ignore[arg-type]
+    refused: DatasetError | None = None
+    known = []
+    for index in np.unique(np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(int)):
+        try:
+            inverse = samples[index].inverse_depth.astype(np.float32)
+        except DatasetError as error:
+            refused = error
+            continue
+        if not with_depth or ((inverse > 1 / FAR_M) & (inverse < 1 / NEAR_M)).any():
+            return
+        known.append(inverse[inverse > 0])
+    if refused is not None and not known:
+        raise refused
+    values = np.concatenate(known)
+    there = f'their median is {1 / np.median(values):.3g}' if len(values) else 'all are unknown'
+    raise DatasetError(f'{folder} has no depth between {NEAR_M} and {FAR_M:g} m ({there}): '
+                       '.npy and 32FC1 hold metres, 16 bits millimetres; masks are 0 where '
+                       'depth is not to be used')
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One place in a batch: which picture, and how it is cut."""
+
+    index: int
+    size: tuple[int, int]
+    crop: str
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Crops of one size.
+
+    Attributes:
+        image_rgb: Bx3xHxW uint8.
+        inverse_depth: BxHxW float32 in 1/m; 0 for sky, NaN where unknown.
+        semantic: BxHxW int64.
+        skipped: what was wrong with pictures in whose place others were taken.
+    """
+
+    image_rgb: Tensor
+    inverse_depth: Tensor
+    semantic: Tensor
+    skipped: tuple[str, ...]
+
+
+Crop = tuple[tuple[Tensor, Tensor, Tensor] | None, list[str]]
+
+
+class _Crops(Dataset[Crop]):
+    """Cuts what is drawn; in the place of a picture that is corrupt comes the next."""
+
+    def __init__(self, samples: ConcatDataset[Sample]) -> None:
+        self.samples = samples
+
+    def __getitem__(self, draw: Draw) -> Crop:
+        skipped: list[str] = []
+        while len(skipped) < min(_MOST_IN_A_ROW, len(self.samples)):
+            try:
+                sample = self.samples[(draw.index + len(skipped)) % len(self.samples)]
+            except DatasetError as error:
+                skipped.append(str(error))
+                continue
+            generator = torch.Generator().manual_seed(draw.seed)
+            return random_crop(sample, draw.size, generator, draw.crop == 'centre'), skipped
+        return None, skipped
+
+
+def _collate(crops: list[Crop]) -> Batch | str:
+    """Stack crops, or say what is wrong: an error would not come out of a worker in one line."""
+    skipped = tuple(text for _, texts in crops for text in texts)
+    cut = [tensors for tensors, _ in crops if tensors is not None]
+    if len(cut) < len(crops):
+        return skipped[-1]
+    image_rgb, inverse_depth, semantic = (torch.stack(parts) for parts in zip(*cut))
+    return Batch(image_rgb, inverse_depth, semantic, skipped)
+
+
+def size_of_step(phase: Phase, seed: int, step: int) -> tuple[int, int]:
+    """Draw a step's height and width in pixels."""
+    return phase.sizes[np.random.default_rng([seed, step]).integers(len(phase.sizes))]
+
+
+def draws_of_step(phase: Phase, seed: int, step: int, stream: int, among: int, count: int
+                  ) -> list[Draw]:
+    """Draw a step's batch, of all processes together.
+
+    Args:
+        phase: of the step.
+        seed: of the run.
+        step: from 1.
+        stream: 1 for labelled pictures and 2 for the others.
+        among: how many pictures there are.
+        count: how many are wanted; without repeating any, unless there are fewer.
+    """
+    rng = np.random.default_rng([seed, step, stream])  # of [seed, step] it would be that of 0
+    indices = rng.choice(among, count, replace=count > among)
+    seeds = rng.integers(2**62, size=count)
+    size = size_of_step(phase, seed, step)
+    return [Draw(int(index), size, phase.crop, int(own)) for index, own in zip(indices, seeds)]
+
+
+class Stream:
+    """Batches in the order of their draws, until it is closed."""
+
+    def __init__(self, samples: ConcatDataset[Sample], draws: Iterator[list[Draw]], workers: int
+                 ) -> None:
+        """Start reading.
+
+        Args:
+            samples: to draw from.
+            draws: what each batch is to hold, of this process.
+            workers: processes that read ahead; 0 reads in this one.
+        """
+        self.skipped: dict[str, None] = {}  # each once, in order
+        context = None
+        if workers:
+            # Forked from a process without threads, as PyTorch and OpenCV have them.
+            context = multiprocessing.get_context('forkserver')
+            context.set_forkserver_preload([__name__])
+        self._loader: Iterator[Batch | str] | None = iter(DataLoader(
+            _Crops(samples), batch_sampler=draws, num_workers=workers,
+            collate_fn=_collate, multiprocessing_context=context, generator=torch.Generator(),
+            worker_init_fn=_alone if workers else None))
+
+    def __next__(self) -> Batch:
+        """Return the next batch.
+
+        Raises:
+            DatasetError: more pictures in a row are corrupt than can be by accident.
+        """
+        assert self._loader is not None
+        batch = next(self._loader)
+        if isinstance(batch, str):
+            raise DatasetError(f'{_MOST_IN_A_ROW} pictures in a row, or all, are corrupt; the last '
+                               f'of them: {batch}')
+        self.skipped.update(dict.fromkeys(batch.skipped))
+        assert isinstance(batch, Batch)
+        return batch
+
+    def close(self) -> None:
+        """End the workers: left to the garbage collector, they are waited for in vain, 5 s each."""
+        self._loader = None
+
+
+def _alone(worker: int) -> None:
+    cv2.setNumThreads(1)  # as PyTorch has it in its workers
