@@ -195,24 +195,6 @@ def test_a_params_file_reaches_the_node_also_from_home(launched, tmp_path, monke
     assert f'--params-file {file} ' in started['depth_node']
 
 
-def test_the_page_of_arguments_says_what_show_args_does():
-    from launch import LaunchContext
-    from launch.launch_description_sources import PythonLaunchDescriptionSource
-
-    from build_site import launch_arguments
-
-    source = PythonLaunchDescriptionSource(str(ROOT / 'launch' / 'depth_anything.launch.py'))
-    shown = source.get_launch_description(LaunchContext()).get_launch_arguments()
-    listed = launch_arguments()
-    assert [argument.name for argument in shown] == list(listed)
-    for argument in shown:
-        default = ''.join(part.text for part in argument.default_value)
-        page, text, choices = listed[argument.name]
-        assert default.removesuffix(page) in ('', f'{ROOT}/')
-        assert argument.description.partition('. Valid choices are: ')[0] == text
-        assert tuple(argument.choices or ()) == (choices or ())
-
-
 def given(done):
     """Return what INCLUDED told, by name."""
     return dict(re.findall(r'GIVEN (\w+)=(.*)', done.stdout))
@@ -288,6 +270,24 @@ def test_show_args_lists_those_of_the_node_too(file, own):
     description = source.get_launch_description(LaunchContext())
     shown = {argument.name for argument in description.get_launch_arguments()}
     assert shown >= own | {'image', 'points', 'shm', 'checkpoint', 'namespace'}
+
+
+def test_the_page_of_arguments_says_what_show_args_does():
+    from launch import LaunchContext
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    from build_site import launch_arguments
+
+    source = PythonLaunchDescriptionSource(str(ROOT / 'launch' / 'depth_anything.launch.py'))
+    shown = source.get_launch_description(LaunchContext()).get_launch_arguments()
+    listed = launch_arguments()
+    assert [argument.name for argument in shown] == list(listed)
+    for argument in shown:
+        default = ''.join(part.text for part in argument.default_value)
+        page, text, choices = listed[argument.name]
+        assert default.removesuffix(page) in ('', f'{ROOT}/')
+        assert argument.description.partition('. Valid choices are: ')[0] == text
+        assert tuple(argument.choices or ()) == (choices or ())
 
 
 @pytest.mark.parametrize('file', ['depth_anything.launch.py', 'demo.launch.py'])
