@@ -260,6 +260,7 @@ class Graph:
         chains: of TF, from the camera.
         clock: what comes on /clock.
         node: the running one; None without.
+        unasked: depth nodes that run and were not asked about.
         metric: whether the network predicts metres by itself; None where that is not known.
     """
 
@@ -273,4 +274,5 @@ class Graph:
     chains: tuple[Chain, ...] = ()
     clock: Clock = Clock()
     node: NodeSeen | None = None
+    unasked: tuple[str, ...] = ()
     metric: bool | None = None

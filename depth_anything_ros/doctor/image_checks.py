@@ -223,9 +223,9 @@ def _stamps(graph: Graph, image: InputSeen) -> Finding:
         )
     if facts.messages > 2 and facts.doubled >= facts.messages - 1:
         return failed(line, 'all images have one stamp', f'let {driver} stamp each image')
-    if graph.clock.count and abs(graph.clock.ahead_s) < BEHIND_S:
-        return ok(line, f'{-graph.clock.ahead_s:+.2f} s after /clock')
-    late_s = facts.delay_s
+    late_s, clock = facts.delay_s, graph.clock
+    if clock.count and (clock.wanted or abs(clock.ahead_s) < BEHIND_S):
+        late_s = -clock.ahead_s
     if late_s > _RECORDED_S and graph.config.max_age == 0:
         return note(
             line,

@@ -56,6 +56,10 @@ _BUSY = 'superseded'  # the network is slower than the camera: no fault
 def node_findings(graph: Graph) -> list[Finding]:
     """Judge the running node, where there is one."""
     node = graph.node
+    if node is None and graph.unasked:
+        names = ', '.join(graph.unasked)
+        why = f'{names} not looked at: ask about one with -r __ns:=NAMESPACE -r __node:=NAME'
+        return [skipped(line, why) for line in ('node', 'inputs', 'scale', 'drops', 'listeners')]
     if node is None:
         why = 'no node runs; the lines above say what one would meet'
         return [skipped(line, why) for line in ('node', 'inputs', 'scale', 'drops', 'listeners')]
@@ -90,6 +94,8 @@ def _node(node: NodeSeen) -> Finding:
 
 
 def _inputs(node: NodeSeen) -> Finding:
+    if node.state != 'active':
+        return skipped('inputs', f'{node.name} is not active')
     if node.elsewhere:
         name, topic = next(iter(node.elsewhere.items()))
         return failed(

@@ -12,6 +12,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import GetState
 from rcl_interfaces.srv import GetParameters
+from rclpy._rclpy_pybind11 import NodeNameNonExistentError
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import qos_check_compatible, QoSCompatibility, QoSProfile
@@ -25,6 +26,7 @@ _SCALE = 'diagnostic_msgs/msg/DiagnosticStatus'
 _OF_RCLPY = ('/rosout', '/parameter_events', '/diagnostics')
 _ENOUGH = 3  # messages
 _RECEIVED = 'received_since_last_report'
+Pairs = list[tuple[str, list[str]]]  # topics with their types
 Until = Callable[[Callable[[], bool]], bool]  # spins until something holds; whether it does
 
 
@@ -42,18 +44,25 @@ def clash_of(publisher: QoSProfile, subscription: QoSProfile) -> str:
     return ', '.join(part.removeprefix('ERROR: ').lower() for part in parts)
 
 
-def running_name(node: Node, view: View) -> str:
-    """Return the full name of the depth node that runs; empty for none, or for one of several."""
+def _known(ask: Callable[[str, str], Pairs], name: str, namespace: str) -> Pairs:
+    try:
+        return ask(name, namespace)
+    except NodeNameNonExistentError:  # it has gone
+        return []
+
+
+def running_names(node: Node, view: View) -> list[str]:
+    """Return the full names of the depth nodes that run: of that asked about alone, if it does."""
     names = [full_name(ns, name) for name, ns in node.get_node_names_and_namespaces()]
-    if view.node in names or view.is_chosen:
-        return view.node if view.node in names else ''
+    if view.node in names:
+        return [view.node]
     found = {
         full_name(each.node_namespace, each.node_name)
         for topic, kinds in node.get_topic_names_and_types()
         if topic.endswith('/depth/scale') and _SCALE in kinds
         for each in node.get_publishers_info_by_topic(topic)
     }
-    return found.pop() if len(found) == 1 else ''
+    return sorted(found)
 
 
 class RunningNode:
@@ -99,7 +108,7 @@ class RunningNode:
     def look_at_inputs(self) -> None:
         """Take over what it subscribes to."""
         own, namespace = self.name.rpartition('/')[2], self.name.rpartition('/')[0] or '/'
-        pairs = self._node.get_subscriber_names_and_types_by_node(own, namespace)
+        pairs = _known(self._node.get_subscriber_names_and_types_by_node, own, namespace)
         subscribed = {topic: kinds[0] for topic, kinds in pairs}
         if not any(kind.startswith('sensor_msgs/') for kind in subscribed.values()):
             return  # it is not active
@@ -174,7 +183,7 @@ class RunningNode:
 
     def _outputs(self, kind: str = '') -> list[str]:
         own, namespace = self.name.rpartition('/')[2], self.name.rpartition('/')[0] or '/'
-        pairs = self._node.get_publisher_names_and_types_by_node(own, namespace)
+        pairs = _known(self._node.get_publisher_names_and_types_by_node, own, namespace)
         return [
             topic for topic, kinds in pairs
             if topic not in _OF_RCLPY and 'transition_event' not in topic

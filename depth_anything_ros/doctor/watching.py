@@ -15,7 +15,7 @@ from rclpy.node import Node
 from depth_anything_ros.doctor.facts import Graph
 from depth_anything_ros.doctor.listening import Listener
 from depth_anything_ros.doctor.looking import is_metric, look_at, SETTLING_S
-from depth_anything_ros.doctor.running_node import full_name, running_name, RunningNode
+from depth_anything_ros.doctor.running_node import full_name, running_names, RunningNode
 from depth_anything_ros.doctor.view import View
 
 NAME = 'depth_anything_doctor'
@@ -45,8 +45,10 @@ class Watch:
         """Watch, and return what was seen."""
         node, asked = self._node, self._asked
         self._until_quiet()
-        name = running_name(node, asked)
-        running = RunningNode(node, name, asked, self._until) if name else None
+        names = running_names(node, asked)
+        running = None
+        if names == [asked.node] or (len(names) == 1 and not asked.is_chosen):
+            running, names = RunningNode(node, names[0], asked, self._until), []
         view = asked if running is None else running.view
         listener = Listener(node, view)
         self._listen(listener, running)
@@ -67,6 +69,7 @@ class Watch:
             listener.transforms.chains(time.monotonic()),
             listener.clock(),
             seen,
+            tuple(names),
             True if seen and seen.scale.get('state') == 'METRIC' else is_metric(view),
         )
 

@@ -51,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DepthAnythingError as error:
         print(f'doctor: {error}', file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     if options.json:
         print(json.dumps(as_json(findings)), file=printed, flush=True)
     else:
