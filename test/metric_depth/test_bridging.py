@@ -15,7 +15,9 @@ import torch
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ScaleConfig
 from depth_anything_ros.metric_depth.anchors import SensorPoints
-from depth_anything_ros.metric_depth.bridging import Bridged, Carried, CarriedSweep, carry, View
+from depth_anything_ros.metric_depth.bridging import Bridged, carry
+from depth_anything_ros.metric_depth.carried import Carried, CarriedSweep
+from depth_anything_ros.metric_depth.ways import View
 from depth_anything_ros.metric_depth.camera_motion import CameraMotion
 from depth_anything_ros.metric_depth.scale import State, unanchored
 from depth_anything_ros.metric_depth.sources import Sweep
