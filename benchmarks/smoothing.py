@@ -43,11 +43,11 @@ from world_frames import world_drive, WorldFrame
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
 from depth_anything_ros.metric_depth.bridging import Bridged, carry
 from depth_anything_ros.metric_depth.carried import Carried
-from depth_anything_ros.metric_depth.ways import View
 from depth_anything_ros.metric_depth.scale import PassRecord, ScaleFit
 from depth_anything_ros.metric_depth.smoothing import gaps, smooth
 from depth_anything_ros.metric_depth.sources import Sweep
 from depth_anything_ros.metric_depth.uncertainty import Q90
+from depth_anything_ros.metric_depth.ways import View
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.pipeline import DepthFrame, DepthPipeline, Outputs, Prediction
 from depth_anything_ros.poses import Matrix
@@ -103,6 +103,7 @@ def main() -> None:
     parser.add_argument('--drives', type=int, default=12)
     parser.add_argument('--seed', type=int, default=FIRST_SEED, help='of the first drive')
     parser.add_argument('--kinds', nargs='+', choices=KINDS, default=list(KINDS))
+    parser.add_argument('--odometry', nargs='*', choices=ODOMETRY, default=list(ODOMETRY))
     parser.add_argument('--period', type=float, default=0.2, help='s between images')
     parser.add_argument('--networks', nargs='+', choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument('--json', action='store_true', help='end with one JSON object')
@@ -114,7 +115,7 @@ def main() -> None:
         seed, kind = options.seed + number, options.kinds[number % len(options.kinds)]
         drive = straight_drive(seed, kind, options.period)
         for name in options.networks:
-            scores += score_drive(predictor, drive, name, seed)
+            scores += score_drive(predictor, drive, name, seed, options.odometry)
     print_table(scores)
     if options.json:
         print(json.dumps({'scores': [asdict(score) for score in scores]}))
@@ -135,7 +136,11 @@ def straight_drive(seed: int, kind: str, period_s: float) -> list[WorldFrame]:
 
 
 def score_drive(
-    predictor: Predictor, drive: Sequence[WorldFrame], network: str, seed: int
+    predictor: Predictor,
+    drive: Sequence[WorldFrame],
+    network: str,
+    seed: int,
+    of_interest: Sequence[str] = tuple(ODOMETRY),
 ) -> list[Score]:
     """Score the gap of one drive by all ways."""
     predictions = predicted(predictor, drive, network, seed)
@@ -152,18 +157,21 @@ def score_drive(
     smoothed = [Bridged(line) for line in lines]
     frames['smoothed'] = measured(predictor, drive, predictions, sweeps, smoothed)[0]
     told: dict[str, Sequence[Matrix | None]] = {'images': [None for _ in drive]}
-    told |= {name: odometry(drive, **how) for name, how in ODOMETRY.items()}
+    told |= {name: odometry(drive, **ODOMETRY[name]) for name in of_interest}
     spent = []
     for way, poses in told.items():
         started_s = time.process_time()
         bridged = bridges(predictor, drive, predictions, sweeps, poses, records, lines)
         spent.append(f'{way} {1e3 * (time.process_time() - started_s) / gap.sum():.0f}')
         frames[way] = measured(predictor, drive, predictions, sweeps, bridged)[0]
-    poses = told['drift']
-    frames['motion'] = measured(predictor, drive, predictions, sweeps, none, poses)[0]
+    drifting = odometry(drive, **ODOMETRY['drift'])
+    frames['motion'] = measured(predictor, drive, predictions, sweeps, none, drifting)[0]
     print(f'{drive[0].frame.name}, {network}, ms of CPU an image of the gap: {", ".join(spent)}')
     return [
-        score(way, network, n, drive, frames[way]) for way in WAYS for n in np.flatnonzero(gap)
+        score(way, network, n, drive, frames[way])
+        for way in WAYS
+        if way in frames
+        for n in np.flatnonzero(gap)
     ]
 
 
@@ -309,6 +317,8 @@ def print_table(scores: Sequence[Score]) -> None:
         for way in WAYS:
             some = [s for s in scores if (s.network, s.way) == (network, way)]
             told = [s for s in some if math.isfinite(s.absrel)]
+            if not told:
+                continue
             absrel = float(np.median([s.absrel for s in told]))
             held = absrel if way == 'held' else held
             kinds = [[s.absrel for s in told if s.drive.startswith(kind)] for kind in KINDS]

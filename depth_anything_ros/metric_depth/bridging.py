@@ -34,6 +34,7 @@ from depth_anything_ros.network.spec import ModelSpec
 # Share of a way that odometry is off by in images, from which on it is not used.
 _LYING_SHARE = 0.08
 _UNSEEN_SHARE = 0.03  # standard deviation of that, from which on images do not tell
+_STRANGE = 2.0  # ratio of depths, of a swept point and of the line, from which on it has moved
 _WAY_SHARE = 0.015  # standard deviation of the camera's way, as seen in images, at best
 _SHORT_M = 1.0  # ways are not taken for shorter
 # Two ways agree where the sweeps that they bring do, in the median of |log ratio| of depth. On 17
@@ -78,6 +79,9 @@ class Bridged:
             return replace(self.line, reason=f'{self.line.reason}; {refused}'), None
         reason = f'{fit.reason}: sweeps of {self.carried.when}, placed by {self.carried.placed_by}'
         doubt = 0.0 if np.isnan(self.line.scale) else self.line.doubt
+        if not np.isnan(self.line.scale):
+            fit = _with(fit, self.line)
+        fit, anchors = _without_strange(fit, anchors)
         stamp_ns, score = self.line.stamp_ns, self.line.extrinsic_score
         return (
             replace(fit, doubt=doubt, reason=reason, stamp_ns=stamp_ns, extrinsic_score=score),
@@ -139,12 +143,13 @@ def _by_odometry(
     ways = [one.way for one in seen]
     if share > _LYING_SHARE + 2 * sigma:
         return []
-    if sigma > _UNSEEN_SHARE:
-        share = max(share, UNCHECKED_SHARE)
-        ways = [_within(way, views, config.scale.max_hold) for way in ways]
-    met = _differences(ways, views, config.scale) if len(ways) == 2 else {}
-    if met and min(log_ratio for log_ratio, _ in met.values()) >= _AGREEING:
+    met = [log_ratio for log_ratio, _ in _differences(ways, views, config.scale).values()]
+    if met and min(met) >= _AGREEING:
         return []
+    if sigma > _UNSEEN_SHARE:  # only the sweeps can tell, if there are two
+        share = max(share, UNCHECKED_SHARE)
+        if not met or max(met) >= _AGREEING:
+            ways = [_within(way, views, config.scale.max_hold) for way in ways]
     return [replace(way, share=max(way.share, share)) for way in ways]
 
 
@@ -172,10 +177,11 @@ def _agreed(there: Way, back: Way, views: Sequence[View], config: ScaleConfig) -
             way_m = there.length_m[n] + back.length_m[n]
             share = max(share, off_m / max(way_m, _SHORT_M))
     first, last = (agreeing[0], agreeing[-1]) if agreeing else (len(views), -1)
-    return [
-        replace(way.within({n for n in way.poses if inside(n)}), share=share)
-        for way, inside in ((there, lambda n: n <= last), (back, lambda n: n >= first))
-    ]
+    confirmed = (
+        there.within({n for n in there.poses if n <= last}),
+        back.within({n for n in back.poses if n >= first}),
+    )
+    return [replace(way, share=share) for way in confirmed]
 
 
 def _differences(
@@ -186,8 +192,10 @@ def _differences(
     Returns:
         Number of a view -> median |log ratio| of depth, and |median| of metres between them.
     """
+    found: dict[int, tuple[float, float]] = {}
+    if len(ways) < 2:
+        return found
     there, back = ways
-    found = {}
     for n in sorted(there.poses.keys() & back.poses.keys()):
         ours, others = (
             Carried((replace(way, share=0.0, turn_rad_s=0.0).carried(views, n),)).anchors(
@@ -211,3 +219,22 @@ def _within(way: Way, views: Sequence[View], longest_s: float) -> Way:
     return way.within(
         {n for n in way.poses if abs(views[n].stamp_ns - start_ns) <= longest_s * 1e9}
     )
+
+
+def _with(fit: ScaleFit, line: ScaleFit) -> ScaleFit:
+    """Return a fit with what is known of its line from elsewhere, each by its covariance."""
+    gain = np.linalg.solve(fit.covariance + line.covariance, fit.covariance).T
+    off = np.array([line.scale - fit.scale, line.shift - fit.shift])
+    scale, shift = np.array([fit.scale, fit.shift]) + gain @ off
+    covariance = fit.covariance - gain @ fit.covariance
+    return replace(fit, scale=float(scale), shift=float(shift), covariance=covariance)
+
+
+def _without_strange(fit: ScaleFit, anchors: Anchors) -> tuple[ScaleFit, Anchors]:
+    """Leave out what lies where the image shows something far nearer or farther: it has moved."""
+    assert fit.at_anchors is not None
+    said = fit.scale * fit.at_anchors + fit.shift
+    measured = 1 / anchors.z_m if fit.space == 'inverse_depth' else anchors.z_m
+    with np.errstate(invalid='ignore'):  # NaN is no anchor anyway
+        strange = (said * _STRANGE < measured) | (said > measured * _STRANGE)
+    return replace(fit, at_anchors=fit.at_anchors[~strange]), anchors[~strange]

@@ -34,8 +34,8 @@ _UNSURE = 0.12  # log depth: a corner with a larger sigma is not used
 _OFF_PX = 1.2  # farther from where it should be, a corner does not fit
 _TRIES, _CONFIDENCE = 200, 0.999
 _TURN_RAD = 0.003  # by which stamps and a camera that shakes are off
-_NOISE_PX = 0.5  # of a corner that is followed, at best
-_ROUNDS, _MEDIAN_SIGMA = 10, 1.5
+_NOISE_PX = 1.0  # of a corner that is followed
+_ROUNDS = 10
 _NEAREST_M = 0.05
 _FEWEST = 12  # corners that fit
 _LEFT, _ENOUGH = 0.5, 30  # share of the first corners, and corners, below which few are left
@@ -198,8 +198,7 @@ def _displaced(points_m: Array, xy: Array, sigma_rad: float, noise: float) -> tu
     moved = np.zeros(6)
     for _ in range(_ROUNDS):  # weights of Cauchy's distribution
         left = np.linalg.norm(off - A @ moved, axis=1)
-        scale = max(noise, _MEDIAN_SIGMA * float(np.median(left)))
-        weight = 1 / (scale**2 + left**2)
+        weight = 1 / (noise**2 + left**2)
         H = np.einsum('n,nki,nkj->ij', weight, A, A) + known
         moved = np.linalg.solve(H, np.einsum('n,nki,nk->i', weight, A, off))
     return moved[:3], math.sqrt(float(np.trace(np.linalg.inv(H)[:3, :3])))

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 import math
 
 import numpy as np
@@ -31,7 +31,8 @@ class SeenOdometry:
     Attributes:
         way: as far as no image contradicts it.
         steps: Nx5: by how many metres it is off in steps of it (3, on the axes of the image at
-            the end of each), their lengths, and the standard deviation of what images show.
+            the end of each, as seen in the order of time), their lengths, and the standard
+            deviation of what images show.
     """
 
     way: Way
@@ -50,6 +51,7 @@ def compare(
     following = Following(views, way, predict, config, spec)
     motion = following.motion
     start: int | None = None
+    direction = 1 if way.start == 0 else -1
     kept, steps = {way.start}, [np.zeros((0, 5))]
     newest = steps[0]
     last = way.start
@@ -67,7 +69,7 @@ def compare(
                     allowed_m = _OFF_M + _OFF_SHARE * length_m + _SIGMAS * sigma_m
                     if np.linalg.norm(off_m) > allowed_m:
                         break
-                    newest = np.array([[*off_m, length_m, sigma_m]])
+                    newest = np.array([[*(direction * off_m), length_m, sigma_m]])
                 if seen is None or motion.few_left:
                     steps.append(newest)
                     newest, start = steps[0], None
