@@ -301,7 +301,8 @@ def test_the_pipeline_uses_it_where_an_image_has_no_fit():
     image, depth_m = seen(n)
     line = unanchored('inverse_depth', 0, 'no anchors')
     line = replace(line, state=State.HELD, method='lidar', scale=1 / SLOPE, shift=-SHIFT / SLOPE)
-    line = replace(line, covariance=np.diag([1e-4, 1e-6]), residual=0.1, doubt=0.03, reason='smoothed')
+    line = replace(line, covariance=np.diag([1e-4, 1e-6]), residual=0.1, doubt=0.03)
+    line = replace(line, reason='smoothed')
 
     def measured(points, bridged):
         pipeline = DepthPipeline(NearnessPredictor(), CONFIG)

@@ -42,7 +42,7 @@ from depth_anything_ros.ros.bags import open_bag, read_serialized  # noqa: E402
 from depth_anything_ros.ros.loss import Loss  # noqa: E402
 
 LONGEST_S = 20.0  # of CPU time for a bag of 30 kB; a bomb takes a second or two
-MORE_MEMORY = 3 << 29  # bytes above what the process has before it begins
+MORE_MEMORY = 3 << 29  # bytes above what the process has before it begins with a bag
 LONGEST_LINE = 2500
 
 
@@ -97,7 +97,7 @@ def judged(path: Path) -> tuple[str, str]:
     """
     wanted = Counter(messages())
     try:
-        with time_limit(LONGEST_S):
+        with time_limit(LONGEST_S), memory_limit(MORE_MEMORY):
             found, loss, _ = read(path)
             inspect(path, Wanted(), Config(), metric=False)
     except Hang:
@@ -125,7 +125,7 @@ def run_programs(path: Path, folder: Path, index: int) -> tuple[str, str]:
     """
     options = ([], ['--smooth'], ['--only-new'])[index // 4 % 3]
     try:
-        with time_limit(LONGEST_S):
+        with time_limit(LONGEST_S), memory_limit(MORE_MEMORY):
             return f'{inspected(path)}, {annotated(path, folder, options)}', ''
     except Hang:
         return 'hang', f'a program takes more than {LONGEST_S} s of CPU time'
@@ -223,7 +223,7 @@ def main() -> int:
     parser.add_argument('--quick', action='store_true', help='one bag of each damage')
     parser.add_argument('--verbose', action='store_true', help='tell of each bag what came of it')
     options = parser.parse_args()
-    with TemporaryDirectory() as work, memory_limit(MORE_MEMORY):
+    with TemporaryDirectory() as work:
         report = run(options, Path(work))
     print(json.dumps(report))
     return int(bool(report['failures']))
