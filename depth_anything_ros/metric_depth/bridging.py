@@ -144,9 +144,9 @@ def _by_odometry(
     if share > _LYING_SHARE + 2 * sigma:
         return []
     met = [log_ratio for log_ratio, _ in _differences(ways, views, config.scale).values()]
-    if met and min(met) >= _AGREEING:
-        return []
     if sigma > _UNSEEN_SHARE:  # only the sweeps can tell, if there are two
+        if met and min(met) >= _AGREEING:
+            return []
         share = max(share, UNCHECKED_SHARE)
         if not met or max(met) >= _AGREEING:
             ways = [_within(way, views, config.scale.max_hold) for way in ways]
