@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What does a recording's second pass win where the lidar was away for 5 s?
 
-    python benchmarks/smoothing.py [--drives 12] [--period 0.2] [--json]
+    python benchmarks/smoothing.py [--drives 12] [--kinds street] [--period 0.2] [--json]
 
 Drives of 12 s through the world, of seeds that nothing was chosen on, every second one with
 traffic; noise of 2 gray levels; 16 rings, none from 3.5 to 8.5 s. Networks: the bundled one, the
@@ -11,7 +11,11 @@ image. Compared on the images of the gap:
 
     held      the fit before, held on as the node would, with max_hold over the gap
     smoothed  smooth(): the lines of the fits before and after, merged
-    bridged   carry(): the sweeps before and after as well, brought along by the camera's own motion
+    images    carry(): the sweeps before and after as well, brought along by the camera's own motion
+              as its images show it
+    exact ... the same with odometry: exact; with drift (2 % too long, .2 degrees/s); long and short
+              (by 20 %); still (it says that nothing moves); reset (to its origin, in the gap)
+    motion    the node, with that drifting odometry as a source
     fitted    had there been no gap
 
 AbsRel is the mean over a frame's pixels within 80 m, given as the median over frames. Flicker is
@@ -29,6 +33,7 @@ from functools import partial
 import json
 import math
 import time
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,14 +41,18 @@ import torch
 from world_frames import world_drive, WorldFrame
 
 from depth_anything_ros.config import Config, ModelConfig, RuntimeConfig
-from depth_anything_ros.metric_depth.bridging import Bridged, Carried, carry, View
-from depth_anything_ros.metric_depth.scale import PassRecord
+from depth_anything_ros.metric_depth.bridging import Bridged, carry
+from depth_anything_ros.metric_depth.carried import Carried
+from depth_anything_ros.metric_depth.scale import PassRecord, ScaleFit
 from depth_anything_ros.metric_depth.smoothing import gaps, smooth
 from depth_anything_ros.metric_depth.sources import Sweep
 from depth_anything_ros.metric_depth.uncertainty import Q90
+from depth_anything_ros.metric_depth.ways import View
 from depth_anything_ros.network.predictor import load_predictor, Predictor
 from depth_anything_ros.pipeline import DepthFrame, DepthPipeline, Outputs, Prediction
+from depth_anything_ros.poses import Matrix
 from depth_anything_ros.stopwatch import Stopwatch
+from depth_anything_ros.world.odometry import dead_reckoning
 
 FIRST_SEED = 950_000
 KINDS = ('street', 'room', 'corridor')
@@ -55,7 +64,15 @@ SILENT_ERROR, SILENT_SIGMA = 0.2, 0.1
 CONFIG = Config()
 CONFIG = replace(CONFIG, scale=replace(CONFIG.scale, max_hold=60.0))
 METRIC = Outputs(points=False, stddev=True)
-WAYS = ('held', 'smoothed', 'bridged', 'fitted')
+ODOMETRY: dict[str, dict[str, Any]] = {
+    'exact': {},
+    'drift': {'stretched': 0.02, 'turn_rad_s': 0.0035},
+    'long': {'stretched': 0.2},
+    'short': {'stretched': -0.2},
+    'still': {'stretched': -1.0},
+    'reset': {'reset_s': sum(GAP_S) / 2},
+}
+WAYS = ('held', 'smoothed', 'images', *ODOMETRY, 'motion', 'fitted')
 
 
 @dataclass(frozen=True)
@@ -85,6 +102,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--drives', type=int, default=12)
     parser.add_argument('--seed', type=int, default=FIRST_SEED, help='of the first drive')
+    parser.add_argument('--kinds', nargs='+', choices=KINDS, default=list(KINDS))
+    parser.add_argument('--odometry', nargs='*', choices=ODOMETRY, default=list(ODOMETRY))
     parser.add_argument('--period', type=float, default=0.2, help='s between images')
     parser.add_argument('--networks', nargs='+', choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument('--json', action='store_true', help='end with one JSON object')
@@ -93,10 +112,10 @@ def main() -> None:
     predictor = load_predictor(ModelConfig('bundled'), RuntimeConfig())
     scores: list[Score] = []
     for number in range(options.drives):
-        seed, kind = options.seed + number, KINDS[number % len(KINDS)]
+        seed, kind = options.seed + number, options.kinds[number % len(options.kinds)]
         drive = straight_drive(seed, kind, options.period)
         for name in options.networks:
-            scores += score_drive(predictor, drive, name, seed)
+            scores += score_drive(predictor, drive, name, seed, options.odometry)
     print_table(scores)
     if options.json:
         print(json.dumps({'scores': [asdict(score) for score in scores]}))
@@ -117,7 +136,11 @@ def straight_drive(seed: int, kind: str, period_s: float) -> list[WorldFrame]:
 
 
 def score_drive(
-    predictor: Predictor, drive: Sequence[WorldFrame], network: str, seed: int
+    predictor: Predictor,
+    drive: Sequence[WorldFrame],
+    network: str,
+    seed: int,
+    of_interest: Sequence[str] = tuple(ODOMETRY),
 ) -> list[Score]:
     """Score the gap of one drive by all ways."""
     predictions = predicted(predictor, drive, network, seed)
@@ -130,26 +153,66 @@ def score_drive(
     frames = {'fitted': measured(predictor, drive, predictions, everywhere, none)[0]}
     frames['held'], records = measured(predictor, drive, predictions, sweeps, none)
 
-    started_s = time.process_time()
     lines = smooth(records, CONFIG.scale.max_hold)
-    carried: list[Carried | None] = [None] * len(drive)
+    smoothed = [Bridged(line) for line in lines]
+    frames['smoothed'] = measured(predictor, drive, predictions, sweeps, smoothed)[0]
+    told: dict[str, Sequence[Matrix | None]] = {'images': [None for _ in drive]}
+    told |= {name: odometry(drive, **ODOMETRY[name]) for name in of_interest}
+    spent = []
+    for way, poses in told.items():
+        started_s = time.process_time()
+        bridged = bridges(predictor, drive, predictions, sweeps, poses, records, lines)
+        spent.append(f'{way} {1e3 * (time.process_time() - started_s) / gap.sum():.0f}')
+        frames[way] = measured(predictor, drive, predictions, sweeps, bridged)[0]
+    drifting = odometry(drive, **ODOMETRY['drift'])
+    frames['motion'] = measured(predictor, drive, predictions, sweeps, none, drifting)[0]
+    print(f'{drive[0].frame.name}, {network}, ms of CPU an image of the gap: {", ".join(spent)}')
+    return [
+        score(way, network, n, drive, frames[way])
+        for way in WAYS
+        if way in frames
+        for n in np.flatnonzero(gap)
+    ]
+
+
+def odometry(
+    drive: Sequence[WorldFrame],
+    stretched: float = 0.0,
+    turn_rad_s: float = 0.0,
+    reset_s: float = math.inf,
+) -> list[Matrix]:
+    """Return where odometry takes the camera to be."""
+    times_s = [1e-9 * world.frame.stamp_ns for world in drive]
+    turn_rad = (0.0, turn_rad_s * (times_s[1] - times_s[0]), 0.0)
+    true = [world.T_world_camera for world in drive]
+    poses = list(dead_reckoning(true, stretched, turn_rad))
+    after = next((n for n, time_s in enumerate(times_s) if time_s >= reset_s), len(poses))
+    anew = [np.linalg.inv(poses[after]) @ pose for pose in poses[after:]]
+    return [*poses[:after], *anew]
+
+
+def bridges(
+    predictor: Predictor,
+    drive: Sequence[WorldFrame],
+    predictions: Sequence[Prediction],
+    sweeps: Sequence[Sweep | None],
+    poses: Sequence[Matrix | None],
+    records: Sequence[PassRecord],
+    lines: Sequence[ScaleFit],
+) -> list[Bridged]:
+    """Return what is known of each image with the sweeps around it."""
+    carried: list[Carried | None] = [None for _ in drive]
     for numbers in gaps(records):
         views = [
-            View(w.frame.stamp_ns, partial(_image, w), w.frame.camera, sweeps[n])
-            for n, w in zip(numbers, drive[numbers.start : numbers.stop])
+            View(
+                drive[n].frame.stamp_ns, partial(_image, drive[n]), drive[n].frame.camera,
+                sweeps[n], poses[n],
+            )
+            for n in numbers
         ]
         said = partial(_values, predictions, numbers.start)
         carried[numbers.start : numbers.stop] = carry(views, said, CONFIG, predictor.spec)
-    spent_s = (time.process_time() - started_s) / gap.sum()
-    print(f'{drive[0].frame.name}, {network}: {1e3 * spent_s:.0f} ms of CPU an image of the gap')
-
-    smoothed = [Bridged(line) for line in lines]
-    bridged = [Bridged(line, sweep) for line, sweep in zip(lines, carried)]
-    frames['smoothed'] = measured(predictor, drive, predictions, sweeps, smoothed)[0]
-    frames['bridged'] = measured(predictor, drive, predictions, sweeps, bridged)[0]
-    return [
-        score(way, network, n, drive, frames[way]) for way in WAYS for n in np.flatnonzero(gap)
-    ]
+    return [Bridged(line, sweep) for line, sweep in zip(lines, carried)]
 
 
 def predicted(
@@ -184,15 +247,20 @@ def measured(
     predictions: Sequence[Prediction],
     sweeps: Sequence[Sweep | None],
     bridges: Sequence[Bridged | None],
+    poses: Sequence[Matrix] | None = None,
 ) -> tuple[list[DepthFrame], list[PassRecord]]:
     """Measure one drive from its start; return the frames, and the records of this pass."""
     pipeline = DepthPipeline(predictor, CONFIG)
     frames, records = [], []
-    for world, prediction, sweep, bridged in zip(drive, predictions, sweeps, bridges):
+    told = [None for _ in drive] if poses is None else poses
+    for world, prediction, sweep, bridged, pose in zip(
+        drive, predictions, sweeps, bridges, told
+    ):
         frame = pipeline.measure(
             replace(prediction, watch=Stopwatch(predictor.device)),
             stamp_ns=world.frame.stamp_ns,
             sources=[] if sweep is None else [sweep],
+            T_fixed_camera=pose,
             outputs=METRIC,
             bridged=bridged,
         )
@@ -249,6 +317,8 @@ def print_table(scores: Sequence[Score]) -> None:
         for way in WAYS:
             some = [s for s in scores if (s.network, s.way) == (network, way)]
             told = [s for s in some if math.isfinite(s.absrel)]
+            if not told:
+                continue
             absrel = float(np.median([s.absrel for s in told]))
             held = absrel if way == 'held' else held
             kinds = [[s.absrel for s in told if s.drive.startswith(kind)] for kind in KINDS]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 import math
 
 import numpy as np
@@ -125,6 +126,12 @@ def _moved(scene: Scene, time_s: float) -> Scene:
     return replace(scene, primitives=replace(scene.primitives, centre_m=centre_m))
 
 
+@cache
+def _camera(shrunk: int) -> Camera:
+    """Return the same camera for all frames: another one would start a pipeline anew."""
+    return CAMERA.scaled(WIDTH // shrunk, HEIGHT // shrunk)
+
+
 def _frame(
     scene: Scene,
     T_world_camera: NDArray[np.float64],
@@ -133,7 +140,7 @@ def _frame(
     name: str,
     shrunk: int = 1,
 ) -> WorldFrame:
-    camera = CAMERA.scaled(WIDTH // shrunk, HEIGHT // shrunk)
+    camera = _camera(shrunk)
     picture = render(scene, T_world_camera, camera.K, camera.width, camera.height)
     T_world_lidar = _lidar_pose(T_world_camera)
     points = replace(_scan(scene, T_world_lidar, rng), stamp_ns=stamp_ns)

@@ -24,10 +24,11 @@ from torch import Tensor
 
 from depth_anything_ros.annotation.recording import RecordedImage
 from depth_anything_ros.config import Config
-from depth_anything_ros.metric_depth.bridging import Bridged, carry, LONGEST_S, View
+from depth_anything_ros.metric_depth.bridging import Bridged, carry
 from depth_anything_ros.metric_depth.scale import PassRecord, State
 from depth_anything_ros.metric_depth.smoothing import gaps, smooth
 from depth_anything_ros.metric_depth.sources import Source, Sweep
+from depth_anything_ros.metric_depth.ways import LONGEST_S, View
 from depth_anything_ros.poses import Matrix
 from depth_anything_ros.ros.cdr import NANOSECONDS
 from depth_anything_ros.ros.frame_step import FrameStep, Gathered
@@ -177,6 +178,7 @@ class _Gap:
                 partial(self._image, n),
                 kept.gathered.seen.camera,
                 self._sweep(n) if index in self._ends else None,
+                kept.T_fixed_camera,
             )
             for n, (index, (kept, _, _)) in enumerate(zip(self.indices, self._kept))
         ]

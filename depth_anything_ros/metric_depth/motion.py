@@ -31,6 +31,7 @@ from depth_anything_ros.metric_depth.corners import (
     projected,
     rotation,
 )
+from depth_anything_ros.metric_depth.odometry import Odometry
 from depth_anything_ros.metric_depth.triangulation import Points, triangulate
 
 Array = NDArray[np.float64]
@@ -52,9 +53,6 @@ _POSE_SIGMA = (0.001, 0.002)  # rad and m, at best: stamps, resolution and jitte
 _CONTRADICTED = 0.5  # share of the points that do not fit, from which on odometry does not
 _STILL_M = 0.02
 _STILL_RAD = 0.02
-# Odometry goes on as it did, but for this: distance, share of the last step, acceleration.
-_JUMP_M, _JUMP_SHARE, _JUMP_M_S2 = 0.1, 0.5, 10.0
-_FASTEST_M_S = 60.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +97,7 @@ class MotionTracker:
         """Forget all images."""
         self._camera: Camera | None = None
         self._last: _View | None = None
-        self._velocity_m_s: Array | None = None
+        self._odometry: Odometry | None = None
         # Views that are kept, the image of the newest of them, and how many corners it began with.
         self._views: list[_View] = []
         self._gray: Gray = np.zeros((0, 0), np.uint8)
@@ -138,6 +136,7 @@ class MotionTracker:
             motion = self._go_on(step, view, gray, small, config)
         except _StartAnew as why:
             self.reset()
+            self._odometry = Odometry(view.T_fixed_camera)
             self._keep(view, gray, small, self._start)
             motion = _nothing(str(why))
         self._camera, self._last = camera, view
@@ -145,8 +144,8 @@ class MotionTracker:
 
     def _step(self, camera: Camera, view: _View) -> Array:
         """Return the last image's camera as seen from where it is now, 4x4."""
-        last, before_m_s = self._last, self._velocity_m_s
-        if last is None:
+        last, odometry = self._last, self._odometry
+        if last is None or odometry is None:
             raise _StartAnew('this is the first image')
         if camera is not self._camera:
             raise _StartAnew('the camera is another one')
@@ -155,16 +154,9 @@ class MotionTracker:
             raise _StartAnew('time stands still' if elapsed_s == 0 else 'time ran backwards')
         if elapsed_s > _LONGEST_GAP_S:
             raise _StartAnew(f'there was no image with a pose for {elapsed_s:.1f} s')
-        step_m = view.T_fixed_camera[:3, 3] - last.T_fixed_camera[:3, 3]
-        expected_m = np.zeros(3) if before_m_s is None else elapsed_s * before_m_s
-        allowed_m = _FASTEST_M_S * elapsed_s
-        if before_m_s is not None:
-            usual_m = float(np.linalg.norm(expected_m))
-            allowed_m = _JUMP_M + _JUMP_SHARE * usual_m + 0.5 * _JUMP_M_S2 * elapsed_s**2
-        off_m = float(np.linalg.norm(step_m - expected_m))
-        if not off_m <= allowed_m:  # NaN fails too
+        off_m = odometry.jump(view.T_fixed_camera, elapsed_s)
+        if off_m:
             raise _StartAnew(f'odometry jumped by {off_m:.2f} m')
-        self._velocity_m_s = step_m / elapsed_s
         return np.linalg.inv(view.T_fixed_camera) @ last.T_fixed_camera
 
     def _go_on(

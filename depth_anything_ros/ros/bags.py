@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, overload, TypeVar
 
@@ -24,6 +25,7 @@ from rosbags.rosbag2 import (
     CompressionFormat,
     CompressionMode,
     Reader,
+    storage_mcap,
     StoragePlugin,
     Writer,
 )
@@ -34,7 +36,10 @@ from depth_anything_ros.poses import Matrix
 from depth_anything_ros.ros.cdr import check_cdr, stamp_of
 from depth_anything_ros.ros.messages import decode_image, ns_to_stamp, transform_to_matrix
 from depth_anything_ros.ros.recovery import RecoveringReader
+from depth_anything_ros.ros.unpacking import unpack_chunk
 
+# What says how long it is when unpacked may lie: rosbags unpacks chunks within these bounds too.
+storage_mcap.DECOMPRESSORS.update({name: partial(unpack_chunk, name) for name in ('lz4', 'zstd')})
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 _Bag = TypeVar('_Bag')
 _Opened = AbstractContextManager[_Bag]

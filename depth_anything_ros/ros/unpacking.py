@@ -49,6 +49,17 @@ def unpacked(data: bytes, compression: str, most: int = MOST_BYTES) -> bytes:
     return data[:most]
 
 
+def unpack_chunk(compression: str, data: bytes, size: int) -> bytes:
+    """Unpack a chunk that says how long it is; one byte more where it is longer.
+
+    Raises:
+        Unreadable: it says that it is too long, or the data are of no such kind.
+    """
+    if size > MOST_BYTES:
+        raise Unreadable(f'a chunk says that it unpacks to {size} bytes, over {MOST_BYTES}')
+    return unpacked(data, compression, size + 1)
+
+
 def unpack_file(source: Path, target: Path) -> str:
     """Unpack a .zstd file to disk as far as that is possible.
 

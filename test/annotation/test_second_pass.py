@@ -16,7 +16,7 @@ from depth_anything_ros.annotation import second_pass
 from depth_anything_ros.annotation.unit import annotate_unit, Request
 from depth_anything_ros.annotation.unit_report import Unit
 from depth_anything_ros.config import Config, with_values
-from depth_anything_ros.metric_depth.bridging import LONGEST_S
+from depth_anything_ros.metric_depth.ways import LONGEST_S
 from depth_anything_ros.ros.bags import open_bag, read_recorded
 
 COUNT, GAP = 12, range(4, 8)  # images, and those that no sweep belongs to
@@ -131,6 +131,14 @@ def test_images_of_the_gap_are_told_by_both_sides(smoothed, tmp_path):
     noted = [note for note in report.notes if 'had no fit of their own' in note]
     assert len(noted) == 2 and noted[0].startswith('/front/image_raw: 4 images')
     assert noted[0].endswith('4 FITTED')
+
+
+def test_odometry_in_the_bag_carries_them_where_it_is_named(bag, tmp_path):
+    named = with_values(CONFIG, {'scale.method': 'lidar', 'scale.fixed_frame': 'odom'})
+    annotate_unit(Unit(str(bag)), Request(smooth=True), named, load, tmp_path / 'out')
+    said = scale_of(messages_of(tmp_path / 'out'), 5)
+    assert (said['state'], said['method']) == ('FITTED', 'carried'), said
+    assert 'placed by odometry' in said['reason']
 
 
 def test_the_same_bytes_every_time(bag, smoothed, tmp_path):

@@ -15,10 +15,12 @@ import torch
 from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ScaleConfig
 from depth_anything_ros.metric_depth.anchors import SensorPoints
-from depth_anything_ros.metric_depth.bridging import Bridged, Carried, CarriedSweep, carry, View
+from depth_anything_ros.metric_depth.bridging import Bridged, carry
 from depth_anything_ros.metric_depth.camera_motion import CameraMotion
+from depth_anything_ros.metric_depth.carried import Carried, CarriedSweep
 from depth_anything_ros.metric_depth.scale import State, unanchored
 from depth_anything_ros.metric_depth.sources import Sweep
+from depth_anything_ros.metric_depth.ways import View
 from depth_anything_ros.pipeline import DepthPipeline
 from helpers import NearnessPredictor
 from moving_camera import CAMERA, look, pose, SHIFT, SLOPE
@@ -58,14 +60,17 @@ def sweep(n, stretch=1.0):
     return Sweep(SensorPoints(xyz_m.astype(np.float32), 0, 'lidar', ring=ring), MOUNT)
 
 
-def drive(sweeps=(0, COUNT - 1), count=COUNT, seeds=None, period_ns=PERIOD_NS, stretch=1.0):
+def drive(
+    sweeps=(0, COUNT - 1), count=COUNT, seeds=None, period_ns=PERIOD_NS, stretch=1.0, told=None
+):
     """Return views of a drive, of which some have a sweep, the last one stretched."""
     views = []
     for n in range(count):
         image = seen(n, 0 if seeds is None else seeds[n])[0]
         factor = stretch if n == count - 1 else 1.0
         found = sweep(n, factor) if n in sweeps else None
-        views.append(View(n * period_ns, partial(np.copy, image), CAMERA, found))
+        pose = None if told is None else told(n)
+        views.append(View(n * period_ns, partial(np.copy, image), CAMERA, found, pose))
     return views
 
 
@@ -163,13 +168,141 @@ def test_one_sweep_alone_is_carried_as_long_as_a_fit_is_held():
     assert carry([], predict, CONFIG, SPEC) == []
 
 
+def stretched(factor):
+    """Return odometry that says that the camera went so many times as far."""
+
+    def told(n):
+        T = way(n)
+        T[:3, 3] *= factor
+        return T
+
+    return told
+
+
+def placed_by(found):
+    """Return who placed the sweeps of each image, with how many of them there are."""
+    return [None if one is None else (one.placed_by, len(one.sweeps)) for one in found]
+
+
+BY_ODOMETRY = [None, *(COUNT - 2) * [('odometry', 2)], None]
+BY_IMAGES = [None, *(COUNT - 2) * [("the camera's motion", 2)], None]
+
+
+def test_odometry_brings_sweeps_where_they_are():
+    found = carry(drive(told=way), predict, CONFIG, SPEC)
+    assert placed_by(found) == BY_ODOMETRY
+    for n, carried in enumerate(found[1:-1], 1):
+        before, after = carried.sweeps
+        assert placed(before, n, 0) < 1e-6 and placed(after, n, COUNT - 1) < 1e-6
+    # 2 % of some .152 m a step, and of a turn of .2 degrees/s half on the way; the turn itself.
+    seven = found[7].sweeps[0]
+    assert seven.sigma_m == pytest.approx(0.02 * 7 * 0.152, rel=0.1)
+    assert seven.sigma_rad == pytest.approx(0.7 * 0.0035)
+
+
+def test_odometry_of_2_percent_is_used_and_its_sigma_says_so():
+    found = carry(drive(told=stretched(1.02)), predict, CONFIG, SPEC)
+    assert placed_by(found) == BY_ODOMETRY
+    for n, carried in enumerate(found[1:-1], 1):
+        before = carried.sweeps[0]
+        assert placed(before, n, 0) < 1.5 * before.sigma_m + 1e-3
+
+
+@pytest.mark.parametrize('factor', [0.0, 0.8, 1.2, -1.0, 3.0])
+def test_odometry_that_lies_leaves_it_to_the_images(factor):
+    found = carry(drive(told=stretched(factor)), predict, CONFIG, SPEC)
+    assert placed_by(found) == BY_IMAGES
+    for n, carried in enumerate(found[1:-1], 1):
+        assert all(placed(one, n, start) < 0.03 for one, start in zip(carried.sweeps, (0, 8)))
+
+
+@pytest.mark.parametrize('factor', [0.0, 0.8, 1.2])
+def test_odometry_that_lies_is_found_out_from_one_side(factor):
+    views = drive(sweeps=(0,), told=stretched(factor))
+    assert {who for who, _ in placed_by(carry(views, predict, CONFIG, SPEC))[1:]} == {
+        "the camera's motion"
+    }
+
+
+def test_one_sweep_is_carried_on_by_odometry_for_longer_than_a_fit_is_held():
+    for sweeps in ((0,), (COUNT - 1,)):
+        views = drive(sweeps=sweeps, period_ns=500_000_000, told=way)  # 4 s; max_hold is 2 s
+        found = placed_by(carry(views, predict, CONFIG, SPEC))
+        assert [one for one in found if one is not None] == (COUNT - 1) * [('odometry', 1)]
+
+
+def test_a_reset_of_odometry_ends_the_way_from_both_sides():
+    anew = np.linalg.inv(pose(x=40.0, turn_deg=(0, 90, 0)))
+    found = carry(drive(told=lambda n: way(n) if n < 5 else anew @ way(n)), predict, CONFIG, SPEC)
+    assert placed_by(found) == [None, *7 * [('odometry', 1)], None]
+    assert [one.sweeps[0].age_s > 0 for one in found[1:-1]] == [*4 * [True], *3 * [False]]
+    assert all(placed(one.sweeps[0], n, 0) < 1e-6 for n, one in enumerate(found[1:5], 1))
+    assert all(placed(one.sweeps[0], n, 8) < 1e-6 for n, one in enumerate(found[5:8], 5))
+
+
+def test_a_camera_that_stands_still_keeps_its_sweep():
+    views = [replace(view, image=partial(np.copy, seen(0)[0]), T_fixed_camera=way(0))
+             for view in drive(sweeps=(0,))]
+    found = carry(views, lambda n: predict(0), CONFIG, SPEC)
+    assert placed_by(found)[1:] == (COUNT - 1) * [('odometry', 1)]
+    assert all(one.sweeps[0].sigma_m < 1e-6 for one in found[1:])
+
+
+def test_where_odometry_is_silent_images_are_asked():
+    found = carry(drive(told=lambda n: None if n in (0, 3) else way(n)), predict, CONFIG, SPEC)
+    assert placed_by(found)[4:8] == 4 * [('odometry', 1)]
+    assert placed_by(found)[3] == ("the camera's motion", 2)
+    longer = drive(told=lambda n: None if 2 <= n < 6 else way(n), period_ns=500_000_000)
+    found = placed_by(carry(longer, predict, CONFIG, SPEC))
+    assert found[1] == found[6] == found[7] == ('odometry', 1)
+    assert {who for who, _ in found[2:6]} == {"the camera's motion"}
+
+
+def test_what_moved_between_two_sweeps_anchors_nothing():
+    u = np.arange(-1.0, 1.0, 0.05)
+    wall = np.stack([u, 0 * u, np.full_like(u, 8.0)], axis=1)
+    car = wall.copy()
+    car[u > 0] *= 0.5  # was at 4 m on the right, and has left since
+    one, other = (
+        Sweep(SensorPoints(xyz.astype(np.float32), 0, 'lidar'), np.eye(4)) for xyz in (car, wall)
+    )
+    carried = Carried((CarriedSweep(one, 1.0, 0.01), CarriedSweep(other, -1.0, 0.01)))
+    anchors = carried.anchors(CAMERA, ScaleConfig())
+    assert len(anchors) > 10 and np.all(anchors.z_m > 7.9)
+    assert anchors.u.max() < CAMERA.K[0, 2] + 4.5
+
+
+def test_what_is_far_from_the_line_of_the_image_has_moved_and_both_lines_count():
+    n = 4
+    carried = carry(drive(), predict, CONFIG, SPEC)[n]
+    before = carried.sweeps[0]
+    points = before.sweep.points
+    ghost = points.xyz_m.copy()
+    ghost[::5] *= 0.3  # something that stood there then
+    T = before.sweep.T_camera_sensor
+    ghostly = replace(before, sweep=Sweep(replace(points, xyz_m=ghost), T))
+    line = unanchored('inverse_depth', 0, 'none')
+    args = predict(n), CAMERA, CONFIG.scale, SPEC
+    alone, anchors = Bridged(line, Carried((ghostly,))).fit(*args)
+    truth_m = seen(n)[1][np.rint(anchors.v).astype(int), np.rint(anchors.u).astype(int)]
+    assert len(anchors) > 300 and np.all(np.abs(np.log(anchors.z_m / truth_m)) < 0.7)
+    assert len(alone.at_anchors) == len(anchors)
+    # Two lines as sure as each other: half way, and half the covariance.
+    held = replace(line, state=State.HELD, scale=1.0, shift=0.3, covariance=alone.covariance)
+    both, _ = Bridged(held, Carried((ghostly,))).fit(*args)
+    assert both.scale == pytest.approx((alone.scale + 1.0) / 2)
+    assert both.shift == pytest.approx((alone.shift + 0.3) / 2)
+    np.testing.assert_allclose(both.covariance, alone.covariance / 2)
+
+
 def test_the_pipeline_uses_it_where_an_image_has_no_fit():
     n = 4
     carried = carry(drive(), predict, CONFIG, SPEC)[n]
     image, depth_m = seen(n)
     line = unanchored('inverse_depth', 0, 'no anchors')
     line = replace(line, state=State.HELD, method='lidar', scale=1 / SLOPE, shift=-SHIFT / SLOPE)
-    line = replace(line, covariance=np.zeros((2, 2)), residual=0.1, doubt=0.03, reason='smoothed')
+    line = replace(line, covariance=np.diag([1e-4, 1e-6]), residual=0.1, doubt=0.03)
+    line = replace(line, reason='smoothed')
 
     def measured(points, bridged):
         pipeline = DepthPipeline(NearnessPredictor(), CONFIG)

@@ -6,7 +6,11 @@
 
 A broken bag follows from seed and index, so --from makes one again. It is a failure when reading
 or inspecting it raises anything but DatasetError, takes too long or too much memory, tells a loss
-on several lines, or loses messages without a word. The last line of output is one JSON object.
+on several lines, or loses messages without a word.
+
+Every fourth one (--programs) goes through annotate and inspect besides, as users run them, with a
+network that takes no time: one line or a whole output, nothing else left. The last line of output
+is one JSON object.
 """
 
 from __future__ import annotations
@@ -28,6 +32,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from programs_on_bags import annotated, inspected, Wrong  # noqa: E402
+
 from broken_bags import damages, good, kinds, Message, messages, STORAGES  # noqa: E402
 from depth_anything_ros.annotation.inspection import inspect, Wanted  # noqa: E402
 from depth_anything_ros.config import Config  # noqa: E402
@@ -36,7 +42,7 @@ from depth_anything_ros.ros.bags import open_bag, read_serialized  # noqa: E402
 from depth_anything_ros.ros.loss import Loss  # noqa: E402
 
 LONGEST_S = 20.0  # of CPU time for a bag of 30 kB; a bomb takes a second or two
-MORE_MEMORY = 3 << 29  # bytes above what the process has before it begins
+MORE_MEMORY = 3 << 29  # bytes above what the process has before it begins with a bag
 LONGEST_LINE = 2500
 
 
@@ -91,7 +97,7 @@ def judged(path: Path) -> tuple[str, str]:
     """
     wanted = Counter(messages())
     try:
-        with time_limit(LONGEST_S):
+        with time_limit(LONGEST_S), memory_limit(MORE_MEMORY):
             found, loss, _ = read(path)
             inspect(path, Wanted(), Config(), metric=False)
     except Hang:
@@ -107,6 +113,28 @@ def judged(path: Path) -> tuple[str, str]:
     if len(found) < wanted.total():
         return 'silent', f'{len(found)} of {wanted.total()} messages, and no word of it'
     return 'whole', '' if Counter(found) == wanted else 'changed'
+
+
+def run_programs(path: Path, folder: Path, index: int) -> tuple[str, str]:
+    """Run annotate and inspect on a broken bag; return what came of both, and in which words.
+
+    Args:
+        path: of the bag.
+        folder: that is made and removed.
+        index: of the bag; how annotate is called follows from it.
+    """
+    options = ([], ['--smooth'], ['--only-new'])[index // 4 % 3]
+    try:
+        with time_limit(LONGEST_S), memory_limit(MORE_MEMORY):
+            return f'{inspected(path)}, {annotated(path, folder, options)}', ''
+    except Hang:
+        return 'hang', f'a program takes more than {LONGEST_S} s of CPU time'
+    except MemoryError:
+        return 'memory', f'a program takes more than {MORE_MEMORY} bytes'
+    except Wrong as error:
+        return 'wrong', str(error)
+    except Exception as error:  # what must not come out, of whatever kind
+        return 'raised', f'{type(error).__name__}: {error}'
 
 
 def _one_line(outcome: str, text: str) -> tuple[str, str]:
@@ -138,6 +166,8 @@ def run(options: argparse.Namespace, work: Path) -> dict[str, Any]:
         outcome = judged(good(patterns / storage, storage))
         assert outcome == ('whole', ''), (storage, outcome)
     outcomes: Counter[str] = Counter()
+    programs: Counter[str] = Counter()
+    by_programs = set()
     failures, slowest, start = [], (0.0, 0), time.process_time()
     indices: Iterable[int] = range(options.first, options.first + options.count)
     if options.quick:
@@ -160,10 +190,20 @@ def run(options: argparse.Namespace, work: Path) -> dict[str, Any]:
             failures.append({'index': index, 'storage': storage, 'damage': name,
                              'outcome': outcome, 'told': told[:300]})
             print(failures[-1], flush=True)
+        if options.programs and index % options.programs == 0:
+            by_programs.add(name)
+            both, said = run_programs(folder, work / 'made', index)
+            programs[both] += 1
+            if said:
+                failures.append({'index': index, 'storage': storage, 'damage': name,
+                                 'outcome': both, 'told': said[:600]})
+                print(failures[-1], flush=True)
+                shutil.rmtree(work / 'made', ignore_errors=True)
         shutil.rmtree(folder)
     return {
         'seed': options.seed, 'first': options.first, 'bags': sum(outcomes.values()),
         'kinds': len(kinds()), 'damages': len({name for _, name in kinds()}), **outcomes,
+        'inspect, annotate': dict(programs), 'damages of these': len(by_programs),
         'slowest_cpu_s': slowest[0], 'slowest_at': slowest[1],
         'cpu_s': round(time.process_time() - start, 1),
         'peak_mib': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
@@ -178,10 +218,12 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--from', type=int, default=0, dest='first', metavar='INDEX',
                         help='of the first bag')
+    parser.add_argument('--programs', type=int, default=4, metavar='N',
+                        help='every N-th bag by the programs too; 0 is none')
     parser.add_argument('--quick', action='store_true', help='one bag of each damage')
     parser.add_argument('--verbose', action='store_true', help='tell of each bag what came of it')
     options = parser.parse_args()
-    with TemporaryDirectory() as work, memory_limit(MORE_MEMORY):
+    with TemporaryDirectory() as work:
         report = run(options, Path(work))
     print(json.dumps(report))
     return int(bool(report['failures']))

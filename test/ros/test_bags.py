@@ -5,9 +5,10 @@
 import math
 import struct
 
+import lz4.frame
 import numpy as np
 import pytest
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import ReaderError, storage_mcap, StoragePlugin, Writer
 
 from depth_anything_ros.errors import DatasetError
 from depth_anything_ros.evaluation.contact_sheet import draw_contact_sheet
@@ -21,6 +22,7 @@ from depth_anything_ros.ros.bags import (
 )
 from depth_anything_ros.ros.cdr import restamped
 from depth_anything_ros.ros.depth_messages import encode_compressed_depth
+from depth_anything_ros.ros.unpacking import Unreadable, zstd
 from depth_anything_ros.tools.play_bag import recorded
 from serialised import GOOD, STAMP_NS
 
@@ -258,3 +260,16 @@ def test_a_recording_without_depth_says_so(tmp_path):
     del messages['/depth/image']
     with pytest.raises(DatasetError, match='no /depth/image'):
         draw(tmp_path, messages)
+
+
+@pytest.mark.parametrize('compression', ['zstd', 'lz4'])
+def test_what_chunks_say_of_their_length_costs_no_memory(compression):
+    """rosbags unpacks within bounds: 64 MiB of zeros in a few kB are cut off where they should."""
+    pack = {'zstd': zstd.compress, 'lz4': lz4.frame.compress}[compression]
+    bomb = pack(bytes(1 << 26))
+    assert len(storage_mcap.DECOMPRESSORS[compression](bomb, 1000)) == 1001
+    with pytest.raises(ReaderError, match='size mismatch'):
+        storage_mcap.decompress(bomb, compression, 1000, 0)
+    with pytest.raises(Unreadable, match='1099511627776 bytes'):
+        storage_mcap.decompress(bomb, compression, 1 << 40, 0)
+    assert storage_mcap.decompress(pack(b'abc'), compression, 3, 0) == b'abc'
