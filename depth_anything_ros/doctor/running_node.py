@@ -92,11 +92,12 @@ class RunningNode:
         camera = self.view.camera
         self._full_name = f'{name}: {camera}' if camera else name  # as depth/scale has it
         self._elsewhere: dict[str, str] = {}
-        self.look_at_inputs()
+        self._image = ''
         self._state = self._lifecycle_state()
         node.create_subscription(DiagnosticArray, '/diagnostics', self._take_report, 10)
         for topic in self._outputs(_SCALE):
             node.create_subscription(DiagnosticStatus, topic, self._take_scale, 10)
+        self._look_at_inputs()
 
     @property
     def is_told(self) -> bool:
@@ -105,20 +106,25 @@ class RunningNode:
             return True
         return len(self._reports) >= _ENOUGH and self._scales >= _ENOUGH
 
-    def look_at_inputs(self) -> None:
+    def _look_at_inputs(self) -> None:
         """Take over what it subscribes to."""
-        own, namespace = self.name.rpartition('/')[2], self.name.rpartition('/')[0] or '/'
-        pairs = _known(self._node.get_subscriber_names_and_types_by_node, own, namespace)
-        subscribed = {topic: kinds[0] for topic, kinds in pairs}
-        if not any(kind.startswith('sensor_msgs/') for kind in subscribed.values()):
-            return  # it is not active
+        if self._state != 'active' and not self._subscribed():
+            return
+        self._until(lambda: bool(self._image and self._subscribed()))
+        subscribed = self._subscribed()
         qos = {
             topic: each.qos_profile
             for topic in subscribed
             for each in self._node.get_subscriptions_info_by_topic(topic)
             if full_name(each.node_namespace, each.node_name) == self.name
         }
-        self.view, self._elsewhere = assigned(self.view, subscribed, qos)
+        self.view, self._elsewhere = assigned(self.view, subscribed, qos, self._image)
+
+    def _subscribed(self) -> dict[str, str]:
+        """Return topic -> type of its inputs."""
+        own, namespace = self.name.rpartition('/')[2], self.name.rpartition('/')[0] or '/'
+        pairs = _known(self._node.get_subscriber_names_and_types_by_node, own, namespace)
+        return {topic: kinds[0] for topic, kinds in pairs if kinds[0].startswith('sensor_msgs/')}
 
     def facts(self) -> NodeSeen:
         """Return what was seen of it."""
@@ -209,6 +215,7 @@ class RunningNode:
         for status in message.status:
             if status.name == f'{self._full_name}: pipeline':
                 values = {pair.key: pair.value for pair in status.values}
+                self._image = status.hardware_id
                 level = int.from_bytes(status.level, 'little')
                 self._reports.append(
                     {**values, 'level': level, 'message': status.message}

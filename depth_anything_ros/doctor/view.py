@@ -112,41 +112,48 @@ def asked_view(camera: str = '', running: Config | None = None) -> View:
 
 
 def assigned(
-    view: View, subscribed: Mapping[str, str], qos: Mapping[str, QoSProfile]
+    view: View, subscribed: Mapping[str, str], qos: Mapping[str, QoSProfile], image: str
 ) -> tuple[View, dict[str, str]]:
     """Return the view of what a running node subscribes to, where nothing else was asked about.
 
+    Which input a topic is cannot be asked; a name that is nearest to what is expected decides.
+
     Args:
         view: what was asked about.
-        subscribed: topic -> type, of the node.
+        subscribed: topic -> type, of the node's inputs.
         qos: topic -> what the node asks for.
+        image: topic of the images, as the node says; empty where it does not.
 
     Returns:
         The view, and input -> topic for what was asked about and the node does not listen to.
     """
     inputs, elsewhere = dict(view.inputs), dict[str, str]()
-    free = {t: kind for t, kind in subscribed.items() if kind.startswith('sensor_msgs/')}
-    open_names = []
-    for name, expected in view.inputs.items():
-        if expected.topic in free:
-            inputs[name] = replace(expected, qos=qos.get(expected.topic, expected.qos))
-            del free[expected.topic]
-        elif expected.chosen:
-            elsewhere[name] = expected.topic
-        else:
-            open_names.append(name)
-    for name in open_names:
-        expected = view.inputs[name]
-        fitting = [
-            topic for topic, kind in free.items()
-            if kind.rpartition('/')[2] in KINDS.get(name, ('Image', 'CompressedImage'))
-        ]
-        if not fitting:
-            continue
-        nearest = max(fitting, key=lambda t: SequenceMatcher(None, t, inputs[name].topic).ratio())
-        kind = _class_of(free.pop(nearest))
-        inputs[name] = Expected(nearest, kind, qos.get(nearest, expected.qos), True)
+    free = dict(subscribed)
+    wanted = {name: expected.topic for name, expected in inputs.items()}
+    if image in free and not inputs['image'].chosen:
+        wanted['image'] = image
+        if not inputs['camera_info'].chosen and wanted['camera_info'] not in free:
+            wanted['camera_info'] = f'{raw_name(image).rpartition("/")[0]}/camera_info'
+    for exactly in (True, False):
+        for name in list(wanted):
+            expected, topic = inputs[name], wanted[name]
+            if not exactly and expected.chosen:
+                elsewhere[name] = topic
+            elif not exactly:
+                kinds = KINDS.get(name, ('Image', 'CompressedImage'))
+                fitting = [t for t, kind in free.items() if kind.rpartition('/')[2] in kinds]
+                topic = max(fitting, key=lambda t: _likeness(t, wanted[name]), default='')
+            if topic in free:
+                kind, at_home = _class_of(free.pop(topic)), topic == expected.topic
+                inputs[name] = Expected(
+                    topic, kind, qos.get(topic, expected.qos), expected.chosen or not at_home
+                )
+                del wanted[name]
     return replace(view, inputs=inputs), elsewhere
+
+
+def _likeness(topic: str, wanted: str) -> float:
+    return SequenceMatcher(None, topic, wanted).ratio()
 
 
 def _class_of(type_name: str) -> Any:

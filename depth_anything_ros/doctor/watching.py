@@ -19,7 +19,7 @@ from depth_anything_ros.doctor.running_node import full_name, running_names, Run
 from depth_anything_ros.doctor.view import View
 
 NAME = 'depth_anything_doctor'
-_QUIET_S = 1.0  # without anything new in the graph, which is then taken for known
+_QUIET_S = 2.0  # without anything new in the graph, which is then taken for known
 _LONGEST = 3  # times the patience, however much is new
 _STEP_S, _LOOK_S = 0.05, 0.2  # between two questions: to a service, to the graph
 
@@ -88,9 +88,11 @@ class Watch:
         """Wait until nodes and topics are no longer being discovered."""
         known, since = None, time.monotonic()
         end = since + self._seconds * _LONGEST
-        while time.monotonic() < min(end, since + min(_QUIET_S, self._seconds)):
+        quiet_s = self._seconds  # as long as nobody is seen at all
+        while time.monotonic() < min(end, since + quiet_s):
             self._spin_for(_LOOK_S)
             now = self._others(), self._node.get_topic_names_and_types()
+            quiet_s = min(_QUIET_S, self._seconds) if now[0] else self._seconds
             if now != known:
                 known, since = now, time.monotonic()
 
