@@ -224,7 +224,7 @@ def _stamps(graph: Graph, image: InputSeen) -> Finding:
     if facts.messages > 2 and facts.doubled >= facts.messages - 1:
         return failed(line, 'all images have one stamp', f'let {driver} stamp each image')
     late_s, clock = facts.delay_s, graph.clock
-    if clock.count and (clock.wanted or abs(clock.ahead_s) < BEHIND_S):
+    if clock.went_s > 0 and (clock.wanted or abs(clock.ahead_s) < BEHIND_S):
         late_s = -clock.ahead_s
     if late_s > _RECORDED_S and graph.config.max_age == 0:
         return note(

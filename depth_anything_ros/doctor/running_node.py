@@ -128,13 +128,14 @@ class RunningNode:
 
     def facts(self) -> NodeSeen:
         """Return what was seen of it."""
-        names = [full_name(ns, n) for n, ns in self._node.get_node_names_and_namespaces()]
+        # Another doctor has a node of this name, for as long as it takes to ask what it would be.
+        self._until(lambda: self._count() == 1)
         first, last = (self._reports[0], self._reports[-1]) if self._reports else ({}, {})
         values = {k: v for k, v in last.items() if k.startswith(('dropped_', 'incomplete_'))}
         received = [float(report.get(_RECEIVED, 'nan')) for report in self._reports[1:]]
         return NodeSeen(
             self.name,
-            names.count(self.name),
+            self._count(),
             self._lifecycle_state(),
             int(last.get('level', 0)),
             last.get('message', ''),
@@ -144,6 +145,10 @@ class RunningNode:
             {topic: self._listeners(topic) for topic in self._outputs()},
             self._elsewhere,
         )
+
+    def _count(self) -> int:
+        names = self._node.get_node_names_and_namespaces()
+        return [full_name(namespace, name) for name, namespace in names].count(self.name)
 
     def _running_view(self, asked: View) -> View:
         """Return the view with the parameters that it has; as asked where it does not say."""

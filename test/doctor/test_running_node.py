@@ -45,7 +45,7 @@ EXPECTED = {
     'left': {
         'size': ('describes 640x480', 'publish the camera_info'),
         'scale': ('UNANCHORED', ''),
-        'drops': ('camera_info_mismatch', 'see size'),
+        'drops': ('camera_info_mismatch', 'see '),
         'tf': ('a link from wrong_size_lidar, wrong_size_optical to well_lidar, well_optical', ''),
     },
     'idle': {
