@@ -51,6 +51,7 @@ DROPS = {
     'unsupported_encoding': 'let the driver send another encoding',
 }
 _BUSY = 'superseded'  # the network is slower than the camera: no fault
+_ASKED_FOR = 'rate'  # depth.rate or cloud.rate
 
 
 def node_findings(graph: Graph) -> list[Finding]:
@@ -127,6 +128,7 @@ def _drops(node: NodeSeen) -> Finding:
         for key, count in node.grown.items()
         if key.startswith(('dropped_', 'incomplete_')) and count
     }
+    grown.pop(_ASKED_FOR, None)
     if (busy := grown.pop(_BUSY, 0)) and not grown:
         return note(line, f'{busy} superseded: the network is slower than the camera, no fault')
     if not grown:

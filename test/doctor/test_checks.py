@@ -133,6 +133,7 @@ def drops(**grown):
 def test_drops():
     assert drops().state == drops(dropped_image_too_large=0).state == OK
     assert drops(dropped_superseded=9).state == NOTE
+    assert drops(dropped_rate=9).state == OK
     worst = drops(dropped_superseded=9, dropped_image_too_large=2, incomplete_no_transform=5)
     assert worst.state == FAILED and worst.cure == DROPS['no_transform']
     assert '2 image_too_large' in worst.said and 'superseded' not in worst.said
