@@ -133,13 +133,13 @@ def label(inputs: Sequence[Path], out: Path, settings: Settings, engine: Engine,
             if not are_shards(out):  # a teacher that did not load binds nobody
                 (out / LABELS).unlink(missing_ok=True)
             require_same(out / LABELS, about)
-            for half in out.glob('*.part'):
-                half.unlink()
+            _clear(out)
             todo = [number for number in job.shards() if not _is_done(job, number)]
             made = engine.run(todo, job) if todo else ()
             for _ in track(made, 'labelling', total=len(job.shards()),
                            completed=len(job.shards()) - len(todo), console=Console(stderr=True)):
                 pass
+            _clear(out)  # workers have died
             return _totals(job)
     except OSError as error:
         raise DatasetError(f'cannot write to {out}: {error.strerror or error}') from error
@@ -155,6 +155,12 @@ def _alone(out: Path) -> Iterator[None]:
             raise DatasetError(f'another label is at work in {out}: wait for it, or give another '
                                'OUT') from error
         yield
+
+
+def _clear(out: Path) -> None:
+    """Remove halves of shards, and of what lies beside them."""
+    for half in out.glob('*.part'):
+        half.unlink()
 
 
 def _is_done(job: Job, number: int) -> bool:

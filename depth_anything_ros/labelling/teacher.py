@@ -34,7 +34,8 @@ class Label:
     """What a teacher says of a picture.
 
     Attributes:
-        inverse_depth: HxW float32, 0 for sky; in 1/m of a metric teacher, else 1 at the nearest.
+        inverse_depth: HxW float32, 0 for sky; in 1/m of a metric teacher, else up to scale and
+            shift, which are such that the nearest is 1, and the farthest 0.
         confidence: HxW float32, 0 to 1: 1 less the views' difference in units of mean |d - median|,
             which are those of the ssi loss.
         sky: share of the picture that is sky, or within 2 % of the range of inverse depth (1st to
@@ -175,23 +176,31 @@ def judged(plain: Plane, mirrored: Plane, is_metric: bool) -> Label:
         mirrored: likewise.
         is_metric: whether both are in 1/m; else scale and shift of each are free.
     """
-    solid = np.isfinite(plain) & np.isfinite(mirrored)
-    sky = ~np.isfinite(plain)
+    solid, sky = np.isfinite(plain) & np.isfinite(mirrored), ~np.isfinite(plain)
+    _, low, high, _ = _percentiles(np.nan_to_num(plain))
     if not is_metric and solid.any():
         mirrored = _aligned(mirrored, plain, solid)
-        plain = plain / max(float(np.nanmax(plain)), 1e-12)
-    plain, mirrored = (np.where(np.isfinite(view), view, 0) for view in (plain, mirrored))
+        # From 0 to 1: in 16 bits what counts is the difference, and not what lies below all.
+        lowest = 0 if sky.any() else plain.min()
+        scale = 1 / max(float(np.nanmax(plain) - lowest), 1e-12)
+        plain = np.asarray(scale * (plain - lowest), np.float32)
+        mirrored = np.asarray(scale * (mirrored - lowest), np.float32)
+    plain, mirrored = np.nan_to_num(plain), np.nan_to_num(mirrored)
     unit = max(float(np.abs(plain - np.median(plain)).mean()), 1e-12)
     apart = np.abs(plain - mirrored) / unit
-    far, low, high, near = (float(x) for x in np.percentile(plain, (1, 2, 98, 99)))
+    far, _, _, near = _percentiles(plain)
     sky |= plain <= far + _FAR * (near - far)
-    return Label(np.asarray(plain, np.float32), np.asarray(np.clip(1 - apart, 0, 1), np.float32),
+    return Label(plain, np.asarray(np.clip(1 - apart, 0, 1), np.float32),
                  float(sky.mean()), float(apart.mean()), (high - low) / max(high, 1e-12))
 
 
+def _percentiles(values: Plane) -> list[float]:
+    return [float(value) for value in np.percentile(values, (1, 2, 98, 99))]
+
+
 def _aligned(view: Plane, to: Plane, solid: NDArray[np.bool_]) -> Plane:
-    """Return scale * view + shift that is nearest to the other, over its largest."""
+    """Return scale * view + shift that is nearest to the other."""
     a, b = view[solid].astype(np.float64), to[solid].astype(np.float64)
     a0, b0 = a.mean(), b.mean()
     scale = ((a - a0) * (b - b0)).mean() / max(((a - a0) ** 2).mean(), 1e-12)
-    return np.asarray((scale * (view - a0) + b0) / max(float(np.nanmax(to)), 1e-12), np.float32)
+    return np.asarray(scale * (view - a0) + b0, np.float32)

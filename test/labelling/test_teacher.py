@@ -32,7 +32,7 @@ def spec(**values: object) -> ModelSpec:
 
 def test_views_of_a_relative_network_are_compared_after_their_scale_and_shift() -> None:
     label = judged(RAMP, 3 * RAMP - 7, is_metric=False)
-    np.testing.assert_allclose(label.inverse_depth, RAMP / 8, rtol=1e-6)
+    np.testing.assert_allclose(label.inverse_depth, (RAMP - 1) / 7, rtol=1e-6)
     np.testing.assert_allclose(label.confidence, 1, atol=1e-5)
     assert label.disagreement == pytest.approx(0, abs=1e-5)
     # Of 32 values the 2nd percentile is at place .02 * 31 < 3, a 1, and the 98th an 8.
@@ -110,6 +110,7 @@ def test_pictures_of_one_size_go_at_once_and_each_gets_its_own_label() -> None:
     assert network.shapes == [(4, 3, 28, 42), (4, 3, 28, 42), (4, 3, 28, 28)]
     for picture, label in zip(pictures, labels):
         red = picture[..., 0].astype(float)
+        red -= red.min()
         np.testing.assert_allclose(label.inverse_depth, red / red.max(), atol=1e-5)
         assert label.disagreement < 1e-4  # red is where it is, mirrored too
     one = Teacher(load, ModelConfig(checkpoint='c'), 'cpu', 1, 1)(pictures)
