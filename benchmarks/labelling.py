@@ -3,6 +3,7 @@
 """`label`: pictures a second, one Ray worker against two, and memory of long lists.
 
     python benchmarks/labelling.py [--checkpoint C] [--size WIDTH HEIGHT] [--engines local ray]
+    python benchmarks/labelling.py --random S --size 640 480 --pictures 6 --engines local
     python benchmarks/labelling.py --lists 2000 1000000
 
 Processor seconds are those between a worker's network being loaded and its last picture, so that a
@@ -22,6 +23,7 @@ import tempfile
 import time
 
 import cv2
+from latency import save_preprocessor, save_random_network, WIDTHS
 import numpy as np
 import torch
 
@@ -73,8 +75,8 @@ def timed(inputs: Path, engine: Engine, args: argparse.Namespace) -> tuple[list[
 
 def throughput(args: argparse.Namespace) -> None:
     """Print the table of engines."""
-    print(f'{args.pictures} pictures of {args.size[0]}x{args.size[1]}, {args.checkpoint}, '
-          f'{args.device}\n')
+    teacher = f'ViT-{args.random}' if args.random else args.checkpoint
+    print(f'{args.pictures} pictures of {args.size[0]}x{args.size[1]}, {teacher}, {args.device}\n')
     print('| engine | processor s a picture | of each worker, s | faster than one, by processor s '
           '| pictures/s here | 62 million, days |\n|---|---|---|---|---|---|')
     with tempfile.TemporaryDirectory() as name:
@@ -124,6 +126,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add('--checkpoint', default='bundled')
+    add('--random', choices=WIDTHS, help='Depth Anything V2 of this size with random weights instead')
     add('--input-size', type=int, default=0)
     add('--device', default='cpu')
     add('--batch', type=int, default=0)
@@ -134,7 +137,12 @@ def main() -> None:
     add('--workers', nargs='+', type=int, default=[1, 2])
     add('--lists', nargs='+', type=int, help='measure the memory of lists so long instead')
     args = parser.parse_args()
-    lists(args) if args.lists else throughput(args)
+    with tempfile.TemporaryDirectory() as name:
+        if args.random:
+            args.checkpoint = name
+            save_random_network(args.random, Path(name))
+            save_preprocessor(Path(name), 518)
+        lists(args) if args.lists else throughput(args)
 
 
 if __name__ == '__main__':
