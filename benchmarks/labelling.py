@@ -126,7 +126,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add('--checkpoint', default='bundled')
-    add('--random', choices=WIDTHS, help='Depth Anything V2 of this size with random weights instead')
+    add('--random', choices=WIDTHS, help='Depth Anything V2 so large, with random weights, instead')
     add('--input-size', type=int, default=0)
     add('--device', default='cpu')
     add('--batch', type=int, default=0)
