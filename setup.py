@@ -12,7 +12,7 @@ NAME = 'depth_anything_ros'
 SHARE = f'share/{NAME}'
 EXECUTABLES = (
     'depth_node', 'play_frames', 'world_robot', 'evaluate', 'annotate', 'fleet_report', 'inspect',
-    'doctor', 'pack', 'train', 'demo', 'export_onnx',
+    'doctor', 'pack', 'label', 'train', 'demo', 'export_onnx',
 )
 EXTRAS = ('standalone', 'ros', 'test', 'fleet', 'docs')
 

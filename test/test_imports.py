@@ -52,6 +52,7 @@ CAMERA = {*GROUND, 'config', 'camera', 'gray_view'}
 PIPELINE = {'prediction', 'pipeline'}
 MAY_IMPORT = {
     'errors': set(),
+    'ray_workers': {'errors'},
     'poses': {'errors'},
     'stopwatch': set(),
     'stretch': set(),
@@ -68,10 +69,11 @@ MAY_IMPORT = {
     'ros': {*CAMERA, 'cloud', 'network', 'metric_depth', *PIPELINE},
     'evaluation': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros'},
     'training': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros', 'evaluation', 'world'},
-    'annotation': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros'},
+    'labelling': {*CAMERA, 'network', *PIPELINE, 'ray_workers', 'training'},
+    'annotation': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros', 'ray_workers'},
     'doctor': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros', 'annotation'},
     'tools': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros', 'evaluation', 'training',
-              'world', 'annotation', 'doctor'},
+              'labelling', 'world', 'annotation', 'doctor'},
 }
 
 
@@ -146,6 +148,7 @@ def test_the_core_imports_without_ros_and_without_what_is_built_on_it():
 
 def test_evaluation_training_and_world_import_without_ros():
     names = modules('evaluation') + modules('training') + modules('world')
+    names += modules('labelling')
     assert set(names) <= set(import_without_ros(names))
 
 

@@ -31,7 +31,7 @@ PACKAGED = (
 )
 EXECUTABLES = {
     'depth_node', 'play_frames', 'evaluate', 'annotate', 'fleet_report', 'inspect', 'train', 'demo',
-    'world_robot', 'export_onnx', 'doctor', 'pack',
+    'world_robot', 'export_onnx', 'doctor', 'pack', 'label',
 }
 
 

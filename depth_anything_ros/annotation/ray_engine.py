@@ -1,36 +1,25 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Units on the workers of a Ray cluster, each of which keeps its network from unit to unit.
-
-A worker that dies (killed, out of memory, its machine gone) is replaced, and its unit begun anew.
-"""
+"""Units on the workers of a Ray cluster."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-import os
-import socket
-from typing import Any
+from dataclasses import replace
 
+from depth_anything_ros import ray_workers
 from depth_anything_ros.annotation.engines import annotate, failed, Job, Tell
 from depth_anything_ros.annotation.unit_report import read_report, report_path, UnitReport, Work
-from depth_anything_ros.errors import ConfigError, DatasetError, DepthAnythingError, reason
-
-ATTEMPTS = 3  # at a unit whose worker dies
-_REACH_S = 10.0
-_POLL_S = 0.2  # between looks at progress and at a wish to stop
-_OBJECT_STORE_BYTES = 80 * 1024 * 1024  # the least; only reports pass through it
+from depth_anything_ros.errors import DatasetError
 
 
 class _Worker:
-    """What runs on a machine of the cluster; one thread works, and another answers meanwhile."""
+    """See ray_workers.Worker."""
 
     def __init__(self, job: Job) -> None:
         self._job, self._done, self._is_stopped = job.keeping_network(), (0, 0), False
 
-    def annotate(self, task: Work) -> UnitReport:
+    def work(self, task: Work) -> UnitReport:
         self._done = (0, 0)
         return annotate(task, self._job, self._tell, lambda: self._is_stopped)
 
@@ -44,223 +33,25 @@ class _Worker:
         self._done = (done, of)
 
 
-@dataclass(eq=False)
-class _Attempt:
-    """A unit in the hands of a worker."""
-
-    task: Work
-    number: int
-    worker: Any
-    is_lost: bool = False  # the worker has died
-    progress: Any = None  # the answer that is waited for
-
-
-def _reach(address: str) -> None:
-    """Connect to HOST:PORT, where Ray itself would go on trying for minutes.
-
-    Raises:
-        OSError: nobody is there.
-        ValueError: that is no port.
-    """
-    host, is_pair, port = address.rpartition(':')
-    if is_pair and '://' not in address:
-        socket.create_connection((host.strip('[]'), int(port)), timeout=_REACH_S).close()
-
-
-class _Staff:
-    """The workers of a run: those that start, those that wait and those that are at a unit.
-
-    A unit is given to none before it has started, since the cluster may never have room for it.
-    """
-
-    def __init__(self, ray: Any, job: Job, on_gpu: bool) -> None:
-        options = {'num_cpus': job.cores, 'num_gpus': int(on_gpu), 'max_concurrency': 2}
-        self._ray, self._class = ray, ray.remote(_Worker).options(**options)
-        self._job = ray.put(job)
-        self._starting: dict[Any, Any] = {}  # answer -> worker
-        self._failed_starts = 0
-        self.idle: list[Any] = []
-        self.busy: dict[Any, _Attempt] = {}  # by answer
-
-    def hire(self, count: int) -> None:
-        for _ in range(count):
-            worker = self._class.remote(self._job)
-            self._starting[worker.progress.remote()] = worker
-
-    def begin(self, task: Work, number: int) -> None:
-        worker = self.idle.pop()
-        self.busy[worker.annotate.remote(task)] = _Attempt(task, number, worker)
-
-    def ended(self) -> Iterator[tuple[_Attempt, Any]]:
-        """Wait a moment; yield attempts that have ended, and their answers."""
-        answers, _ = self._ray.wait([*self.busy, *self._starting], timeout=_POLL_S)
-        for answer in answers:
-            if answer in self.busy:
-                yield self.busy.pop(answer), answer
-            else:
-                self._start(answer, self._starting.pop(answer))
-
-    def _start(self, answer: Any, worker: Any) -> None:
-        try:
-            self._ray.get(answer)
-        except self._ray.exceptions.RayError as error:
-            self._failed_starts += 1
-            if self._failed_starts == ATTEMPTS:
-                raise ConfigError(
-                    f'no worker starts ({reason(error)}): see that every machine of the cluster '
-                    'has the same version of this package, and ROS'
-                ) from error
-            self.hire(1)
-        else:
-            self._failed_starts = 0
-            self.idle.append(worker)
-
-    def take_back(self, attempt: _Attempt) -> None:
-        """Have the worker of an attempt at hand again, or another in its place."""
-        if attempt.is_lost:
-            self._ray.kill(attempt.worker)  # one that was only out of reach must not go on
-            self.hire(1)
-        else:
-            self.idle.append(attempt.worker)
-
-    def dismiss(self) -> None:
-        """End all workers."""
-        if self._ray.is_initialized():  # else they have gone, and asking would start a cluster
-            working = [attempt.worker for attempt in self.busy.values()]
-            for worker in (*self.idle, *self._starting.values(), *working):
-                self._ray.kill(worker)
-
-
-class RayEngine:
+class RayEngine(ray_workers.RayWorkers):
     """On a Ray cluster, one unit at a time on each worker."""
-
-    def __init__(
-        self, address: str | None = None, workers: int | None = None, cores: int = 1
-    ) -> None:
-        """Connect to a cluster, or start one on this machine.
-
-        Args:
-            address: of the cluster; None is the one that RAY_ADDRESS names, or a new one here.
-            workers: how many; None is as many as there is room for.
-            cores: of each worker, which asks Ray for them and uses no more; beside them a GPU.
-
-        Raises:
-            ConfigError: there is no cluster at that address.
-        """
-        os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')  # nobody is told without being asked
-        import ray
-
-        self._ray, self._workers, self._cores = ray, workers, cores
-        options: dict[str, Any] = {'address': address}
-        if address is None and 'RAY_ADDRESS' not in os.environ:
-            options = {
-                'address': 'local',
-                'include_dashboard': False,
-                'object_store_memory': _OBJECT_STORE_BYTES,
-                'num_cpus': None if workers is None else workers * cores,
-            }
-        try:
-            if address is not None:
-                _reach(address)
-            ray.init(logging_level='warning', **options)
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f'no Ray cluster at --address {address} ({reason(error)}): start one with ray '
-                'start --head, see that RAY_AUTH_MODE and its token are the same there, or leave '
-                '--address out for this machine'
-            ) from error
 
     def run(
         self, work: Sequence[Work], job: Job, tell: Tell, stopped: Callable[[], bool]
     ) -> Iterator[UnitReport]:
         """See Engine."""
-        todo, job = deque((task, 1) for task in work), replace(job, cores=self._cores)
-        staff = _Staff(self._ray, job, self._on_gpu(job))
-        staff.hire(min(self._count(job), len(work)))
-        told_to_stop = False
-        try:
-            while staff.busy or (todo and not told_to_stop):
-                while todo and staff.idle and not told_to_stop:
-                    staff.begin(*todo.popleft())
-                for attempt, answer in staff.ended():
-                    report = self._report(answer, attempt)
-                    staff.take_back(attempt)
-                    if report is None:
-                        todo.append((attempt.task, attempt.number + 1))
-                    else:
-                        yield report
-                for attempt in staff.busy.values():
-                    self._ask(attempt, tell)
-                if stopped() and not told_to_stop:
-                    told_to_stop = True
-                    for attempt in staff.busy.values():
-                        attempt.worker.stop.remote()
-        finally:
-            staff.dismiss()
-
-    def close(self) -> None:
-        """See Engine; workers go with the connection."""
-        self._ray.shutdown()
-
-    def _count(self, job: Job) -> int:
-        if self._workers is not None:
-            return self._workers
-        there = self._ray.cluster_resources()
-        count = int(there.get('CPU', 0) // self._cores)
-        if self._on_gpu(job):
-            count = min(count, int(there.get('GPU', 0)))
-        if not count:
-            wanted = f'{self._cores} CPU' + (' and a GPU' if self._on_gpu(job) else '')
-            raise ConfigError(
-                f'the Ray cluster has not {wanted} for one worker yet: --workers N waits for N of '
-                'them, --cpus-per-worker asks for fewer, or set runtime.device to cpu'
-            )
-        return count
-
-    def _on_gpu(self, job: Job) -> bool:
+        job = replace(job, cores=self._cores)
         device = job.config.runtime.device
-        if ':' in device:
-            raise ConfigError(
-                f'runtime.device is {device}, and Ray gives each worker a card of its own: set it '
-                'to cuda'
-            )
-        if device == 'auto':
-            return bool(self._ray.cluster_resources().get('GPU', 0))
-        return device == 'cuda'
+        yield from self.do(_Worker, job, device, work, _died, tell, stopped)
 
-    def _report(self, answer: Any, attempt: _Attempt) -> UnitReport | None:
-        """Return what came of a unit, None where it is to be begun anew.
 
-        Raises:
-            DepthAnythingError: the network cannot be loaded.
-        """
-        errors, task = self._ray.exceptions, attempt.task
-        try:
-            report: UnitReport = self._ray.get(answer)
-            return report
-        except errors.RayTaskError as error:  # raised by our code over there, not by Ray
-            if isinstance(error.cause, DepthAnythingError):
-                raise error.cause from None
-            raise
-        except errors.RayError as error:
-            attempt.is_lost = True
-            if task.out.exists():  # it died between the end of the work and the word of it
-                return read_report(report_path(task.out))
-            if attempt.number < ATTEMPTS:
-                return None
-            return failed(task, DatasetError(
-                f'{task.unit.path}: its worker died {ATTEMPTS} times ({reason(error)}): give '
-                'workers more memory, or fewer to a machine (--workers)'
-            ))
-
-    def _ask(self, attempt: _Attempt, tell: Tell) -> None:
-        """Pass on what a worker says of its progress, and ask it again."""
-        if attempt.progress is not None:
-            answered, _ = self._ray.wait([attempt.progress], timeout=0)
-            if not answered:
-                return
-            try:
-                tell(attempt.task, *self._ray.get(attempt.progress))
-            except self._ray.exceptions.RayError:
-                return  # it has died; so says its answer
-        attempt.progress = attempt.worker.progress.remote()
+def _died(task: Work, attempts: int, why: str) -> UnitReport | None:
+    """Return what came of a unit whose worker died, None where it is to be begun anew."""
+    if task.out.exists():  # it died between the end of the work and the word of it
+        return read_report(report_path(task.out))
+    if attempts < ray_workers.ATTEMPTS:
+        return None
+    return failed(task, DatasetError(
+        f'{task.unit.path}: its worker died {attempts} times ({why}): give workers more memory, or '
+        'fewer to a machine (--workers)'
+    ))

@@ -120,7 +120,9 @@ class StudentConfig:
 
     Attributes:
         teacher: its answers to clean pictures are the labels; a hub id, folder or official file.
-        unlabelled: folders of pictures or ROS 2 bags; depth in them is not looked at.
+        unlabelled: folders of pictures, lists or ROS 2 bags; depth in them is not looked at.
+        pseudo: folders of shards that `label` made, in the place of teacher and unlabelled.
+        confidence: of pseudo labels, below which they are not learnt from.
         ratio: unlabelled pictures for each labelled one.
         labelled: whether labelled pictures take part too (V1) or pseudo labels alone (V2), for
             which no labelled data are read.
@@ -133,8 +135,10 @@ class StudentConfig:
         margin: cosine above which a place is aligned well enough.
     """
 
-    teacher: Source
-    unlabelled: Annotated[tuple[Path, ...], AfterValidator(_some)]
+    teacher: Source | None = None
+    unlabelled: tuple[Path, ...] = ()
+    pseudo: tuple[Path, ...] = ()
+    confidence: Share = 0.0
     ratio: Count = 2
     labelled: Flag = True
     strong: Flag = True
@@ -143,6 +147,17 @@ class StudentConfig:
     ignored: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     encoder: Source | None = None
     margin: Annotated[Number, Field(ge=-1, le=1)] = 0.85
+
+    @model_validator(mode='after')
+    def _has_one_kind_of_labels(self) -> StudentConfig:
+        asked = self.teacher is not None, bool(self.unlabelled)
+        if self.pseudo and any(asked):
+            raise ValueError('pseudo labels are there already: leave out teacher and unlabelled')
+        if not self.pseudo and not all(asked):
+            raise ValueError('teacher and unlabelled are both needed, or pseudo')
+        if self.confidence and not self.pseudo:
+            raise ValueError('confidence is of pseudo labels: a teacher that answers has none')
+        return self
 
 
 @dataclass(frozen=True, config=_CHECKED)

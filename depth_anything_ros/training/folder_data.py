@@ -29,14 +29,16 @@ class FolderSamples(Dataset[Sample]):
         """List a folder.
 
         Args:
-            folder: in the layout above.
+            folder: in the layout above; without depth its pictures may lie in it themselves.
             with_depth: whether every picture needs a depth.
 
         Raises:
             DatasetError: there are no pictures.
         """
         self.folder, self.with_depth = folder, with_depth
-        self._names = list_pictures(folder / 'images')
+        images = folder / 'images'
+        self._pictures = images if with_depth or images.is_dir() else folder
+        self._names = list_pictures(self._pictures)
         if not len(self._names):
             raise DatasetError(f'{folder} holds no images/NAME.png or .jpg to train on')
 
@@ -49,7 +51,7 @@ class FolderSamples(Dataset[Sample]):
         Raises:
             DatasetError: it is corrupt, lacks its depth or differs in size from it.
         """
-        path = self.folder / 'images' / os.fsdecode(self._names[index])
+        path = self._pictures / os.fsdecode(self._names[index])
         image_rgb, orientation = read_stored(path)
         depth_m = None
         if self.with_depth:

@@ -24,8 +24,10 @@ from depth_anything_ros.training.augment import random_crop
 from depth_anything_ros.training.bag_data import BagSamples, is_bag
 from depth_anything_ros.training.config import Phase
 from depth_anything_ros.training.folder_data import FolderSamples
+from depth_anything_ros.training.picture_files import holds_pictures
+from depth_anything_ros.training.picture_list import PictureList
 from depth_anything_ros.training.sample import FAR_M, NEAR_M, Sample
-from depth_anything_ros.training.shards import are_shards, ShardSamples
+from depth_anything_ros.training.shards import are_shards, LABELS, ShardSamples
 from depth_anything_ros.training.world_data import open_world
 
 _LOOKED_AT = 64  # pictures of a folder before the first step
@@ -36,8 +38,8 @@ def open_samples(folders: Sequence[Path], with_depth: bool = True) -> ConcatData
     """Open several folders and bags as one, without reading more of them than a few.
 
     Args:
-        folders: of rendered pictures, of shards, or of one's own: ROS 2 bags, or folders in the
-            layout of folder_data.
+        folders: of rendered pictures, of shards, or of one's own: ROS 2 bags, folders in the
+            layout of folder_data, or without depth lists of pictures.
         with_depth: whether depth is needed.
 
     Returns:
@@ -54,14 +56,42 @@ def open_samples(folders: Sequence[Path], with_depth: bool = True) -> ConcatData
     return ConcatDataset(opened)
 
 
+def open_pseudo(folders: Sequence[Path], confidence: float) -> ConcatDataset[Sample]:
+    """Open folders of shards that `label` made as one.
+
+    Args:
+        folders: of shards.
+        confidence: labels that are less sure are unknown.
+
+    Raises:
+        DatasetError: one is no such folder, or none of its pictures looked at can be read.
+    """
+    opened = []
+    for folder in folders:
+        if not (folder / LABELS).is_file():
+            raise DatasetError(f'{folder} holds no labels of a teacher: make them by label')
+        opened.append(ShardSamples(folder, True, confidence))
+        _look_at_some(folder, opened[-1], with_depth=False)
+    return ConcatDataset(opened)
+
+
 def _open(folder: Path, with_depth: bool) -> Dataset[Sample]:
     if is_bag(folder):
         return BagSamples(folder, with_depth)
     if are_shards(folder):
+        if with_depth and (folder / LABELS).is_file():
+            raise DatasetError(f'{folder} holds a teacher\'s labels, which are no true depth: '
+                               'name it as student.pseudo')
         return ShardSamples(folder, with_depth)
-    if (folder / 'images').is_dir():
+    if folder.is_file():
+        return PictureList(folder, with_depth)
+    if (folder / 'images').is_dir() or not with_depth and _is_plain(folder):
         return FolderSamples(folder, with_depth)
     return open_world(folder)
+
+
+def _is_plain(folder: Path) -> bool:
+    return holds_pictures(folder) and not (folder / 'world.json').is_file()
 
 
 def _look_at_some(folder: Path, samples: Dataset[Sample], with_depth: bool) -> None:

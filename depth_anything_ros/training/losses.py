@@ -134,36 +134,42 @@ def cutmix_error(prediction: Tensor, target_a: Tensor, target_b: Tensor, inside:
 
     Args:
         prediction: BxHxW float32, the student's answer to u_a inside and u_b outside.
-        target_a: BxHxW float32, the teacher's answer to the whole u_a.
-        target_b: BxHxW float32, the teacher's answer to the whole u_b.
+        target_a: BxHxW float32, the teacher's answer to the whole u_a; NaN where it is not known.
+        target_b: BxHxW float32, the teacher's answer to the whole u_b; likewise.
         inside: BxHxW bool, M; all true is the loss without CutMix.
 
     Returns:
-        BxHxW float32, |d^* - d^|. Its mean is the loss of both parts, weighted by their areas.
+        BxHxW float32, |d^* - d^|, NaN where the target is not known. Its mean is the loss of both
+        parts, weighted by their areas.
 
     Source: Depth Anything (arXiv 2401.10891) Eq. 5 to 8.
     """
-    of_a, of_b = ((normalise(prediction, part) - normalise(target, part)).abs()
-                  for target, part in ((target_a, inside), (target_b, ~inside)))
-    return torch.where(inside, of_a, of_b)
+    errors = []
+    for target, part in ((target_a, inside), (target_b, ~inside)):
+        known = target.isfinite()
+        target = target.nan_to_num()  # what is not a number would come back as a gradient
+        error = (normalise(prediction, part & known) - normalise(target, part & known)).abs()
+        errors.append(torch.where(known, error, torch.nan))
+    return torch.where(inside, errors[0], errors[1])
 
 
 def without_largest(error: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Leave out the pixels of a picture where pseudo labels are most likely wrong.
 
     Args:
-        error: BxHxW float32, of each pixel.
-        share: of each picture's pixels that are left out.
+        error: BxHxW float32, of each pixel; NaN where it is not known.
+        share: of each picture's known pixels that are left out.
 
     Returns:
         Scalar, the mean of the others; and BxHxW bool, which they are.
 
     Source: Depth Anything V2 (arXiv 2406.09414), which ignores the tenth of largest loss.
     """
-    flat = error.detach().flatten(1)
-    count = flat.shape[1]
-    largest = flat.kthvalue(max(count - round(share * count), 1), dim=1).values
-    kept = error.detach() <= largest[:, None, None]
+    flat = error.detach().flatten(1).sort(dim=1).values  # with NaN at the end
+    count = flat.isfinite().sum(dim=1)
+    place = (count - (share * count).round().long()).clamp(min=1) - 1
+    largest = flat.gather(1, place[:, None])
+    kept = error.detach() <= largest[..., None]
     return _mean(error, kept), kept
 
 

@@ -7,10 +7,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-import json
 from pathlib import Path
 import sys
-from typing import Any
 
 from rich.console import Console
 from rich.progress import track
@@ -20,7 +18,13 @@ from depth_anything_ros.errors import ConfigError, DatasetError, DepthAnythingEr
 from depth_anything_ros.evaluation.datasets import DATASETS, load_samples
 from depth_anything_ros.training.loading import open_samples
 from depth_anything_ros.training.sample import own_sample, Sample, Samples
-from depth_anything_ros.training.shards import encode, is_finished, Stored, write_shard
+from depth_anything_ros.training.shards import (
+    encode,
+    is_finished,
+    require_same,
+    Stored,
+    write_shard,
+)
 
 _OF_LIDAR = {'kitti', 'ddad'}  # data sets whose depth are single pixels
 
@@ -101,7 +105,7 @@ def pack(inputs: Sequence[Path], out: Path, settings: Settings = Settings()) -> 
     total = sum(counts)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        _require_same(out / 'pack.json', about)
+        require_same(out / 'pack.json', about)
         for number in track(range(-(-total // settings.per_shard)), 'packing',
                             console=Console(stderr=True)):
             tar = out / f'{number:06d}.tar'
@@ -119,22 +123,6 @@ def _opened(path: Path, settings: Settings) -> Samples:
     if settings.dataset is not None:
         return _DatasetSamples(settings.dataset, path, settings.split, settings.labelled)
     return open_samples([path], settings.labelled)
-
-
-def _require_same(file: Path, about: dict[str, Any]) -> None:
-    """Refuse to go on with other settings than those that a folder's shards were made by."""
-    if not file.is_file():
-        part = file.with_suffix('.part')
-        part.write_text(json.dumps(about))
-        part.replace(file)
-        return
-    try:
-        before = json.loads(file.read_text())
-    except ValueError as error:
-        raise DatasetError(f'{file} is corrupt: give another OUT') from error
-    if other := [name for name in about if before.get(name) != about[name]]:
-        raise DatasetError(f'{file.parent} holds shards of other {", ".join(other)}: give another '
-                           'OUT, or the same as before')
 
 
 def _stored(inputs: Sequence[Path], opened: Sequence[Samples], wanted: range, settings: Settings,

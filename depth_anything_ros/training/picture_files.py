@@ -33,11 +33,21 @@ _TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 
 def list_pictures(folder: Path) -> NDArray[np.bytes_]:
     """Return the names of a folder's .png and .jpg files in order, in few bytes each."""
-    suffixes = ('.png', '.jpg', '.jpeg')
     with os.scandir(folder) as entries:
-        names = [os.fsencode(entry.name) for entry in entries
-                 if entry.name.lower().endswith(suffixes)]
+        names = [os.fsencode(entry.name) for entry in entries if _is_picture(entry)]
     return np.array(sorted(names), np.bytes_)
+
+
+def holds_pictures(folder: Path) -> bool:
+    """Tell whether any lies in a folder itself."""
+    if not folder.is_dir():
+        return False
+    with os.scandir(folder) as entries:
+        return any(map(_is_picture, entries))
+
+
+def _is_picture(entry: os.DirEntry[str]) -> bool:
+    return entry.name.lower().endswith(('.png', '.jpg', '.jpeg'))
 
 
 def read_stored(path: Path) -> tuple[NDArray[np.uint8], int]:

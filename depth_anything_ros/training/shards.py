@@ -8,6 +8,8 @@ KEY.jpg or KEY.png: the picture, upright.
 KEY.depth.png: 16 bit, the bits of inverse depth in 1/m as float16 (.05 % at any distance); 0 is
     sky, not a number (0x7e00) unknown. Not there where depth is not known at all.
 KEY.semantic.png: 8 bit classes. Not there where they are not known.
+KEY.confidence.png: 8 bit, how far two views of a teacher agree: 255 wholly. Only of labels that
+    `label` made.
 KEY.json: sparse (see Sample), intrinsics (fx, fy, cx, cy in pixels) or null, and what the writer
     adds, such as source and licence.
 Others are left alone.
@@ -37,6 +39,7 @@ from depth_anything_ros.errors import DatasetError
 from depth_anything_ros.training.sample import Sample, UNKNOWN_CLASS
 
 ROW = np.dtype([('start', '<u8'), ('bytes', '<u4'), ('crc32', '<u4')])
+LABELS = 'label.json'  # lies where the shards are a teacher's labels, and says by what
 _UNKNOWN = np.float16(np.nan)
 
 
@@ -78,12 +81,14 @@ def _file(suffix: str, picture: NDArray[Any], settings: Iterable[int] = ()) -> b
     return cv2.imencode(suffix, picture, list(settings))[1].tobytes()
 
 
-def decode(members: Mapping[str, bytes], with_depth: bool = True) -> Sample:
+def decode(members: Mapping[str, bytes], with_depth: bool = True, confidence: float = 0.0
+           ) -> Sample:
     """Make a sample of what a shard keeps of it.
 
     Args:
         members: suffix -> bytes.
         with_depth: whether depth is needed; else it is left alone.
+        confidence: 0 to 1; depth of which a teacher is less sure is unknown.
 
     Raises:
         ValueError: something is missing or broken.
@@ -99,6 +104,11 @@ def decode(members: Mapping[str, bytes], with_depth: bool = True) -> Sample:
         if stored is None or stored.dtype != np.uint16 or stored.shape != size:
             raise ValueError('it holds no depth of the picture\'s size')
         inverse = stored.view(np.float16)
+        if confidence > 0:
+            sure = _picture(members.get('confidence.png', b''))
+            if sure is None or sure.dtype != np.uint8 or sure.shape != size:
+                raise ValueError('it holds no confidence of the picture\'s size')
+            inverse = np.where(sure >= 255 * confidence, inverse, _UNKNOWN)
     semantic = np.full(size, UNKNOWN_CLASS, np.uint8)
     if 'semantic.png' in members:
         classes = _picture(members['semantic.png'])
@@ -123,17 +133,18 @@ def is_finished(tar: Path) -> bool:
     return tar.with_suffix('.npy').is_file()
 
 
-def write_shard(tar: Path, samples: Iterable[Stored]) -> int:
+def write_shard(tar: Path, samples: Iterable[Stored], part: Path | None = None) -> int:
     """Write a shard; it comes into being all at once, and of the same samples the same bytes.
 
     Args:
         tar: its path; there may be a half of it from before.
         samples: each written as it comes, so that one is in memory at a time.
+        part: where a half of it stands; None is beside it. Two that may write at once need two.
 
     Returns:
         How many samples it has.
     """
-    part, index = tar.with_suffix('.part'), tar.with_suffix('.npy')
+    part, index = part or tar.with_suffix('.part'), tar.with_suffix('.npy')
     rows = []
     with part.open('wb') as file:
         for key, members in samples:
@@ -158,6 +169,30 @@ def _member(name: str, data: bytes) -> bytes:
     return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % tarfile.BLOCKSIZE)
 
 
+def require_same(file: Path, about: dict[str, Any]) -> None:
+    """Refuse to go on with other settings than those that a folder's shards were made by.
+
+    Args:
+        file: that says them; written where it is not there.
+        about: they, as JSON has them.
+
+    Raises:
+        DatasetError: they differ.
+    """
+    if not file.is_file():
+        part = file.with_suffix('.part')
+        part.write_text(json.dumps(about))
+        part.replace(file)
+        return
+    try:
+        before = json.loads(file.read_text())
+    except ValueError as error:
+        raise DatasetError(f'{file} is corrupt: give another OUT') from error
+    if other := [name for name in about if before.get(name) != about[name]]:
+        raise DatasetError(f'{file.parent} holds shards of other {", ".join(other)}: give another '
+                           'OUT, or the same as before')
+
+
 def are_shards(folder: Path) -> bool:
     """Tell whether a folder is one of shards."""
     return next(folder.glob('*.tar'), None) is not None
@@ -166,18 +201,19 @@ def are_shards(folder: Path) -> bool:
 class ShardSamples(Dataset[Sample]):
     """A folder's shards; each sample is read when it is asked for, in one piece."""
 
-    def __init__(self, folder: Path, with_depth: bool) -> None:
+    def __init__(self, folder: Path, with_depth: bool, confidence: float = 0.0) -> None:
         """Count the samples.
 
         Args:
             folder: of shards; those that are not finished are left out, and with a line those
                 whose index is corrupt.
             with_depth: whether every sample needs a depth.
+            confidence: see decode().
 
         Raises:
             DatasetError: no shard is left, or none has a sample.
         """
-        self._with_depth = with_depth
+        self._with_depth, self._confidence = with_depth, confidence
         self._tars, counts = [], []
         for tar in sorted(folder.glob('*.tar')):
             if is_finished(tar):
@@ -216,7 +252,7 @@ class ShardSamples(Dataset[Sample]):
         try:
             if zlib.crc32(block) != checksum:
                 raise ValueError('its bytes have changed')
-            return decode(_members(block), self._with_depth)
+            return decode(_members(block), self._with_depth, self._confidence)
         except (ValueError, tarfile.TarError) as error:
             position = index - int(self._ends[which]) + len(rows)
             raise DatasetError(f'sample {position} of {tar} is corrupt ({error}): leave it, or '

@@ -23,7 +23,9 @@ from depth_anything_ros.training.pretrained import frozen_encoder, Teacher
 
 
 class Unlabelled:
-    """Loss of pictures without depth, given a frozen teacher and perhaps a frozen encoder.
+    """Loss of pictures without depth, given pseudo labels and perhaps a frozen encoder.
+
+    The labels are those that `label` stored, or a frozen teacher's, asked at every step.
 
     Source: Depth Anything (arXiv 2401.10891) section 3.2 and 3.3.
     """
@@ -39,22 +41,23 @@ class Unlabelled:
             CheckpointError: one cannot be loaded.
         """
         self.config = config
-        self.teacher = Teacher(config.teacher, device)
+        self.teacher = None if config.teacher is None else Teacher(config.teacher, device)
         self.encoder = None
         if config.encoder is not None:
             self.encoder = frozen_encoder(config.encoder, device)
 
-    def __call__(self, trainee: Trainee, image: Tensor, generator: torch.Generator
-                 ) -> dict[str, Tensor]:
+    def __call__(self, trainee: Trainee, image: Tensor, stored: Tensor,
+                 generator: torch.Generator) -> dict[str, Tensor]:
         """Terms of the loss, named as their weights.
 
         Args:
             trainee: the student.
             image: Bx3xHxW float32 RGB, 0 to 1, clean.
+            stored: BxHxW float32 pseudo labels, NaN where unknown; a teacher answers without them.
             generator: on the CPU.
         """
         config = self.config
-        target = self.teacher(image)  # which sees clean pictures
+        target = stored if self.teacher is None else self.teacher(image)  # of clean pictures
         seen = strong_colours(image, generator) if config.strong else image
         inside = torch.ones_like(target, dtype=torch.bool)
         if config.strong:
@@ -68,7 +71,8 @@ class Unlabelled:
         loss, kept = without_largest(error, config.ignored)
         terms = {'unlabelled': loss}
         if config.gradient:
-            terms['pseudo_gradient'] = gradient_loss(prediction, target, inside & kept)
+            terms['pseudo_gradient'] = gradient_loss(
+                prediction, target.nan_to_num(), inside & kept & target.isfinite())
         if self.encoder is not None:
             with torch.no_grad():
                 frozen = self.encoder(to_network(seen)).last_hidden_state[:, 1:].float()

@@ -25,7 +25,13 @@ from torch.utils.data import ConcatDataset
 from depth_anything_ros.errors import DatasetError, DepthAnythingError
 from depth_anything_ros.training.augment import strong_colours
 from depth_anything_ros.training.config import load_config, LossWeights, Phase, TrainConfig
-from depth_anything_ros.training.loading import Batch, draws_of_step, open_samples, Stream
+from depth_anything_ros.training.loading import (
+    Batch,
+    draws_of_step,
+    open_pseudo,
+    open_samples,
+    Stream,
+)
 from depth_anything_ros.training.losses import gradient_loss, relative_loss, silog_loss, ssi_loss
 from depth_anything_ros.training.network import coarse_targets, is_metric, Trainee
 from depth_anything_ros.training.pretrained import start_network
@@ -132,7 +138,10 @@ def _streams(config: TrainConfig, processes: Processes, first: int
                                    'add pictures or lower it')
             streams['labelled'] = stack.enter_context(closing(stream(1, data, 1)))
         if (student := config.student) is not None:
-            extra = open_samples(student.unlabelled, with_depth=False)
+            if student.pseudo:
+                extra = open_pseudo(student.pseudo, student.confidence)
+            else:
+                extra = open_samples(student.unlabelled, with_depth=False)
             streams['unlabelled'] = stack.enter_context(closing(stream(2, extra, student.ratio)))
         yield streams
 
@@ -210,8 +219,8 @@ def train(config: TrainConfig) -> None:
                     terms = labelled_loss(trainee, image, inverse, classes,
                                           config.loss.silog_lambda)
                 if unlabelled is not None:
-                    clean, _, _ = _on_device(next(streams['unlabelled']), device)
-                    terms.update(unlabelled(trainee, clean, generator))
+                    clean, stored, _ = _on_device(next(streams['unlabelled']), device)
+                    terms.update(unlabelled(trainee, clean, stored, generator))
                 weights = dataclasses.replace(
                     config.loss, relative=config.loss.relative * phase.relative)
                 loss = weigh(terms, weights)

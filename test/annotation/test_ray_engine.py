@@ -21,7 +21,7 @@ from ray_networks import (
 )
 from recorded_drive import drive, write_bag
 
-from depth_anything_ros.annotation import ray_engine
+from depth_anything_ros import ray_workers
 from depth_anything_ros.annotation.engines import Job, LocalEngine
 from depth_anything_ros.annotation.ray_engine import RayEngine
 from depth_anything_ros.annotation.unfinished import unfinished
@@ -115,7 +115,7 @@ def test_a_worker_asks_for_its_cores_and_uses_no_more(engine, bags, tmp_path, mo
     monkeypatch.setattr(engine, '_workers', None)
     for cores, threads in (1, set()), (CORES, {'measure_0', 'write_0'}):
         monkeypatch.setattr(engine, '_cores', cores)
-        assert engine._count(job(tmp_path)) == WORKERS * CORES // cores
+        assert engine._count('auto') == WORKERS * CORES // cores
         out = tmp_path / str(cores)
         assert run(engine, [first], out, job(tmp_path, noting))['bag0'].finished
         noted = json.loads((tmp_path / NOTES).read_text())
@@ -126,7 +126,7 @@ def test_a_worker_asks_for_its_cores_and_uses_no_more(engine, bags, tmp_path, mo
 def test_a_unit_that_kills_every_worker_is_named_and_left_to_the_next_run(
     engine, bags, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(ray_engine, 'ATTEMPTS', 2)
+    monkeypatch.setattr(ray_workers, 'ATTEMPTS', 2)
     for i in range(2):
         (tmp_path / f'{KILLED}{i}').touch()
     monkeypatch.setattr(engine, '_workers', 1)
@@ -181,9 +181,7 @@ def test_what_no_bag_is_to_blame_for_ends_the_run_in_one_line(engine, bags, tmp_
     with pytest.raises(ConfigError, match='gives each worker a card of its own'):
         run(engine, [first], tmp_path, job(tmp_path, **{'runtime.device': 'cuda:1'}))
     with pytest.raises(ConfigError, match='has not 2 CPU and a GPU for one worker yet: --workers'):
-        RayEngine._count(
-            _Without(engine), job(tmp_path, **{'runtime.device': 'cuda'})
-        )
+        RayEngine._count(_Without(engine), 'cuda')
 
 
 class _Without:

@@ -512,7 +512,10 @@ STUDENT = {'teacher': 'a', 'unlabelled': ['b']}
         ({'device': 'foo'}, "device: must be cpu, cuda or cuda:N, not 'foo'"),
         ({'student': {**STUDENT, 'ratio': 0}}, 'student.ratio: must be greater than or equal to 1, '
                                                'not 0'),
-        ({'student': {'unlabelled': ['a']}}, 'student.teacher is missing'),
+        ({'student': {'unlabelled': ['a']}},
+         'student: teacher and unlabelled are both needed, or pseudo'),
+        ({'student': {**STUDENT, 'pseudo': ['c']}}, 'student: pseudo labels are there already'),
+        ({'student': {**STUDENT, 'confidence': 0.5}}, 'student: confidence is of pseudo labels'),
         ({'data': []}, 'data is empty: '),
         ({'network': {'max_depth_m': 20}, 'student': {**STUDENT, 'labelled': False}},
          'pseudo labels know no metres: '),
