@@ -16,7 +16,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
 
-from depth_anything_ros.config import ScaleConfig
+from depth_anything_ros.config import CloudConfig, Config, ScaleConfig, ScanConfig
 from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.poses import pose_to_matrix
 from depth_anything_ros.ros import live_transforms
@@ -70,7 +70,7 @@ def robot(node, tf2):
     made = []
 
     def make(refuse=None, **config):
-        listener = TransformListener(node, [ScaleConfig(**config)], refuse)
+        listener = TransformListener(node, [Config(scale=ScaleConfig(**config))], refuse)
         made.append(listener)
         one = Transforms(ScaleConfig(**config), listener.buffer)
         one.listener = listener
@@ -274,7 +274,7 @@ def test_nothing_is_left_behind(node, tf2):
 
     before = listening()
     for _ in range(3):
-        one = TransformListener(node, [ScaleConfig()], None)
+        one = TransformListener(node, [Config(scale=ScaleConfig())], None)
         assert listening() == (before[0] + 2, *before[1:])
         buffer = weakref.ref(one.buffer)
         one.close()
@@ -288,11 +288,17 @@ def test_nothing_is_left_behind(node, tf2):
 def test_nothing_is_listened_to_where_nothing_is_to_come_from_tf(node, tf2):
     before = len(list(node.subscriptions))
     pose = (0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 1.0)
-    TransformListener(node, [ScaleConfig(T_camera_sensor=pose, method='lidar')], None)
+    TransformListener(node, [Config(scale=ScaleConfig(T_camera_sensor=pose, method='lidar'))], None)
     assert len(list(node.subscriptions)) == before
-    # Where the second camera of a stereo pair is may come from there.
-    TransformListener(node, [ScaleConfig(method='stereo', T_camera_sensor=pose)], None).close()
-    one = TransformListener(node, [ScaleConfig(method='stereo', T_camera_sensor=pose)], None)
+    # Where a cloud is to be published, and where the second camera of a stereo pair is, as well.
+    known = ScaleConfig(T_camera_sensor=pose, method='lidar')
+    for own in ({'cloud': CloudConfig(frame='base')}, {'scan': ScanConfig(frame='base')}):
+        one = TransformListener(node, [Config(scale=known, **own)], None)
+        assert len(list(node.subscriptions)) == before + 2
+        one.close()
+    stereo = Config(scale=ScaleConfig(method='stereo', T_camera_sensor=pose))
+    TransformListener(node, [stereo], None).close()
+    one = TransformListener(node, [stereo], None)
     assert len(list(node.subscriptions)) == before + 2
     one.close()
 
@@ -307,7 +313,7 @@ def test_nothing_is_listened_to_where_nothing_is_to_come_from_tf(node, tf2):
 )
 def test_without_tf2_the_cure_is_named(node, monkeypatch, config, cure):
     monkeypatch.setattr(live_transforms, 'tf2_py', None)
-    listener = TransformListener(node, [ScaleConfig(**config)], None)
+    listener = TransformListener(node, [Config(scale=ScaleConfig(**config))], None)
     one = Transforms(ScaleConfig(**config), listener.buffer)
     with pytest.raises(TransformUnavailable, match=cure):
         one.ground(SCENE_CAMERA, 'camera', at(1))
@@ -323,7 +329,7 @@ def test_transforms_come_over_dds(node):
         kind(transforms=[moved('base', 'camera', 0, 0, 0, 2)])
     )
     tf = robot.create_publisher(kind, '/tf', 10)
-    listener = TransformListener(node, [ScaleConfig(ground_frame='odom')], None)
+    listener = TransformListener(node, [Config(scale=ScaleConfig(ground_frame='odom'))], None)
     one = Transforms(ScaleConfig(ground_frame='odom'), listener.buffer)
     for _ in range(300):
         tf.publish(kind(transforms=[moved('odom', 'base', t, t, 0, 1) for t in (0, 1)]))
