@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 import fcntl
 import hashlib
 import json
@@ -114,8 +114,12 @@ def label(inputs: Sequence[Path], out: Path, settings: Settings, engine: Engine,
         DepthAnythingError: an input or the teacher cannot be opened, a run before had others or
             other settings, another run is at work there, or nothing can be written.
     """
+    inputs, out = [path.absolute() for path in inputs], out.absolute()  # workers are elsewhere
     samples = open_samples(inputs, with_depth=False)
-    teacher = fingerprint(locate(settings.model.checkpoint))
+    model, path = settings.model, locate(settings.model.checkpoint)
+    if Path(model.checkpoint).expanduser().exists():
+        model = replace(model, checkpoint=str(path.absolute()))
+    teacher = fingerprint(path)
     about = {
         'inputs': [str(path) for path in inputs],
         'counts': [len(opened) for opened in samples.datasets],  # type: ignore[arg-type]
@@ -125,7 +129,7 @@ def label(inputs: Sequence[Path], out: Path, settings: Settings, engine: Engine,
         'variant': settings.model.variant, 'max_depth': settings.model.max_depth,
         'per_shard': settings.per_shard, 'jpeg': settings.jpeg, **asdict(settings.limits)}
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    job = Job(tuple(inputs), out, settings.model, teacher, digest, len(samples),
+    job = Job(tuple(inputs), out, model, teacher, digest, len(samples),
               settings.per_shard, settings.jpeg, settings.limits, load, device, batch)
     try:
         out.mkdir(parents=True, exist_ok=True)
