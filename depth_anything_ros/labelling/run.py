@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
 from depth_anything_ros.config import ModelConfig
 from depth_anything_ros.errors import ConfigError, DatasetError
@@ -139,10 +139,11 @@ def label(inputs: Sequence[Path], out: Path, settings: Settings, engine: Engine,
             require_same(out / LABELS, about)
             _clear(out)
             todo = [number for number in job.shards() if not _is_done(job, number)]
-            made = engine.run(todo, job) if todo else ()
-            for _ in track(made, 'labelling', total=len(job.shards()),
-                           completed=len(job.shards()) - len(todo), console=Console(stderr=True)):
-                pass
+            with Progress(console=Console(stderr=True)) as progress:
+                count = len(job.shards())
+                bar = progress.add_task('labelling', total=count, completed=count - len(todo))
+                for _ in engine.run(todo, job) if todo else ():
+                    progress.advance(bar)
             _clear(out)  # workers have died
             return _totals(job)
     except OSError as error:
