@@ -1,6 +1,6 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Memory that `pack` and `train` take over few pictures and over many.
+"""Memory that `pack`, `label` and `train` take over few pictures and over many.
 
 Every picture is a file of its own, all of one content. Each program runs in a process of its own,
 whose largest resident memory is told; `train` reads in that process too (`workers: 0`).
@@ -52,22 +52,27 @@ def main() -> None:
     parser.add_argument('--counts', type=int, nargs='+', default=[2_000, 20_000])
     parser.add_argument('--steps', type=int, default=250, help='of training, 8 pictures each')
     args = parser.parse_args()
-    print('| pictures | pack, MB | train, MB |\n|---|---|---|')
+    print('| pictures | pack, MB | label, MB | train, MB |\n|---|---|---|---|')
     for count in args.counts:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             pictures(folder / 'pictures', count)
             pack_mb = peak_mb('depth_anything_ros.training.packing', folder / 'pictures',
                               folder / 'shards')
+            label_mb = peak_mb(
+                'depth_anything_ros.tools.label', folder / 'shards', folder / 'labels',
+                '--teacher', 'bundled', '--device', 'cpu', '--input-size', 28,
+                '--most-disagreement', 99)
             (folder / 'run.yaml').write_text(yaml.safe_dump({
                 'data': [str(folder / 'shards')], 'held_out': str(folder / 'shards'),
                 'out': str(folder / 'run'), 'workers': 0, 'bf16': False, 'eval_count': 2,
+                'student': {'pseudo': [str(folder / 'labels')]},
                 'network': {'hidden_size': 24, 'layers': 4, 'heads': 2, 'fusion_size': 8,
                             'neck_sizes': [8, 8, 8, 8]},
                 'phases': [{'steps': args.steps, 'batch_size': 8, 'sizes': [[56, 84]],
                             'lr_from': 1e-3, 'lr_to': 0.0}]}))
             train_mb = peak_mb('depth_anything_ros.training.train', folder / 'run.yaml')
-            print(f'| {count} | {pack_mb:.0f} | {train_mb:.0f} |', flush=True)
+            print(f'| {count} | {pack_mb:.0f} | {label_mb:.0f} | {train_mb:.0f} |', flush=True)
 
 
 if __name__ == '__main__':

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 import fcntl
 import hashlib
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
 from depth_anything_ros.config import ModelConfig
 from depth_anything_ros.errors import ConfigError, DatasetError
@@ -114,8 +114,12 @@ def label(inputs: Sequence[Path], out: Path, settings: Settings, engine: Engine,
         DepthAnythingError: an input or the teacher cannot be opened, a run before had others or
             other settings, another run is at work there, or nothing can be written.
     """
+    inputs, out = [path.absolute() for path in inputs], out.absolute()  # workers are elsewhere
     samples = open_samples(inputs, with_depth=False)
-    teacher = fingerprint(locate(settings.model.checkpoint))
+    model, path = settings.model, locate(settings.model.checkpoint)
+    if Path(model.checkpoint).expanduser().exists():
+        model = replace(model, checkpoint=str(path.absolute()))
+    teacher = fingerprint(path)
     about = {
         'inputs': [str(path) for path in inputs],
         'counts': [len(opened) for opened in samples.datasets],  # type: ignore[arg-type]
@@ -125,7 +129,7 @@ def label(inputs: Sequence[Path], out: Path, settings: Settings, engine: Engine,
         'variant': settings.model.variant, 'max_depth': settings.model.max_depth,
         'per_shard': settings.per_shard, 'jpeg': settings.jpeg, **asdict(settings.limits)}
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    job = Job(tuple(inputs), out, settings.model, teacher, digest, len(samples),
+    job = Job(tuple(inputs), out, model, teacher, digest, len(samples),
               settings.per_shard, settings.jpeg, settings.limits, load, device, batch)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -135,10 +139,11 @@ def label(inputs: Sequence[Path], out: Path, settings: Settings, engine: Engine,
             require_same(out / LABELS, about)
             _clear(out)
             todo = [number for number in job.shards() if not _is_done(job, number)]
-            made = engine.run(todo, job) if todo else ()
-            for _ in track(made, 'labelling', total=len(job.shards()),
-                           completed=len(job.shards()) - len(todo), console=Console(stderr=True)):
-                pass
+            with Progress(console=Console(stderr=True)) as progress:
+                count = len(job.shards())
+                bar = progress.add_task('labelling', total=count, completed=count - len(todo))
+                for _ in engine.run(todo, job) if todo else ():
+                    progress.advance(bar)
             _clear(out)  # workers have died
             return _totals(job)
     except OSError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+import torch
 from torch import Tensor
 
 from depth_anything_ros.camera import Camera
@@ -114,6 +115,8 @@ class Teacher:
         self._config = with_values(Config(), {
             **{f'runtime.{name}': value for name, value in runtime.items()},
             'model.checkpoint': model.checkpoint, 'model.input_size': model.input_size})
+        # By default PyTorch convolves in TF32 on a GPU, which keeps 10 bits of 23.
+        torch.backends.cudnn.allow_tf32 = False
         self._predictor = load(self._config.model, self._config.runtime)
         self._batch, self._eye = batch, lru_cache(_SIZES)(self._new_eye)
 

@@ -76,6 +76,8 @@ def open_pseudo(folders: Sequence[Path], confidence: float) -> ConcatDataset[Sam
 
 
 def _open(folder: Path, with_depth: bool) -> Dataset[Sample]:
+    if not folder.exists():
+        raise DatasetError(f'{folder} is absent: see where it is, or render or pack it first')
     if is_bag(folder):
         return BagSamples(folder, with_depth)
     if are_shards(folder):

@@ -17,6 +17,7 @@ from depth_anything_ros.training.picture_files import read_stored, upright
 from depth_anything_ros.training.sample import own_sample, Sample
 
 _LINES = 1024  # between remembered places: 8 bytes for so many lines
+_LONGEST = 4097  # bytes of a line; no path of Linux has as many
 
 
 class PictureList(Dataset[Sample]):
@@ -34,7 +35,7 @@ class PictureList(Dataset[Sample]):
             with_depth: must be false: a list brings none.
 
         Raises:
-            DatasetError: it cannot be read or is empty, or depth is wanted.
+            DatasetError: it cannot be read, is empty or no list of paths, or depth is wanted.
         """
         if with_depth:
             raise DatasetError(f'{file} lists pictures without depth: name folders, bags or shards')
@@ -42,9 +43,10 @@ class PictureList(Dataset[Sample]):
         starts, place = [], 0
         try:
             with file.open('rb') as lines:
-                for line in lines:
-                    if not line.strip():
-                        raise DatasetError(f'line {self._count + 1} of {file} is empty: remove it')
+                while line := lines.readline(_LONGEST):
+                    if not line.strip() or b'\0' in line or len(line) == _LONGEST:
+                        raise DatasetError(f'line {self._count + 1} of {file} is no path: a list '
+                                           'has one path a line, and no empty lines')
                     if self._count % _LINES == 0:
                         starts.append(place)
                     self._count, place = self._count + 1, place + len(line)
@@ -65,10 +67,10 @@ class PictureList(Dataset[Sample]):
         Raises:
             DatasetError: the list has changed.
         """
-        lines = self._block(index // _LINES)
-        if index % _LINES >= len(lines):
+        line = self._block(index // _LINES)[index % _LINES]
+        if not line:
             raise DatasetError(f'{self.file} changed while it was read: start again')
-        return self.file.parent / os.fsdecode(lines[index % _LINES].strip())
+        return self.file.parent / os.fsdecode(line.strip())
 
     def __getitem__(self, index: int) -> Sample:
         """Read one picture.
