@@ -16,6 +16,7 @@ import sys
 PACKAGES = {
     'backports': 'backports.zstd',
     'cv2': 'opencv-python-headless',
+    'fsspec': 'fsspec',
     'google': 'protobuf',
     'h5py': 'h5py',
     'huggingface_hub': 'huggingface-hub',
