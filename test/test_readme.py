@@ -80,7 +80,7 @@ def test_every_launch_argument_that_a_page_gives_is_one():
     assert len(arguments) > 10
     of_others = re.compile(r'ros2 run (?!depth_anything_ros)(?:.*\\\n)*.*')
     pages = [of_others.sub('', page.read_text()) for page in PAGES]
-    given = {name for page in pages for name in re.findall(r'\b(\w+):=', page)}
+    given = {name for page in pages for name in re.findall(r'([\w.]+):=', page)}
     assert given <= arguments | {parameter.name for parameter in parameters()}
 
 
