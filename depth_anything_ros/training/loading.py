@@ -76,10 +76,10 @@ def open_pseudo(folders: Sequence[Path], confidence: float) -> ConcatDataset[Sam
 
 
 def _open(folder: Path, with_depth: bool) -> Dataset[Sample]:
-    if not folder.exists():
-        raise DatasetError(f'{folder} is absent: see where it is, or render or pack it first')
     if is_bag(folder):
         return BagSamples(folder, with_depth)
+    if not folder.exists():
+        raise DatasetError(f'{folder} is absent: see where it is, or render or pack it first')
     if are_shards(folder):
         if with_depth and (folder / LABELS).is_file():
             raise DatasetError(f'{folder} holds a teacher\'s labels, which are no true depth: '

@@ -46,18 +46,19 @@ class Unlabelled:
         if config.encoder is not None:
             self.encoder = frozen_encoder(config.encoder, device)
 
-    def __call__(self, trainee: Trainee, image: Tensor, stored: Tensor,
-                 generator: torch.Generator) -> dict[str, Tensor]:
+    def __call__(self, trainee: Trainee, image: Tensor, generator: torch.Generator,
+                 stored: Tensor | None = None) -> dict[str, Tensor]:
         """Terms of the loss, named as their weights.
 
         Args:
             trainee: the student.
             image: Bx3xHxW float32 RGB, 0 to 1, clean.
-            stored: BxHxW float32 pseudo labels, NaN where unknown; a teacher answers without them.
             generator: on the CPU.
+            stored: BxHxW float32 pseudo labels, NaN where unknown; a teacher needs none.
         """
         config = self.config
         target = stored if self.teacher is None else self.teacher(image)  # of clean pictures
+        assert target is not None
         seen = strong_colours(image, generator) if config.strong else image
         inside = torch.ones_like(target, dtype=torch.bool)
         if config.strong:

@@ -220,7 +220,7 @@ def train(config: TrainConfig) -> None:
                                           config.loss.silog_lambda)
                 if unlabelled is not None:
                     clean, stored, _ = _on_device(next(streams['unlabelled']), device)
-                    terms.update(unlabelled(trainee, clean, stored, generator))
+                    terms.update(unlabelled(trainee, clean, generator, stored))
                 weights = dataclasses.replace(
                     config.loss, relative=config.loss.relative * phase.relative)
                 loss = weigh(terms, weights)
