@@ -28,6 +28,7 @@ _CELLS = 4  # coarse outputs a patch has along each side
 _NEAREST_M = 1e-3  # what a metric network can say, for its inverse
 _LARGEST_OUTPUT = 1000.0  # on a plain image; float16 holds 65 times more
 _SAVED_ALIKE = 1e-4  # of the largest output
+_SMALL = 0.25  # of the size that a layer's weights are drawn at
 
 
 def build_network(config: NetworkConfig) -> DepthAnythingForDepthEstimation:
@@ -187,18 +188,47 @@ def within_half(
     if is_metric(network) or largest <= _LARGEST_OUTPUT:
         return network, 1.0
     scaled = copy.deepcopy(network)
-    features, step = largest ** (-1 / 3), largest ** (-2 / 9)
-    for convolution in scaled.neck.convs:
+    step = largest ** (-2 / 9)
+    _scale_decoder(scaled, largest ** (-1 / 3), (step, step, step))
+    return scaled, 1 / largest
+
+
+@torch.no_grad()
+def grow_small_layers(network: DepthAnythingForDepthEstimation) -> None:
+    """Bring layers that within_half() made small back to the size that they are drawn at.
+
+    A step of Adam moves every weight by about the learning rate, however small it is: a decoder of
+    tiny weights is forgotten within a few. In place; of a relative network only the scale of the
+    output changes, a metric one stays as it is.
+    """
+    if is_metric(network):
+        return
+
+    def factor(*layers: nn.Conv2d) -> float:
+        drawn = [(3 * layer.weight[0].numel()) ** -0.5 for layer in layers]  # PyTorch's own
+        sizes = [float(layer.weight.square().mean().sqrt()) / rms
+                 for layer, rms in zip(layers, drawn)]
+        size = sum(sizes) / len(sizes)
+        return 1 / size if 0 < size < _SMALL else 1.0
+
+    head = network.head
+    _scale_decoder(network, factor(*network.neck.convs),
+                   (factor(head.conv1), factor(head.conv2), factor(head.conv3)))
+
+
+def _scale_decoder(network: DepthAnythingForDepthEstimation, features: float,
+                   steps: tuple[float, float, float]) -> None:
+    """Multiply the neck's features and the head's layers, and with them the output, in place."""
+    for convolution in network.neck.convs:
         convolution.weight *= features
-    for name, parameter in scaled.neck.fusion_stage.named_parameters():
+    for name, parameter in network.neck.fusion_stage.named_parameters():
         if name.endswith('bias'):
             parameter *= features
-    bias = features
-    for layer in (scaled.head.conv1, scaled.head.conv2, scaled.head.conv3):
+    head, bias = network.head, features
+    for layer, step in zip((head.conv1, head.conv2, head.conv3), steps):
         bias *= step
         layer.weight *= step
         layer.bias *= bias
-    return scaled, 1 / largest
 
 
 @torch.no_grad()

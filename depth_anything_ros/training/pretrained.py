@@ -23,6 +23,7 @@ from depth_anything_ros.training.augment import MEAN, STD, to_network
 from depth_anything_ros.training.config import PATCH, TrainConfig
 from depth_anything_ros.training.network import (
     build_network,
+    grow_small_layers,
     inverse_depth_of,
     SCRATCH_INPUT_SIZE,
 )
@@ -61,6 +62,7 @@ def start_network(config: TrainConfig) -> tuple[DepthAnythingForDepthEstimation,
         raise CheckpointError(
             f'{config.init} predicts {says} and the run is for {asked}: set fresh_decoder: true to '
             f'keep its encoder alone, or network.max_depth_m to {spec.max_depth_m or 0:g}')
+    grow_small_layers(network)
     return network, wanted.input_size or spec.input_size
 
 
