@@ -33,6 +33,8 @@ class Settings:
         labelled: whether depth is packed; every picture then needs one.
         dataset: key of DATASETS whose layout the inputs have; None for one's own pictures.
         split: file that lists the images of a data set that are taken; None takes all.
+        share: from where to where in each input pictures are taken, 0 to 1, in their order: a bag's
+            in that of time, so that a stretch of it can be held out.
         per_shard: pictures in each.
         jpeg: quality of the pictures, 1 to 100; 0 writes PNG.
         source: what KEY.json calls the pictures' source; None is the path of the input.
@@ -42,6 +44,7 @@ class Settings:
     labelled: bool = True
     dataset: str | None = None
     split: Path | None = None
+    share: tuple[float, float] = (0.0, 1.0)
     per_shard: int = 1000
     jpeg: int = 95
     source: str | None = None
@@ -55,6 +58,9 @@ class Settings:
             raise ConfigError(f'--jpeg {self.jpeg}: 1 to 100 is needed, or 0 for PNG')
         if self.split is not None and self.dataset is None:
             raise ConfigError('--split lists images of a --dataset, and there is none')
+        if not 0 <= self.share[0] < self.share[1] <= 1:
+            raise ConfigError(f'--share {self.share[0]:g}:{self.share[1]:g}: a part from 0 to 1 is '
+                              'needed, such as 0:0.8')
 
 
 class _DatasetSamples(Dataset[Sample]):
@@ -93,12 +99,14 @@ def pack(inputs: Sequence[Path], out: Path, settings: Settings = Settings()) -> 
             nothing can be written.
     """
     opened = [_opened(path, settings) for path in inputs]
-    counts = [len(samples) for samples in opened]
+    taken = [_part(len(samples), settings.share) for samples in opened]
+    counts = [len(indices) for indices in taken]
     about = {**{name: value if value is None or isinstance(value, int) else str(value)
                 for name, value in vars(settings).items()},
              'inputs': [str(path) for path in inputs], 'counts': counts}
     left_out = out / 'left_out.txt'
-    total = sum(counts)
+    if not (total := sum(counts)):
+        raise DatasetError('--share takes no picture of the inputs: make it larger')
     try:
         out.mkdir(parents=True, exist_ok=True)
         _require_same(out / 'pack.json', about)
@@ -108,7 +116,7 @@ def pack(inputs: Sequence[Path], out: Path, settings: Settings = Settings()) -> 
             if not is_finished(tar):
                 wanted = range(number * settings.per_shard,
                                min((number + 1) * settings.per_shard, total))
-                write_shard(tar, _stored(inputs, opened, wanted, settings, left_out))
+                write_shard(tar, _stored(inputs, opened, taken, wanted, settings, left_out))
         lines = left_out.read_text().splitlines() if left_out.is_file() else []
     except OSError as error:
         raise DepthAnythingError(f'cannot write to {out}: {error.strerror or error}') from error
@@ -119,6 +127,10 @@ def _opened(path: Path, settings: Settings) -> Samples:
     if settings.dataset is not None:
         return _DatasetSamples(settings.dataset, path, settings.split, settings.labelled)
     return open_samples([path], settings.labelled)
+
+
+def _part(count: int, share: tuple[float, float]) -> range:
+    return range(*(round(end * count) for end in share))  # those that adjoin share no picture
 
 
 def _require_same(file: Path, about: dict[str, Any]) -> None:
@@ -137,12 +149,13 @@ def _require_same(file: Path, about: dict[str, Any]) -> None:
                            'OUT, or the same as before')
 
 
-def _stored(inputs: Sequence[Path], opened: Sequence[Samples], wanted: range, settings: Settings,
-            left_out: Path) -> Iterator[Stored]:
+def _stored(inputs: Sequence[Path], opened: Sequence[Samples], taken: Sequence[range],
+            wanted: range, settings: Settings, left_out: Path) -> Iterator[Stored]:
     """Read pictures of all inputs by their numbers, and note those that are corrupt."""
     first = 0
-    for path, samples in zip(inputs, opened):
-        for index in range(max(wanted.start - first, 0), min(wanted.stop - first, len(samples))):
+    for path, samples, indices in zip(inputs, opened, taken):
+        begin, end = max(wanted.start - first, 0), max(wanted.stop - first, 0)
+        for number, index in enumerate(indices[begin:end], start=first + begin):
             try:
                 sample = samples[index]
             except DatasetError as error:
@@ -151,8 +164,8 @@ def _stored(inputs: Sequence[Path], opened: Sequence[Samples], wanted: range, se
                 continue
             about = {'source': settings.source or str(path), 'index': index,
                      'licence': settings.licence}
-            yield encode(f'{first + index:08d}', sample, about, settings.jpeg)
-        first += len(samples)
+            yield encode(f'{number:08d}', sample, about, settings.jpeg)
+        first += len(indices)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -173,6 +186,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _share(text: str) -> tuple[float, float]:
+    start, end = text.split(':')  # argparse makes one line of a ValueError
+    return float(start), float(end)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='pack', description='Pack pictures into shards to train on; go on where it ended.')
@@ -183,6 +201,9 @@ def _parser() -> argparse.ArgumentParser:
     add('--unlabelled', action='store_true', help='pack pictures alone, and no depth')
     add('--dataset', choices=DATASETS, help='whose layout the inputs have')
     add('--split', type=Path, metavar='FILE', help='lists the images of --dataset to take')
+    add('--share', type=_share, default=Settings.share, metavar='FROM:TO',
+        help="of each input's pictures in their order, a bag's by time: 0:0.8 to train on, 0.85:1 "
+             'to hold out; default 0:1')
     add('--per-shard', type=int, default=Settings.per_shard, metavar='N', help='default 1000')
     add('--jpeg', type=int, default=Settings.jpeg, metavar='QUALITY',
         help='of the pictures, default 95; 0 writes PNG')
