@@ -50,12 +50,14 @@ class Protocol:
         max_depth_m: farthest true depth that counts, exclusive, in metres.
         region: key of REGIONS, applied after image_crop.
         image_crop: (height, width) kept of image and truth, bottom and centred; None keeps all.
+        min_pixels: an image with fewer pixels that count is left out.
     """
 
     min_depth_m: float = 1e-3
     max_depth_m: float = 80.0
     region: str = 'all'
     image_crop: tuple[int, int] | None = None
+    min_pixels: int = 1
 
     def cropped(self, image: NDArray[Any]) -> NDArray[Any]:
         """Return the part of an image (HxW or HxWxC) that the protocol shows to the network."""

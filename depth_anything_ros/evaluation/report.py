@@ -43,7 +43,7 @@ def print_table(
 
     Args:
         console: where to.
-        dataset: key of PAPER.
+        dataset: key of PAPER, or another without rows of the paper's.
         label: what was scored, for the title.
         means: of protocols.mean_scores.
     """
@@ -57,7 +57,7 @@ def print_table(
                    f'{m["mae"]:.3f} {unit}', f'{m["silog"]:.2f}']
         table.add_row(space.replace('_', ' '), *numbers)
     table.add_section()
-    for model, (abs_rel, delta1) in PAPER[dataset].items():
+    for model, (abs_rel, delta1) in PAPER.get(dataset, {}).items():
         name = model if model == 'MiDaS 3.1' else f'Depth Anything {model}'
         table.add_row(f'{name} (paper)', f'{abs_rel:.3f}', f'{delta1:.3f}')
     console.print(table)

@@ -1,6 +1,6 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Score a network, or saved predictions, on one of the six data sets of the paper."""
+"""Score a network, or saved predictions, on one of the six data sets of the paper, or your own."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from rich.progress import track
 
 from depth_anything_ros.errors import DatasetError, DepthAnythingError
 from depth_anything_ros.evaluation.datasets import Dataset, DATASETS, load_samples, Sample
+from depth_anything_ros.evaluation.paired import Difference, paired_difference
 from depth_anything_ros.evaluation.predictions import from_folder, from_network, Predict
 from depth_anything_ros.evaluation.protocols import (
     aligned_depth,
@@ -29,6 +30,8 @@ from depth_anything_ros.evaluation.protocols import (
     score_image,
 )
 from depth_anything_ros.evaluation.report import PAPER, picture_row, print_table, write_csv
+
+OWN = 'own'
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,13 +46,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='evaluate', description=__doc__)
     add = parser.add_argument
-    add('--dataset', required=True, choices=sorted(DATASETS))
+    add('--dataset', required=True, choices=[*sorted(DATASETS), OWN],
+        help=f"{OWN} is your robot's: shards of pack, a bag, or a folder of pictures with depth")
     add('--root', required=True, type=Path, help='folder of the data set')
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument('--checkpoint', help='hub id, folder or .pth file of a network')
     source.add_argument(
         '--predictions', type=Path, help='folder with one .npy per image, named by its stem'
     )
+    add('--against', metavar='CHECKPOINT',
+        help='score this network on the same images too, and say whether it is better')
     add('--prediction', default='inverse_depth', choices=['inverse_depth', 'depth'],
         help='what the saved predictions are; a checkpoint says it itself')
     add('--align', default='affine', choices=['affine', 'none'],
@@ -65,12 +71,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> int:
-    dataset = DATASETS[args.dataset]
+    dataset = _dataset(args)
     if args.region:
         dataset = replace(dataset, protocol=replace(dataset.protocol, region=args.region))
     if args.limit is not None and args.limit < 1:
         raise DatasetError(f'--limit must be at least 1, got {args.limit}')
-    samples = load_samples(args.dataset, args.root, args.split)[: args.limit]
+    samples = _samples(args, dataset)
     if args.predictions:
         predict, space = from_folder(args.predictions, samples, dataset.protocol), args.prediction
     else:
@@ -80,17 +86,14 @@ def _run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise DatasetError(f'cannot write to {args.output} ({error.strerror})') from error
 
-    scores = []
-    for sample in track(samples, args.dataset, console=Console(stderr=True)):
-        depth_m = sample.depth_m()
-        prediction, truth = predict(sample, depth_m.shape), dataset.protocol.cropped(depth_m)
-        scores.append(
-            score_image(sample.name, prediction, truth, dataset.protocol, space, args.align)
-        )
-    scored = [score for score in scores if score.pixels]
-    if not scored:
-        raise DatasetError(f'none of the {len(scores)} images has a pixel that counts')
+    scored = _scores(args, samples, predict, dataset, space)
     means = mean_scores(scored)
+    difference = None
+    if args.against is not None:
+        other, its_space = from_network(args.against, args.device, dataset.protocol)
+        difference = paired_difference(*(
+            [score.depth_space['abs_rel'] for score in scores]
+            for scores in (scored, _scores(args, samples, other, dataset, its_space))))
 
     csv_path, sheet_path = (args.output / f'{args.dataset}.{kind}' for kind in ('csv', 'jpg'))
     sheet = _best_and_worst(scored, samples, predict, dataset, space)
@@ -102,26 +105,79 @@ def _run(args: argparse.Namespace) -> int:
 
     label = str(args.checkpoint or args.predictions)
     print_table(Console(), args.dataset, label, means)
-    for note in _notes(scored, len(scores), dataset, args.align, space):
+    for note in _notes(scored, len(samples), dataset, args.align, space):
         print(note)
+    if difference is not None:
+        print(_verdict(label, args.against, means['depth_space']['abs_rel'], difference))
     print(f'per image: {csv_path}   best and worst: {sheet_path}')
     if args.json:
         summary = {
             'dataset': args.dataset,
             'images': len(scored),
-            'images_without_valid_pixels': len(scores) - len(scored),
+            'images_without_valid_pixels': len(samples) - len(scored),
             'images_of_protocol': dataset.images,
             'scored': label,
             'prediction': space,
             'align': args.align,
             **means,
             'protocol': asdict(dataset.protocol),
-            'paper': {k: {'abs_rel': a, 'delta1': d} for k, (a, d) in PAPER[args.dataset].items()},
+            'paper': {k: {'abs_rel': a, 'delta1': d}
+                      for k, (a, d) in PAPER.get(args.dataset, {}).items()},
+            'against': difference and {'scored': args.against, 'abs_rel_difference':
+                                       asdict(difference)},
             'csv': str(csv_path),
             'sheet': str(sheet_path),
         }
         print(json.dumps(_finite(summary), allow_nan=False))
     return 0
+
+
+def _dataset(args: argparse.Namespace) -> Dataset:
+    if args.dataset in DATASETS:
+        return DATASETS[args.dataset]
+    if args.split:
+        raise DatasetError('--split lists images of a data set; pack --share holds out a part of '
+                           'your own')
+    from depth_anything_ros.training.own_pictures import own_dataset  # it needs PyTorch
+    return own_dataset()
+
+
+def _samples(args: argparse.Namespace, dataset: Dataset) -> list[Sample]:
+    if args.dataset in DATASETS:
+        return load_samples(args.dataset, args.root, args.split)[: args.limit]
+    return dataset.read(args.root)[: args.limit]
+
+
+def _scores(
+    args: argparse.Namespace,
+    samples: Sequence[Sample],
+    predict: Predict,
+    dataset: Dataset,
+    space: str,
+) -> list[ImageScore]:
+    """Score all images; those with too few pixels that count are left out, whatever predicts."""
+    protocol, scored = dataset.protocol, []
+    for sample in track(samples, args.dataset, console=Console(stderr=True)):
+        depth_m = sample.depth_m()
+        truth = protocol.cropped(depth_m)
+        if protocol.valid(truth).sum() >= protocol.min_pixels:
+            prediction = predict(sample, depth_m.shape)
+            scored.append(
+                score_image(sample.name, prediction, truth, protocol, space, args.align)
+            )
+    if not scored:
+        raise DatasetError(f'none of the {len(samples)} images has as many as '
+                           f'{protocol.min_pixels} pixels that count')
+    return scored
+
+
+def _verdict(one: str, other: str, abs_rel: float, difference: Difference) -> str:
+    """Say in one line whether the other network is better than the one."""
+    word = 'no certain difference'
+    if difference.high < 0 or difference.low > 0:
+        word = 'better' if difference.high < 0 else 'worse'
+    return (f'{other} is {word}: AbsRel {abs_rel:.4f} of {one} changes by {difference.mean:+.4f}, '
+            f'95 % interval {difference.low:+.4f} to {difference.high:+.4f}')
 
 
 def _notes(
@@ -133,10 +189,10 @@ def _notes(
         f'{len(scored)} images, {align} alignment in {space.replace("_", " ")}, region '
         f'"{protocol.region}", depth {protocol.min_depth_m:g} to {protocol.max_depth_m:g} m'
     ]
-    if len(scored) != dataset.images:
+    if dataset.images and len(scored) != dataset.images:
         notes.append(f'the protocol has {dataset.images} images: compare with care')
     if found > len(scored):
-        notes.append(f'{found - len(scored)} images have no pixel that counts and are left out')
+        notes.append(f'{found - len(scored)} images have too few such pixels and are left out')
     if negative := sum(score.scale < 0 for score in scored):
         other = 'depth' if space == 'inverse_depth' else 'inverse_depth'
         notes.append(
