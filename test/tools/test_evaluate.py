@@ -270,3 +270,45 @@ def test_checkpoint_is_run_on_the_cropped_image(tmp_path, capsys):
     for space in ('disparity_space', 'depth_space'):
         for key, value in by_hand[space].items():
             assert by_network[space][key] == pytest.approx(value, rel=1e-3), (space, key)
+
+
+def own_folder(folder, count, known):
+    """Write pictures of 20x30 with so many pixels of depth; return the depths."""
+    depths = []
+    for kind in ('images', 'depth'):
+        (folder / kind).mkdir(parents=True)
+    for i in range(count):
+        depth = np.nan_to_num(scene((20, 30), i, 70)[0], nan=3.0).astype(np.float32)
+        depth.flat[known[i % len(known)]:] = 0
+        cv2.imwrite(str(folder / f'images/{i:03d}.png'), np.full((20, 30, 3), i, np.uint8))
+        np.save(folder / f'depth/{i:03d}.npy', depth)
+        depths.append(depth)
+    return depths
+
+
+def test_own_pictures_are_scored_against_another_network(tmp_path, capsys, monkeypatch):
+    """The second network is exact; of the first each depth is a tenth too large."""
+    depths = own_folder(tmp_path / 'own', 25, (600, 600, 600, 600, 99))
+
+    def network(checkpoint, device, protocol):
+        def predict(sample, size):
+            depth = depths[int(sample.name)]
+            return np.where(depth > 0, depth, 1) * (1.1 if checkpoint == 'one' else 1.0)
+        return predict, 'depth'
+
+    monkeypatch.setattr('depth_anything_ros.tools.evaluate.from_network', network)
+    arguments = ['--dataset', 'own', '--root', str(tmp_path / 'own'), '--checkpoint', 'one',
+                 '--against', 'two', '--align', 'none', '--output', str(tmp_path / 'out'), '--json']
+    assert main(arguments) == 0
+    out = capsys.readouterr().out.splitlines()
+    result = json.loads(out[-1])
+    assert (result['images'], result['images_without_valid_pixels']) == (20, 5)
+    assert result['against']['scored'] == 'two'
+    for key in ('mean', 'low', 'high'):
+        assert result['against']['abs_rel_difference'][key] == pytest.approx(-0.1, abs=1e-3)
+    assert any(line.startswith('two is better: AbsRel 0.1') for line in out)
+    assert not any('the protocol has' in line for line in out)
+    assert main([*arguments, '--limit', '23']) == 2  # 19 of them have enough
+    assert '19 images are too few' in capsys.readouterr().err
+    assert main([*arguments, '--split', 'x']) == 2
+    assert 'pack --share holds out a part' in capsys.readouterr().err

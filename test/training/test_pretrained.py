@@ -19,7 +19,8 @@ from depth_anything_ros.network import hub, official_weights
 from depth_anything_ros.network.predictor import load_predictor
 from depth_anything_ros.training.augment import to_network
 from depth_anything_ros.training.config import NetworkConfig, Phase, StudentConfig
-from depth_anything_ros.training.network import build_network, save_network
+from depth_anything_ros.training.network import build_network, grow_small_layers, save_network
+from depth_anything_ros.training.pretrained import start_network
 from depth_anything_ros.training.student import Unlabelled
 from depth_anything_ros.training.train import train
 from depth_anything_ros.training.world_data import render_world
@@ -238,3 +239,44 @@ def test_a_checkpoint_that_answers_otherwise_is_not_kept(
         train(tiny_run(data, tmp_path / 'run'))
     assert torch.load(tmp_path / 'run/state.pt')['step'] == 3
     assert answer(tmp_path / 'run/checkpoint').isfinite().all()
+
+
+def test_training_starts_from_a_network_that_was_saved_small_at_its_full_size(
+    data: Path, tmp_path: Path
+) -> None:
+    """Layers of the bundled one are 20 times smaller than a step of Adam is meant for."""
+    network, _ = start_network(tiny_run(data, tmp_path, init='bundled', network=NetworkConfig()))
+    head = network.head
+    for layer in (*network.neck.convs, head.conv1, head.conv2, head.conv3):
+        drawn = (3 * layer.weight[0].numel()) ** -0.5
+        assert float(layer.weight.detach().square().mean().sqrt()) > 0.25 * drawn
+    with torch.no_grad():
+        mine, its = network(IMAGE).predicted_depth[0], answer('bundled').float()
+    torch.testing.assert_close(mine / mine.max(), its / its.max(), rtol=1e-3, atol=1e-5)
+
+
+def test_growing_small_layers_changes_the_scale_of_the_output_alone() -> None:
+    torch.manual_seed(1)
+    network = build_network(TINY)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.02 * torch.randn_like(parameter)  # biases too
+        grow_small_layers(network)
+        expected = network(IMAGE).predicted_depth
+        untouched = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        grow_small_layers(network)
+        assert all(torch.equal(tensor, untouched[name])
+                   for name, tensor in network.state_dict().items())
+        for layer in (*network.neck.convs, network.head.conv2):
+            layer.weight *= 0.01
+        for name, parameter in network.neck.fusion_stage.named_parameters():
+            if name.endswith('bias'):
+                parameter *= 0.01
+        network.head.conv1.bias *= 0.01
+        network.head.conv2.bias *= 1e-4
+        network.head.conv3.bias *= 1e-4
+        small = network(IMAGE).predicted_depth
+        grow_small_layers(network)
+        grown = network(IMAGE).predicted_depth
+    torch.testing.assert_close(small, 1e-4 * expected, rtol=1e-3, atol=1e-8)
+    torch.testing.assert_close(grown / grown.max(), expected / expected.max(), rtol=1e-3, atol=1e-5)

@@ -259,6 +259,33 @@ def test_the_lens_of_a_depth_cameras_bag_is_that_beside_the_image(
     assert open_samples([bag])[0].intrinsics == (None if bent else (9, 8, 4, 3))
 
 
+def test_a_share_is_a_stretch_of_every_input_and_none_overlap(tmp_path: Path) -> None:
+    inputs = [str(folder_of(tmp_path / name, count)) for name, count in (('a', 10), ('b', 3))]
+    taken = {}
+    for share in ('0:0.6', '0.6:1'):
+        assert main([*inputs, str(tmp_path / share), '--share', share, '--per-shard', '4']) == 0
+        taken[share] = [json.loads(data) for tar in sorted((tmp_path / share).glob('*.tar'))
+                        for name, data in members(tar).items() if name.endswith('.json')]
+    a, b = inputs
+    assert [(told['source'], told['index']) for told in taken['0:0.6']] == [
+        *((a, i) for i in range(6)), (b, 0), (b, 1)]
+    assert [(told['source'], told['index']) for told in taken['0.6:1']] == [
+        *((a, i) for i in range(6, 10)), (b, 2)]
+
+
+@pytest.mark.parametrize(('share', 'said'), [
+    ('0.8:0.2', '--share 0.8:0.2: a part from 0 to 1 is needed, such as 0:0.8'),
+    ('0:80', '--share 0:80: a part from 0 to 1 is needed, such as 0:0.8'),
+    ('nan:1', '--share nan:1: a part from 0 to 1 is needed, such as 0:0.8'),
+    ('0:0.1', '--share takes no picture of the inputs: make it larger'),
+])
+def test_a_share_that_is_none_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], share: str, said: str
+) -> None:
+    assert main([str(folder_of(tmp_path / 'a', 3)), str(tmp_path / 'out'), '--share', share]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f'pack: {said}'
+
+
 def test_kitti_is_packed_as_its_publisher_lays_it_out(tmp_path: Path) -> None:
     drive = '2011_09_26/2011_09_26_drive_0001_sync'
     image = tmp_path / f'in/{drive}/image_02/data/0000000005.png'
