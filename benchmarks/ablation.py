@@ -1,10 +1,12 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rerun the ablations of Depth Anything (arXiv 2401.10891, Tables 9 and 12) at small scale.
+"""Rerun the ablations of Depth Anything (arXiv 2401.10891) at small scale, in four tables.
 
-Labelled pictures are few and of rooms alone, unlabelled ones many and of rooms, corridors and
-streets; what counts is depth in streets and corridors that nobody labelled. The frozen encoder is
-trained on the world's semantic classes.
+recipe: its Tables 9 and 12. Labelled pictures are few and of rooms alone, unlabelled ones many and
+of rooms, corridors and streets; what counts is depth in streets and corridors that nobody labelled.
+control: the student beside labelled pictures alone, as many a step as the student sees of both.
+subset: labels of one kind of scene at a time. encoder: one from elsewhere, frozen or tuned.
+The encoder to align with, and to start from, is trained on the world's semantic classes.
 
 `python benchmarks/ablation.py --out build/ablation` goes on where it was stopped.
 """
@@ -12,10 +14,11 @@ trained on the world's semantic classes.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 import json
+import os
 from pathlib import Path
 import time
 from typing import Any
@@ -48,6 +51,8 @@ NETWORK = NetworkConfig(hidden_size=96, layers=4, heads=3, neck_sizes=(16, 24, 4
                         fusion_size=24, input_size=70)
 Pictures = tuple[str, int, int, str | None]  # folder, pictures, first seed, kind of scene or any
 LABELLED: Pictures = ('labelled', 160, 500_000, 'room')
+STREETS: Pictures = ('labelled_street', 160, 510_000, 'street')
+CORRIDORS: Pictures = ('labelled_corridor', 160, 520_000, 'corridor')
 UNLABELLED: Pictures = ('unlabelled', 3200, 600_000, None)
 TESTS: dict[str, Pictures] = {
     kind: (f'test_{kind}', 160, HELD_OUT_SEED + 500_000 + 10_000 * i, kind)
@@ -55,15 +60,55 @@ TESTS: dict[str, Pictures] = {
 }
 UNSEEN = ('street', 'corridor')  # kinds without labels: their mean is the score
 TEACHER = 'labelled only'
+STUDENT = '+ strong perturbations'
+BATCH = 16  # labelled pictures a step
 ONLY_CLASSES = LossWeights(ssi=0.0, gradient=0.0, relative=0.0, coarse=0.0, negative=0.0,
                            semantic=1.0)
-STUDENTS: dict[str, dict[str, Any]] = {  # settings of the student, and the weight of its alignment
-    '+ unlabelled': {'strong': False},
-    '+ strong perturbations': {},
-    '+ feature alignment, margin 0.85': {'margin': 0.85},
-    'margin 1.00': {'margin': 1.0},
-    'margin 0.70': {'margin': 0.7},
-    'margin 0.85, weight 0.3': {'margin': 0.85, 'weight': 0.3},
+
+
+@dataclass(frozen=True)
+class Condition:
+    """In what a run differs from the one on labelled pictures of rooms alone.
+
+    Attributes:
+        student: settings of a student of that run, with the weight of its alignment; it starts
+            afresh from another seed. None is no student.
+        labelled: sets of labelled pictures.
+        batch: labelled pictures a step.
+        afresh: whether it starts from a student's seed.
+        encoder_lr: factor on the rate of the encoder, which starts from that of the classes; None
+            starts from nothing.
+    """
+
+    student: dict[str, Any] | None = None
+    labelled: tuple[Pictures, ...] = (LABELLED,)
+    batch: int = BATCH
+    afresh: bool = False
+    encoder_lr: float | None = None
+
+
+CONDITIONS: dict[str, Condition] = {
+    TEACHER: Condition(),
+    '+ unlabelled': Condition({'strong': False}),
+    STUDENT: Condition({}),
+    '+ feature alignment, margin 0.85': Condition({'margin': 0.85}),
+    'margin 1.00': Condition({'margin': 1.0}),
+    'margin 0.70': Condition({'margin': 0.7}),
+    'margin 0.85, weight 0.3': Condition({'margin': 0.85, 'weight': 0.3}),
+    'labelled only, equal compute': Condition(batch=3 * BATCH, afresh=True),
+    'labelled streets': Condition(labelled=(STREETS,)),
+    'labelled corridors': Condition(labelled=(CORRIDORS,)),
+    'labelled all three': Condition(labelled=(LABELLED, STREETS, CORRIDORS)),
+    'encoder of classes, tuned': Condition(encoder_lr=1.0),
+    'encoder of classes, tuned at a tenth': Condition(encoder_lr=0.1),
+    'encoder of classes, frozen': Condition(encoder_lr=0.0),
+}
+ROWS = tuple(CONDITIONS)
+TABLES = {  # name -> its rows, the first of which the others are compared with
+    'recipe': ROWS[:7],
+    'control': (TEACHER, 'labelled only, equal compute', STUDENT),
+    'subset': (TEACHER, *ROWS[8:11]),
+    'encoder': (TEACHER, *ROWS[11:]),
 }
 
 
@@ -72,10 +117,10 @@ def folder_name(condition: str) -> str:
     return condition.strip('+ ').replace(',', '').replace(' ', '_')
 
 
-def settings(out: Path, data: Path, seed: int, steps: int) -> TrainConfig:
+def settings(out: Path, data: Path, seed: int, steps: int, batch: int = BATCH) -> TrainConfig:
     """Return what all runs share; labelled pictures are cropped and mirrored, no more."""
     def phase(count: int, start: float, end: float) -> Phase:
-        return Phase(steps=count, batch_size=16, sizes=(SIZE,), lr_from=start, lr_to=end,
+        return Phase(steps=count, batch_size=batch, sizes=(SIZE,), lr_from=start, lr_to=end,
                      colours=0.0)
 
     return TrainConfig(
@@ -87,12 +132,16 @@ def settings(out: Path, data: Path, seed: int, steps: int) -> TrainConfig:
 def render_missing(data: Path, sets: Iterable[Pictures], workers: int = 1) -> None:
     """Render the sets of pictures that are not there yet."""
     for name, count, seed, kind in sets:
-        if not (data / name / 'world.json').is_file():
+        about = data / name / 'world.json'
+        if not about.is_file():
             render_world(data / name, count, seed, WIDTH, HEIGHT, workers, kind)
+        elif (found := json.loads(about.read_text())['count']) != count:
+            raise SystemExit(f'{about.parent} has {found} pictures, not {count}: give another '
+                             '--out, or as many as before')
 
 
-def train_encoder(out: Path, data: Path, steps: int) -> Path:
-    """Train the frozen encoder on semantic classes of the wide pictures; return its folder."""
+def train_encoder(out: Path, data: Path, steps: int) -> None:
+    """Train semantic/checkpoint on the classes of the wide pictures; encoder/ is a part of it."""
     folder = out / 'encoder'
     if not (folder / 'config.json').is_file():
         config = settings(out / 'semantic', data, 77, steps)
@@ -101,31 +150,47 @@ def train_encoder(out: Path, data: Path, steps: int) -> Path:
         network = AutoModelForDepthEstimation.from_pretrained(out / 'semantic' / 'checkpoint',
                                                               dtype=torch.float32)
         network.backbone.save_pretrained(folder)
-    return folder
 
 
-def run(out: Path, data: Path, condition: str, seed: int, steps: int, encoder: Path) -> None:
-    """Train one network and write its AbsRel on every test picture to scores.json."""
-    folder = out / f'seed_{seed}' / folder_name(condition)
-    if (folder / 'scores.json').is_file():
-        return
-    started = time.monotonic()
-    config = settings(folder, data, seed, steps)
-    if condition != TEACHER:
-        changed = dict(STUDENTS[condition])
+def config_of(out: Path, data: Path, condition: str, seed: int, steps: int) -> TrainConfig:
+    """Return the settings of one run, whose teacher, if it has one, lies beside it."""
+    folder, differs = out / f'seed_{seed}' / folder_name(condition), CONDITIONS[condition]
+    config = settings(folder, data, seed, steps, differs.batch)
+    config = replace(config, data=tuple(data / name for name, _, _, _ in differs.labelled))
+    if differs.encoder_lr is not None:
+        config = replace(config, init=str(out / 'semantic' / 'checkpoint'), fresh_decoder=True,
+                         encoder_lr=differs.encoder_lr)
+    if differs.student is not None:
+        changed = dict(differs.student)
         loss = replace(config.loss, alignment=changed.pop('weight', 1.0))
         student = StudentConfig(
             teacher=folder.parent / folder_name(TEACHER) / 'checkpoint',
-            unlabelled=(data / UNLABELLED[0],), encoder=encoder if 'margin' in changed else None,
-            **changed)
-        config = replace(config, loss=loss, student=student, seed=seed + 100)  # a fresh start
+            unlabelled=(data / UNLABELLED[0],),
+            encoder=out / 'encoder' if 'margin' in changed else None, **changed)
+        config = replace(config, loss=loss, student=student)
+    if differs.student is not None or differs.afresh:
+        config = replace(config, seed=seed + 100)
+    return config
+
+
+def run(out: Path, data: Path, condition: str, seed: int, steps: int) -> None:
+    """Train one network and write its AbsRel on every test picture to scores.json."""
+    config = config_of(out, data, condition, seed, steps)
+    file = config.out / 'scores.json'
+    if file.is_file():
+        found = json.loads(file.read_text()).get('steps', steps)
+        if found != steps:
+            raise SystemExit(f'{file} is of {found} steps, not {steps}: give another --out, or as '
+                             'many as before')
+        return
+    started, worked = time.monotonic(), sum(os.times()[:4])
     train(config)
-    scores = score(folder / 'checkpoint', data)
-    minutes = (time.monotonic() - started) / 60
-    (folder / 'scores.json').write_text(json.dumps({'minutes': minutes, **scores}))
+    scores = score(config.out / 'checkpoint', data)
+    minutes, cpu = (time.monotonic() - started) / 60, (sum(os.times()[:4]) - worked) / 60
+    file.write_text(json.dumps({'minutes': minutes, 'cpu_minutes': cpu, 'steps': steps, **scores}))
     print(f'seed {seed}, {condition}: ' + ', '.join(
-        f'{kind} {np.nanmean(scores[kind]):.3f}' for kind in TESTS) + f' ({minutes:.1f} min)',
-        flush=True)
+        f'{kind} {np.nanmean(scores[kind]):.3f}' for kind in TESTS)
+        + f' ({minutes:.1f} min, {cpu:.1f} of a processor)', flush=True)
 
 
 def score(checkpoint: Path, data: Path) -> dict[str, list[float]]:
@@ -158,45 +223,56 @@ def difference(student: NDArray[np.float64], teacher: NDArray[np.float64], draws
     return float(np.nanmean(scenes)), *np.percentile(means, (2.5, 97.5))
 
 
-def table(out: Path, seeds: int) -> str:
-    """Markdown table of what has finished."""
-    lines = ['| condition | streets | corridors | rooms | streets and corridors, mean ± spread '
-             '| - labelled only [95 %] | - row above [95 %] |', '|---|---|---|---|---|---|---|']
-    teachers = above = None
-    for condition in (TEACHER, *STUDENTS):
+def table(out: Path, seeds: int, name: str) -> str:
+    """Markdown of one of TABLES: the conditions that have finished for every seed."""
+    counted = tuple(TESTS) if name in ('subset', 'encoder') else UNSEEN
+    mean = 'all' if counted != UNSEEN else 'streets and corridors'
+    lines = [f'| condition | streets | corridors | rooms | {mean}, mean ± spread '
+             f'| - {TABLES[name][0]} [95 %] | - row above [95 %] | CPU min |',
+             '|---|---|---|---|---|---|---|---|']
+    first = above = None
+    for condition in TABLES[name]:
         files = [out / f'seed_{seed}' / folder_name(condition) / 'scores.json'
                  for seed in range(seeds)]
         if not all(file.is_file() for file in files):
             continue
         rows = [json.loads(file.read_text()) for file in files]
         by_kind = {kind: np.array([row[kind] for row in rows], dtype=float) for kind in TESTS}
-        unseen = np.concatenate([by_kind[kind] for kind in UNSEEN], axis=1)
-        of_seed = np.nanmean(unseen, axis=1)
+        scores = np.concatenate([by_kind[kind] for kind in counted], axis=1)
+        of_seed = np.nanmean(scores, axis=1)
         gains = ['' if other is None else '{:+.4f} [{:+.4f}, {:+.4f}]'.format(
-            *difference(unseen, other)) for other in (teachers, above)]
-        teachers, above = unseen if teachers is None else teachers, unseen
+            *difference(scores, other)) for other in (first, above)]
+        first, above = scores if first is None else first, scores
+        spread = f' ± {of_seed.std(ddof=1):.4f}' if seeds > 1 else ''
+        minutes = np.mean([row.get('cpu_minutes', np.nan) for row in rows])
         lines.append(f'| {condition} | ' + ' | '.join(
             f'{np.nanmean(by_kind[kind]):.3f}' for kind in TESTS)
-            + f' | {of_seed.mean():.4f} ± {of_seed.std(ddof=1):.4f} | '
-            + ' | '.join(gains) + ' |')
+            + f' | {of_seed.mean():.4f}{spread} | ' + ' | '.join(gains) + f' | {minutes:.1f} |')
     return '\n'.join(lines)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or '').split('\n')[0])
     parser.add_argument('--out', type=Path, default=Path('build/ablation'))
+    parser.add_argument('--tables', nargs='+', choices=TABLES, default=list(TABLES))
     parser.add_argument('--seeds', type=int, default=3)
     parser.add_argument('--steps', type=int, default=500)
+    parser.add_argument('--unlabelled', type=int, default=UNLABELLED[1], help='pictures')
     parser.add_argument('--workers', type=int, default=1, help='processes that render')
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     data = args.out / 'data'
-    render_missing(data, (LABELLED, UNLABELLED, *TESTS.values()), args.workers)
-    encoder = train_encoder(args.out, data, 2 * args.steps)
+    wanted = list(dict.fromkeys(row for name in args.tables for row in TABLES[name]))
+    labelled = {pictures for row in wanted for pictures in CONDITIONS[row].labelled}
+    unlabelled = (UNLABELLED[0], args.unlabelled, *UNLABELLED[2:])
+    render_missing(data, (*sorted(labelled), unlabelled, *TESTS.values()), args.workers)
+    if {'recipe', 'encoder'} & set(args.tables):
+        train_encoder(args.out, data, 2 * args.steps)
     for seed in range(args.seeds):
-        for condition in (TEACHER, *STUDENTS):
-            run(args.out, data, condition, seed, args.steps, encoder)
-    print(table(args.out, args.seeds))
+        for condition in wanted:
+            run(args.out, data, condition, seed, args.steps)
+    for name in args.tables:
+        print(f'\n{name}:', table(args.out, args.seeds, name), sep='\n\n')
 
 
 if __name__ == '__main__':

@@ -71,12 +71,12 @@ def eth3d(root: Path, depths_m) -> list[str]:
     return [f'courtyard/images/dslr_images/DSC_{number:04d}' for number in range(len(depths_m))]
 
 
-def diode(root: Path, depths_m) -> list[str]:
+def diode(root: Path, depths_m, part='indoors') -> list[str]:
     """Write images, HxWx1 depth and masks; NaN becomes a masked 5 m."""
     names = []
     for number, depth_m in enumerate(depths_m):
-        stem = f'00019_00183_indoors_000_{number:03d}'
-        folder = root / 'val/indoors/scene_00019/scan_00183'
+        stem = f'00019_00183_{part}_000_{number:03d}'
+        folder = root / f'val/{part}/scene_00019/scan_00183'
         photo(folder / f'{stem}.png', depth_m.shape)
         np.save(folder / f'{stem}_depth.npy', np.nan_to_num(depth_m, nan=5.0)[..., None])
         np.save(folder / f'{stem}_depth_mask.npy', np.isfinite(depth_m).astype(np.float64))
@@ -135,6 +135,29 @@ def _datum(key, name, kind, filename, rotation, translation, **more):
     }
     return {'key': key, 'id': {'name': name},
             'datum': {kind: {'filename': filename, 'pose': pose, **more}}}
+
+
+def da2k(root: Path, size=(3, 6)) -> dict[str, list]:
+    """Write DA-2K with two images of 3x6 pixels and five pairs; points are row and column.
+
+    Its folder is unpacked one below the root. Two pairs name point2 as the nearer one, which the
+    benchmark's own never do.
+    """
+    pairs = {
+        'images/indoor/a.jpg': [
+            {'point1': [0, 5], 'point2': [2, 0], 'closer_point': 'point1'},
+            {'point1': [1, 1], 'point2': [1, 4], 'closer_point': 'point1'},
+            {'point1': [2, 2], 'point2': [2, 3], 'closer_point': 'point1'},
+        ],
+        'images/outdoor/b.png': [
+            {'point1': [0, 0], 'point2': [2, 5], 'closer_point': 'point2'},
+            {'point1': [1, 0], 'point2': [1, 5], 'closer_point': 'point2'},
+        ],
+    }
+    for name in pairs:
+        photo(root / 'DA-2K' / name, size)
+    (root / 'DA-2K/annotations.json').write_text(json.dumps(pairs))
+    return pairs
 
 
 WRITERS = {

@@ -15,28 +15,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from depth_anything_ros.errors import DatasetError
-from depth_anything_ros.evaluation import files
+from depth_anything_ros.evaluation import ddad, files
 from depth_anything_ros.evaluation.files import Depth, Image
 from depth_anything_ros.evaluation.protocols import Protocol
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image with its true depth.
-
-    Attributes:
-        name: path of the image inside the data set, without suffix; saved predictions, split files
-            and reports use it.
-        image: reads the image, HxWx3 uint8 RGB.
-        depth_m: reads the true depth, HxW float32 in metres, NaN invalid.
-    """
-
-    name: str
-    image: Callable[[], Image]
-    depth_m: Callable[[], Depth]
+from depth_anything_ros.evaluation.samples import Sample, sample_of
 
 
 @dataclass(frozen=True)
@@ -49,6 +33,7 @@ class Dataset:
         source: where it is had.
         images: how many images the paper's protocol has.
         protocol: how they are scored.
+        parts: whether the first folder of a name is a part that is scored by itself too.
     """
 
     read: Callable[[Path], list[Sample]]
@@ -56,6 +41,7 @@ class Dataset:
     source: str
     images: int
     protocol: Protocol
+    parts: bool = False
 
 
 def load_samples(name: str, root: str | Path, split: str | Path | None = None) -> list[Sample]:
@@ -94,10 +80,6 @@ def load_samples(name: str, root: str | Path, split: str | Path | None = None) -
     return chosen
 
 
-def _sample(name: str, image: Path, read_depth: Callable[..., Depth], *arguments: Any) -> Sample:
-    return Sample(name, partial(files.image, image), partial(read_depth, *arguments))
-
-
 def _kitti(root: Path) -> list[Sample]:
     """Pair annotated depth maps (PNG, 1/256 m, 0 invalid) with the raw left colour images."""
     bases = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
@@ -107,7 +89,7 @@ def _kitti(root: Path) -> list[Sample]:
         name = f'{drive[:10]}/{drive}/image_02/data/{truth.stem}'
         images = [base / f'{name}.png' for base in bases]
         image = next((path for path in images if path.is_file()), images[0])
-        samples.append(_sample(name, image, files.png_depth, truth, 256))
+        samples.append(sample_of(name, image, files.png_depth, truth, 256))
     return sorted(samples, key=lambda sample: sample.name)
 
 
@@ -119,7 +101,7 @@ def _nyu(root: Path) -> list[Sample]:
     for truth in files.find(root, 'test/*/sync_depth_*.png'):
         image = truth.with_name(truth.stem.replace('sync_depth', 'rgb') + '.jpg')
         name = f'{truth.parent.name}/{image.stem}'
-        samples.append(_sample(name, image, files.png_depth, truth, 1000))
+        samples.append(sample_of(name, image, files.png_depth, truth, 1000))
     return samples
 
 
@@ -159,81 +141,8 @@ def _sintel(root: Path) -> list[Sample]:
     for truth in files.find(root, 'depth/*/*.dpt'):
         name = f'final/{truth.parent.name}/{truth.stem}'
         image = truth.parents[2] / f'{name}.png'
-        samples.append(_sample(name, image, files.dpt_depth, truth))
+        samples.append(sample_of(name, image, files.dpt_depth, truth))
     return samples
-
-
-def _ddad(root: Path) -> list[Sample]:
-    """Project the lidar of each validation sample into the front camera (DGP folders, JSON)."""
-    index = next(iter(files.find(root, 'ddad.json')), None)
-    if index is None:
-        return []
-    with files.reading(index):
-        scenes = files.parsed(index)['scene_splits']['1']['filenames']  # 0 train, 1 val
-        paths = [index.parent / name for name in scenes]
-    samples = []
-    for path in paths:
-        with files.reading(path):
-            samples += _ddad_scene(path, index.parent)
-    return samples
-
-
-def _ddad_scene(path: Path, root: Path) -> list[Sample]:
-    """List the samples of one scene; both poses lead to the world, so ego motion is undone."""
-    scene, folder = files.parsed(path), path.parent
-    data = {datum['key']: datum for datum in scene['data']}
-    samples = []
-    for group in scene['samples']:
-        datums = {data[key]['id']['name']: data[key]['datum'] for key in group['datum_keys']}
-        camera, lidar = datums['CAMERA_01']['image'], datums['LIDAR']['point_cloud']
-        T_camera_lidar = np.linalg.inv(_pose(camera['pose'])) @ _pose(lidar['pose'])
-        calibration = folder / 'calibration' / f'{group["calibration_key"]}.json'
-        image, points = folder / camera['filename'], folder / lidar['filename']
-        size = int(camera['height']), int(camera['width'])
-        name = image.relative_to(root).with_suffix('').as_posix()
-        samples.append(
-            _sample(name, image, _ddad_depth, points, T_camera_lidar, size, calibration)
-        )
-    return samples
-
-
-def _ddad_depth(
-    points: Path, T_camera_lidar: NDArray[np.float64], size: tuple[int, int], calibration: Path
-) -> Depth:
-    """Return the lidar's depth map, height x width.
-
-    A point falls into the pixel it truncates to, as in the data set's own tools; where several do,
-    the nearest counts.
-    """
-    with files.reading(points):
-        xyz = files.array(points)[:, :3].astype(np.float64)
-        xyz = xyz @ T_camera_lidar[:3, :3].T + T_camera_lidar[:3, 3]
-    xyz = xyz[xyz[:, 2] > 0]
-    with files.reading(calibration):
-        sensors = files.parsed(calibration)
-        k = sensors['intrinsics'][sensors['names'].index('CAMERA_01')]
-        fx, fy, cx, cy = (float(k[name]) for name in ('fx', 'fy', 'cx', 'cy'))
-    u = np.floor(fx * xyz[:, 0] / xyz[:, 2] + cx).astype(np.int64)
-    v = np.floor(fy * xyz[:, 1] / xyz[:, 2] + cy).astype(np.int64)
-    height, width = size
-    seen = (u >= 0) & (u < width) & (v >= 0) & (v < height)
-    depth = np.full(size, np.inf, dtype=np.float32)
-    np.minimum.at(depth, (v[seen], u[seen]), xyz[seen, 2].astype(np.float32))
-    return files.valid(depth)
-
-
-def _pose(pose: Any) -> NDArray[np.float64]:
-    """Return the 4x4 of a DGP pose, sensor to world."""
-    rotation, translation = pose['rotation'], pose['translation']  # protobuf may leave out zeros
-    w, x, y, z = (float(rotation.get(key, 0)) for key in ('qw', 'qx', 'qy', 'qz'))
-    T = np.eye(4)
-    T[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    T[:3, 3] = [translation.get(key, 0) for key in 'xyz']
-    return T
 
 
 def _eth3d(root: Path) -> list[Sample]:
@@ -243,7 +152,7 @@ def _eth3d(root: Path) -> list[Sample]:
         scene = truth.parents[2]
         image = scene / 'images' / 'dslr_images' / truth.name
         name = f'{scene.name}/images/dslr_images/{truth.stem}'
-        samples.append(_sample(name, image, files.raw_depth, truth, image))
+        samples.append(sample_of(name, image, files.raw_depth, truth, image))
     return samples
 
 
@@ -255,7 +164,7 @@ def _diode(root: Path) -> list[Sample]:
         name = '/'.join([*truth.parts[-4:-1], stem])
         mask = truth.with_name(f'{stem}_depth_mask.npy')
         image = truth.with_name(f'{stem}.png')
-        samples.append(_sample(name, image, files.npy_depth, truth, mask))
+        samples.append(sample_of(name, image, files.npy_depth, truth, mask))
     return samples
 
 
@@ -284,7 +193,7 @@ DATASETS = {
         Protocol(max_depth_m=70),
     ),
     'ddad': Dataset(
-        _ddad,
+        ddad.read,
         'ddad_train_val/ddad.json and its scenes <number>/{scene_*.json,calibration,rgb,'
         'point_cloud}',
         'https://github.com/TRI-ML/DDAD',
@@ -305,5 +214,6 @@ DATASETS = {
         'https://diode-dataset.org',
         771,
         Protocol(min_depth_m=0.6, max_depth_m=350),
+        parts=True,
     ),
 }

@@ -14,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_anything_ros.errors import DatasetError
-from depth_anything_ros.evaluation.datasets import Sample
 from depth_anything_ros.evaluation.files import array, Image
 from depth_anything_ros.evaluation.protocols import Protocol
+from depth_anything_ros.evaluation.samples import Picture
 
 Prediction = NDArray[np.floating[Any]]
 
-# Sample and (height, width) of its uncropped truth -> prediction of the cropped image.
-Predict = Callable[[Sample, tuple[int, int]], Prediction]
+# Picture and (height, width) of its uncropped truth -> prediction of the cropped image.
+Predict = Callable[[Picture, tuple[int, int]], Prediction]
 
 
-def from_folder(folder: str | Path, samples: Sequence[Sample], protocol: Protocol) -> Predict:
+def from_folder(folder: str | Path, samples: Sequence[Picture], protocol: Protocol) -> Predict:
     """Read saved predictions.
 
     Args:
@@ -50,7 +50,7 @@ def from_folder(folder: str | Path, samples: Sequence[Sample], protocol: Protoco
             f'must be one .npy per image, named by its {"path" if repeated else "stem"}'
         )
 
-    def predict(sample: Sample, size: tuple[int, int]) -> Prediction:
+    def predict(sample: Picture, size: tuple[int, int]) -> Prediction:
         loaded: Prediction = array(paths[sample.name])
         if loaded.ndim != 2 or not np.issubdtype(loaded.dtype, np.floating):
             raise DatasetError(
@@ -64,18 +64,23 @@ def from_folder(folder: str | Path, samples: Sequence[Sample], protocol: Protoco
     return predict
 
 
-def from_network(checkpoint: str, device: str, protocol: Protocol) -> tuple[Predict, str]:
+def from_network(
+    checkpoint: str, device: str, protocol: Protocol, precision: str = 'float32'
+) -> tuple[Predict, str, str]:
     """Load a network that predicts the protocol's crop of an image.
 
     Args:
         checkpoint: hub id, folder in Hugging Face format, or official .pth file.
         device: auto, cpu, cuda or cuda:N.
         protocol: how the image is cropped.
+        precision: as runtime.precision; a score is of the network, not of what a machine's fastest
+            arithmetic makes of it, unless asked for.
 
     Returns:
-        The predictor, and what it predicts: 'inverse_depth' or 'depth'.
+        The predictor, what it predicts ('inverse_depth' or 'depth'), and for people, what runs it.
 
     Raises:
+        BackendError: the precision is not to be had.
         CheckpointError: the checkpoint cannot be loaded.
         DeviceError: the device is not there.
     """
@@ -85,8 +90,7 @@ def from_network(checkpoint: str, device: str, protocol: Protocol) -> tuple[Pred
     from depth_anything_ros.network.predictor import load_predictor
     from depth_anything_ros.network.preprocessing import Preprocessor
 
-    # Scores are of the network, not of what a machine's fastest arithmetic makes of it.
-    runtime = RuntimeConfig(device=device, precision='float32')
+    runtime = RuntimeConfig(device=device, precision=precision)
     network = load_predictor(ModelConfig(checkpoint=checkpoint), runtime)
 
     def predict_image(image_rgb: Image) -> Prediction:
@@ -97,13 +101,13 @@ def from_network(checkpoint: str, device: str, protocol: Protocol) -> tuple[Pred
         prediction = prediction[0] if network.spec.has_sky else prediction
         return _resized(prediction, (height, width))
 
-    def predict(sample: Sample, size: tuple[int, int]) -> Prediction:
+    def predict(sample: Picture, size: tuple[int, int]) -> Prediction:
         image = sample.image()
         if image.shape[:2] != size:
             raise DatasetError(f'{sample.name}: the image is {image.shape[:2]}, its truth {size}')
         return predict_image(np.ascontiguousarray(protocol.cropped(image)))
 
-    return predict, network.spec.space
+    return predict, network.spec.space, network.backend
 
 
 def _resized(prediction: Prediction, size: tuple[int, int]) -> Prediction:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+import math
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from depth_anything_ros.errors import DatasetError
 from depth_anything_ros.evaluation import metrics
+from depth_anything_ros.evaluation.moge import moge_scores
 
 Array = NDArray[np.float64]
 
@@ -93,6 +95,7 @@ class ImageScore:
         clipped: share of the pixels whose aligned prediction left the protocol's depth range.
         depth_space: METRICS of depth; rmse and mae in metres.
         disparity_space: METRICS of inverse depth; rmse and mae in 1/m.
+        moge: abs_rel and delta1 by the rule of moge.py, NaN without alignment.
     """
 
     name: str
@@ -102,6 +105,7 @@ class ImageScore:
     clipped: float
     depth_space: dict[str, float]
     disparity_space: dict[str, float]
+    moge: dict[str, float]
 
 
 def aligned_depth(
@@ -175,12 +179,23 @@ def score_image(
         1 - float(unclipped.mean()) if len(p) else 0.0,
         {key: metric(z_predicted, z) for key, metric in METRICS.items()},
         {key: metric(1 / z_predicted, 1 / z) for key, metric in METRICS.items()},
+        moge_scores(prediction, depth_m if align == 'affine' else depth_m * np.nan, space),
     )
 
 
 def mean_scores(scores: Sequence[ImageScore]) -> dict[str, dict[str, float]]:
-    """Average over images: 'depth_space' and 'disparity_space' -> metric -> mean."""
-    return {
-        space: {key: float(np.mean([getattr(s, space)[key] for s in scores])) for key in METRICS}
+    """Average over images: 'depth_space', 'disparity_space' and 'moge' -> metric -> mean.
+
+    Images for which MoGe's rule has no answer are left out of its mean.
+    """
+    means = {
+        space: {key: _mean([getattr(s, space)[key] for s in scores]) for key in METRICS}
         for space in ('depth_space', 'disparity_space')
     }
+    answered = [s.moge for s in scores if not math.isnan(s.moge['abs_rel'])]
+    means['moge'] = {key: _mean([one[key] for one in answered]) for key in ('abs_rel', 'delta1')}
+    return means
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else math.nan

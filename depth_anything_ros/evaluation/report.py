@@ -1,11 +1,12 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Scores as a table beside the paper's, as CSV per image, and as a sheet of pictures."""
+"""Scores as a table beside those of others, as CSV per image, and as a sheet of pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 import csv
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,66 +16,111 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from depth_anything_ros.evaluation.pairs import accuracy, by_scene, PairScore
 from depth_anything_ros.evaluation.protocols import ImageScore, METRICS
-
-# AbsRel and delta1, zero-shot, Depth Anything (arXiv 2401.10891), Table 2.
-PAPER: dict[str, dict[str, tuple[float, float]]] = {
-    'kitti': {'MiDaS 3.1': (0.127, 0.850), 'S': (0.080, 0.936), 'B': (0.080, 0.939),
-              'L': (0.076, 0.947)},
-    'nyu': {'MiDaS 3.1': (0.048, 0.980), 'S': (0.053, 0.972), 'B': (0.046, 0.979),
-            'L': (0.043, 0.981)},
-    'sintel': {'MiDaS 3.1': (0.587, 0.699), 'S': (0.464, 0.739), 'B': (0.432, 0.756),
-               'L': (0.458, 0.760)},
-    'ddad': {'MiDaS 3.1': (0.251, 0.766), 'S': (0.247, 0.768), 'B': (0.232, 0.786),
-             'L': (0.230, 0.789)},
-    'eth3d': {'MiDaS 3.1': (0.139, 0.867), 'S': (0.127, 0.885), 'B': (0.126, 0.884),
-              'L': (0.127, 0.882)},
-    'diode': {'MiDaS 3.1': (0.075, 0.942), 'S': (0.076, 0.939), 'B': (0.069, 0.946),
-              'L': (0.066, 0.952)},
-}
+from depth_anything_ros.evaluation.published import (
+    DA2K,
+    IN_MOGE,
+    NOT_REPRODUCIBLE,
+    PAPER,
+    REPRODUCED,
+    reproducible,
+)
 
 _TILE_WIDTH = 400
 
 
 def print_table(
-    console: Console, dataset: str, label: str, means: dict[str, dict[str, float]]
+    console: Console,
+    dataset: str,
+    label: str,
+    means: dict[str, dict[str, float]],
+    parts: dict[str, dict[str, dict[str, float]]],
 ) -> None:
-    """Print the mean scores in both spaces above the paper's rows.
+    """Print the mean scores in both spaces above what others found.
 
     Args:
         console: where to.
         dataset: key of PAPER, or another without rows of the paper's.
         label: what was scored, for the title.
         means: of protocols.mean_scores.
+        parts: the same of each part of the data set.
     """
-    table = Table(title=f'{label} on {dataset}')
-    table.add_column('')
-    for column in ('AbsRel', 'δ1', 'RMSE', 'MAE', 'SILog'):
-        table.add_column(column, justify='right')
-    for space, unit in (('disparity_space', '1/m'), ('depth_space', 'm')):
-        m = means[space]
-        numbers = [f'{m["abs_rel"]:.3f}', f'{m["delta1"]:.3f}', f'{m["rmse"]:.3f} {unit}',
-                   f'{m["mae"]:.3f} {unit}', f'{m["silog"]:.2f}']
-        table.add_row(space.replace('_', ' '), *numbers)
+    table = Table(title=f'{label} on {dataset}', padding=(0, 1, 0, 0))  # 80 columns hold it
+    table.add_column('', no_wrap=True)
+    for column in ('AbsRel', 'δ1', 'RMSE', 'MAE', 'SILog', 'MoGe\nAbsRel', 'MoGe\nδ1'):
+        table.add_column(column, justify='right', no_wrap=True)
+    for part, of_part in {'': means, **parts}.items():
+        for space, name in (('disparity_space', 'disparity, 1/m'), ('depth_space', 'depth, m')):
+            m = of_part[space]
+            numbers = [f'{m[key]:.3f}' for key in ('abs_rel', 'delta1', 'rmse', 'mae')]
+            numbers.append(f'{m["silog"]:.2f}')
+            if space == 'depth_space':
+                numbers += [_number(of_part['moge'][key]) for key in ('abs_rel', 'delta1')]
+            table.add_row(f'{part}: {name}' if part else name, *numbers)
     table.add_section()
+    mark = {True: '', False: ' *', None: ' ?'}[reproducible(dataset)]
     for model, (abs_rel, delta1) in PAPER.get(dataset, {}).items():
-        name = model if model == 'MiDaS 3.1' else f'Depth Anything {model}'
-        table.add_row(f'{name} (paper)', f'{abs_rel:.3f}', f'{delta1:.3f}')
+        table.add_row(f'paper: {model}{mark}', f'{abs_rel:.3f}', f'{delta1:.3f}')
+    if found := REPRODUCED.get(dataset, {}):
+        table.add_section()
+    in_moge = IN_MOGE.get(dataset, {})
+    for model, abs_rel in found.items():
+        moge = [_number(in_moge[model])] if model in in_moge else []
+        table.add_row(f'others: {model}, depth', f'{abs_rel:.3f}', *[''] * 4, *moge)
+    console.print(table)
+    if dataset in NOT_REPRODUCIBLE:
+        console.print(f'* not reproducible: {NOT_REPRODUCIBLE[dataset]}', highlight=False)
+    elif mark and dataset in PAPER:
+        console.print('? nobody is known to have tried to find these again', highlight=False)
+
+
+def print_pairs(console: Console, label: str, scores: Sequence[PairScore]) -> None:
+    """Print the share of pairs in the right order by kind of scene, above the paper's."""
+    table = Table(title=f'{label} on da2k')
+    table.add_column('')
+    for column in ('pairs', 'in order'):
+        table.add_column(column, justify='right')
+    scenes = by_scene(scores)
+    for scene, of_scene in scenes.items():
+        pairs = sum(score.pairs for score in of_scene)
+        table.add_row(scene, str(pairs), f'{accuracy(of_scene):.3f}')
+    table.add_section()
+    pairs = sum(score.pairs for score in scores)
+    table.add_row('all pairs', str(pairs), f'{accuracy(scores):.3f}')
+    mean = float(np.mean([accuracy(of_scene) for of_scene in scenes.values()]))
+    table.add_row('mean of scenes', '', f'{mean:.3f}')
+    table.add_section()
+    for model, share in DA2K.items():
+        table.add_row(f'paper: {model}', '', f'{share:.3f}')
     console.print(table)
 
 
+def _number(value: float) -> str:
+    return 'none' if math.isnan(value) else f'{value:.3f}'
+
+
 def write_csv(path: Path, scores: Sequence[ImageScore]) -> None:
-    """Write one line per image: its alignment and its scores in both spaces."""
-    spaces = ('disparity_space', 'depth_space')
+    """Write one line per image: its alignment and its scores."""
+    columns = [(space, key) for space in ('disparity_space', 'depth_space') for key in METRICS]
+    columns += [('moge', 'abs_rel'), ('moge', 'delta1')]
     with path.open('w', newline='') as file:
         writer = csv.writer(file)
         writer.writerow(
             ['image', 'pixels', 'scale', 'shift', 'clipped']
-            + [f'{space}_{key}' for space in spaces for key in METRICS]
+            + [f'{space}_{key}' for space, key in columns]
         )
         for s in scores:
-            numbers = [getattr(s, space)[key] for space in spaces for key in METRICS]
+            numbers = [getattr(s, space)[key] for space, key in columns]
             writer.writerow([s.name, s.pixels, s.scale, s.shift, s.clipped, *numbers])
+
+
+def write_pairs_csv(path: Path, scores: Sequence[PairScore]) -> None:
+    """Write one line per image: its kind of scene, its pairs and how many are in order."""
+    with path.open('w', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(['image', 'scene', 'pairs', 'right'])
+        writer.writerows([s.name, s.scene, s.pairs, s.right] for s in scores)
 
 
 def picture_row(

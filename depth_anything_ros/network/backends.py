@@ -225,7 +225,8 @@ def _onnxruntime(
         index = {'device_id': str(device.index or 0)}
         half = {'trt_fp16_enable': str(dtype == torch.float16)}
         wanted = [
-            ('TensorrtExecutionProvider', {**index, **half}), ('CUDAExecutionProvider', index),
+            ('TensorrtExecutionProvider', {**index, **half}),
+            ('CUDAExecutionProvider', {**index, 'use_tf32': '0'}),  # float32 is float32
             'CPUExecutionProvider',
         ]
     there = onnxruntime.get_available_providers()

@@ -163,6 +163,8 @@ def _load_torch(
     checkpoint: Checkpoint, device: torch.device, runtime: RuntimeConfig
 ) -> TorchPredictor:
     dtype = select_dtype(runtime.precision, device)
+    # float32 is float32: cuDNN would round what convolutions multiply to 10 bits (TF32).
+    torch.backends.cudnn.allow_tf32 = False
     network = checkpoint.load().eval().to(device)
     is_plain = device.type == 'cpu' and dtype == torch.float32  # what the others are compared with
     size = small_size(checkpoint.spec) if is_plain else None

@@ -1,11 +1,12 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Score a network, or saved predictions, on one of the six data sets of the paper, or your own."""
+"""Score a network, or saved predictions, on the paper's six data sets, DA-2K, or your own."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 import json
 import math
@@ -18,26 +19,39 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from depth_anything_ros.config import RuntimeConfig
 from depth_anything_ros.errors import DatasetError, DepthAnythingError
-from depth_anything_ros.evaluation.datasets import Dataset, DATASETS, load_samples, Sample
+from depth_anything_ros.evaluation import pairs
+from depth_anything_ros.evaluation.datasets import Dataset, DATASETS, load_samples
 from depth_anything_ros.evaluation.paired import Difference, paired_difference
 from depth_anything_ros.evaluation.predictions import from_folder, from_network, Predict
 from depth_anything_ros.evaluation.protocols import (
     aligned_depth,
     ImageScore,
     mean_scores,
+    Protocol,
     REGIONS,
     score_image,
 )
-from depth_anything_ros.evaluation.report import PAPER, picture_row, print_table, write_csv
+from depth_anything_ros.evaluation.published import DA2K, PAPER, REPRODUCED, reproducible
+from depth_anything_ros.evaluation.report import (
+    picture_row,
+    print_pairs,
+    print_table,
+    write_csv,
+    write_pairs_csv,
+)
+from depth_anything_ros.evaluation.samples import Picture, Sample
 
+_PAIRS = 'da2k'
 OWN = 'own'
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; a user's mistake is one line on stderr and exit status 2."""
     try:
-        return _run(_parser().parse_args(argv))
+        args = _parser().parse_args(argv)
+        return _run_pairs(args) if args.dataset == _PAIRS else _run(args)
     except DepthAnythingError as error:
         print(f'evaluate: {error}', file=sys.stderr)
         return 2
@@ -46,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='evaluate', description=__doc__)
     add = parser.add_argument
-    add('--dataset', required=True, choices=[*sorted(DATASETS), OWN],
+    add('--dataset', required=True, choices=[*sorted([*DATASETS, _PAIRS]), OWN],
         help=f"{OWN} is your robot's: shards of pack, a bag, or a folder of pictures with depth")
     add('--root', required=True, type=Path, help='folder of the data set')
     source = parser.add_mutually_exclusive_group(required=True)
@@ -64,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     add('--split', type=Path, help='text file, one image a line; default all with true depth')
     add('--limit', type=int, help='score the first N images only')
     add('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    precision = RuntimeConfig.__dataclass_fields__['precision'].metadata['choices']
+    add('--precision', default='float32', choices=precision,
+        help='of a checkpoint, as runtime.precision; default float32, int8 for a file in 8 bits')
     add('--output', type=Path, default=Path('evaluation_output'),
         help='folder for DATASET.csv and DATASET.jpg (best and worst images)')
     add('--json', action='store_true', help='end with one line of JSON on stdout')
@@ -74,38 +91,29 @@ def _run(args: argparse.Namespace) -> int:
     dataset = _dataset(args)
     if args.region:
         dataset = replace(dataset, protocol=replace(dataset.protocol, region=args.region))
-    if args.limit is not None and args.limit < 1:
-        raise DatasetError(f'--limit must be at least 1, got {args.limit}')
     samples = _samples(args, dataset)
-    if args.predictions:
-        predict, space = from_folder(args.predictions, samples, dataset.protocol), args.prediction
-    else:
-        predict, space = from_network(args.checkpoint, args.device, dataset.protocol)
-    try:
-        args.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DatasetError(f'cannot write to {args.output} ({error.strerror})') from error
-
+    predict, space, arithmetic = _predictions(args, samples, dataset.protocol)
     scored = _scores(args, samples, predict, dataset, space)
-    means = mean_scores(scored)
+    means, parts = mean_scores(scored), _parts(scored, dataset)
     difference = None
     if args.against is not None:
-        other, its_space = from_network(args.against, args.device, dataset.protocol)
+        other, its_space, _ = from_network(
+            args.against, args.device, dataset.protocol, args.precision
+        )
         difference = paired_difference(*(
             [score.depth_space['abs_rel'] for score in scores]
             for scores in (scored, _scores(args, samples, other, dataset, its_space))))
 
     csv_path, sheet_path = (args.output / f'{args.dataset}.{kind}' for kind in ('csv', 'jpg'))
     sheet = _best_and_worst(scored, samples, predict, dataset, space)
-    try:
+    with _writing(args.output):
         write_csv(csv_path, scored)
         sheet_path.write_bytes(cv2.imencode('.jpg', sheet)[1].tobytes())
-    except OSError as error:
-        raise DatasetError(f'cannot write to {args.output} ({error.strerror})') from error
 
     label = str(args.checkpoint or args.predictions)
-    print_table(Console(), args.dataset, label, means)
-    for note in _notes(scored, len(samples), dataset, args.align, space):
+    part_means = {part: mean_scores(of_part) for part, of_part in parts.items()}
+    print_table(Console(), args.dataset, label, means, part_means)
+    for note in _notes(scored, len(samples), dataset, args.align, space, arithmetic):
         print(note)
     if difference is not None:
         print(_verdict(label, args.against, means['depth_space']['abs_rel'], difference))
@@ -119,12 +127,19 @@ def _run(args: argparse.Namespace) -> int:
             'scored': label,
             'prediction': space,
             'align': args.align,
+            'arithmetic': arithmetic,
             **means,
+            'parts': {
+                part: {'images': len(parts[part]), **of_part}
+                for part, of_part in part_means.items()
+            },
             'protocol': asdict(dataset.protocol),
             'paper': {k: {'abs_rel': a, 'delta1': d}
                       for k, (a, d) in PAPER.get(args.dataset, {}).items()},
             'against': difference and {'scored': args.against, 'abs_rel_difference':
                                        asdict(difference)},
+            'paper_is_reproducible': reproducible(args.dataset),
+            'found_by_others': REPRODUCED.get(args.dataset, {}),
             'csv': str(csv_path),
             'sheet': str(sheet_path),
         }
@@ -144,8 +159,8 @@ def _dataset(args: argparse.Namespace) -> Dataset:
 
 def _samples(args: argparse.Namespace, dataset: Dataset) -> list[Sample]:
     if args.dataset in DATASETS:
-        return load_samples(args.dataset, args.root, args.split)[: args.limit]
-    return dataset.read(args.root)[: args.limit]
+        return load_samples(args.dataset, args.root, args.split)[: _limit(args)]
+    return dataset.read(args.root)[: _limit(args)]
 
 
 def _scores(
@@ -180,15 +195,100 @@ def _verdict(one: str, other: str, abs_rel: float, difference: Difference) -> st
             f'95 % interval {difference.low:+.4f} to {difference.high:+.4f}')
 
 
+def _run_pairs(args: argparse.Namespace) -> int:
+    """Score the order of pairs, which knows neither metres nor regions."""
+    for option, given in (('--region', args.region), ('--split', args.split),
+                          ('--align none', args.align == 'none')):
+        if given:
+            raise DatasetError(f'{option} means nothing for {_PAIRS}, which has pairs of pixels '
+                               'and no depth: leave it out')
+    pictures = pairs.load_pairs(args.root)[: _limit(args)]
+    predict, space, arithmetic = _predictions(args, pictures, Protocol())
+    scores = []
+    for picture in track(pictures, args.dataset, console=Console(stderr=True)):
+        prediction = predict(picture, picture.image().shape[:2])
+        scores.append(pairs.score_pairs(picture, prediction, space))
+    if not any(score.pairs for score in scores):
+        raise DatasetError(f'none of the {len(scores)} images has a pair')
+    csv_path = args.output / f'{args.dataset}.csv'
+    with _writing(args.output):
+        write_pairs_csv(csv_path, scores)
+    label, count = str(args.checkpoint or args.predictions), sum(score.pairs for score in scores)
+    print_pairs(Console(), label, scores)
+    print(f'{len(scores)} images, {count} pairs, {space.replace("_", " ")}, {arithmetic}')
+    print(f'per image: {csv_path}')
+    if args.json:
+        scenes = {scene: pairs.accuracy(of) for scene, of in pairs.by_scene(scores).items()}
+        print(json.dumps({
+            'dataset': args.dataset, 'images': len(scores), 'pairs': count, 'scored': label,
+            'prediction': space, 'arithmetic': arithmetic, 'accuracy': pairs.accuracy(scores),
+            'scenes': scenes, 'paper': DA2K, 'csv': str(csv_path),
+        }))
+    return 0
+
+
+def _limit(args: argparse.Namespace) -> int | None:
+    if args.limit is not None and args.limit < 1:
+        raise DatasetError(f'--limit must be at least 1, got {args.limit}')
+    limit: int | None = args.limit
+    return limit
+
+
+def _predictions(
+    args: argparse.Namespace, pictures: Sequence[Picture], protocol: Protocol
+) -> tuple[Predict, str, str]:
+    """Return what predicts, what it predicts, and what computes it; make the output's folder."""
+    if args.predictions:
+        predict = from_folder(args.predictions, pictures, protocol)
+        space, arithmetic = args.prediction, 'saved predictions'
+    else:
+        predict, space, arithmetic = from_network(
+            args.checkpoint, args.device, protocol, args.precision
+        )
+    with _writing(args.output):
+        args.output.mkdir(parents=True, exist_ok=True)
+    return predict, space, arithmetic
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DatasetError(f'cannot write to {folder} ({error.strerror})') from error
+
+
+def _parts(scored: Sequence[ImageScore], dataset: Dataset) -> dict[str, list[ImageScore]]:
+    """Sort scores by the first folder of their names, where a data set has parts."""
+    parts: dict[str, list[ImageScore]] = {}
+    for score in scored if dataset.parts else ():
+        parts.setdefault(score.name.split('/')[0], []).append(score)
+    return parts
+
+
 def _notes(
-    scored: Sequence[ImageScore], found: int, dataset: Dataset, align: str, space: str
+    scored: Sequence[ImageScore],
+    found: int,
+    dataset: Dataset,
+    align: str,
+    space: str,
+    arithmetic: str,
 ) -> list[str]:
     """Say everything that a reader must know before comparing the numbers with the paper's."""
     protocol = dataset.protocol
     notes = [
         f'{len(scored)} images, {align} alignment in {space.replace("_", " ")}, region '
-        f'"{protocol.region}", depth {protocol.min_depth_m:g} to {protocol.max_depth_m:g} m'
+        f'"{protocol.region}", depth {protocol.min_depth_m:g} to {protocol.max_depth_m:g} m, '
+        f'{arithmetic}'
     ]
+    if clipped := float(np.mean([score.clipped for score in scored])):
+        notes.append(f'{clipped:.2%} of the predictions lie outside that depth and are set to its '
+                     'ends')
+    if align != 'affine':
+        notes.append("MoGe's harness is about aligned predictions: no score by its rule")
+    elif unanswered := sum(math.isnan(score.moge['abs_rel']) for score in scored):
+        notes.append(f"{unanswered} images have no score by MoGe's rule: a predicted depth is not "
+                     'positive, or a prediction not finite')
     if dataset.images and len(scored) != dataset.images:
         notes.append(f'the protocol has {dataset.images} images: compare with care')
     if found > len(scored):

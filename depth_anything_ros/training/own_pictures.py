@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_anything_ros.evaluation.datasets import Dataset, Sample
+from depth_anything_ros.evaluation.datasets import Dataset
 from depth_anything_ros.evaluation.files import Depth, Image
 from depth_anything_ros.evaluation.protocols import Protocol
+from depth_anything_ros.evaluation.samples import Sample
 from depth_anything_ros.training.loading import open_samples
 from depth_anything_ros.training.sample import FAR_M, NEAR_M, Samples
 

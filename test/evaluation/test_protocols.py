@@ -119,3 +119,55 @@ def test_mean_is_over_images_not_pixels():
     one = score_image('a', np.array([[2.0]]), np.array([[1.0]]), ANY, 'depth', 'none')
     two = score_image('b', np.ones((1, 9)), np.ones((1, 9)), ANY, 'depth', 'none')
     assert mean_scores([one, two])['depth_space']['abs_rel'] == pytest.approx(0.5)
+
+
+def test_a_fit_at_or_below_0_is_set_to_the_far_end():
+    # as in test_moge.py: 0, .3, .6 for 1/z = .1, .1, .7; 0 becomes 100 m, off by 9
+    score = score_image('a', np.array([[0.0, 1, 2]]), np.array([[10, 10, 10 / 7]]), ANY)
+    assert score.depth_space['abs_rel'] == pytest.approx((9 + 2 / 3 + 1 / 6) / 3)
+    # in inverse depth .01, .3, .6 for .1, .1, .7
+    assert score.disparity_space['abs_rel'] == pytest.approx((0.9 + 2 + 1 / 7) / 3)
+    assert score.clipped == pytest.approx(1 / 3)
+    assert score.moge['abs_rel'] == pytest.approx((0 + 2 / 3 + 1 / 6) / 3)
+
+
+def test_predictions_below_0_are_fitted_like_others():
+    depth = np.array([[1.0, 2.0, 4.0]])
+    for prediction, space in ((-3 / depth - 7, 'inverse_depth'), (-2 * depth - 1, 'depth')):
+        assert score_image('a', prediction, depth, ANY, space).depth_space['abs_rel'] == (
+            pytest.approx(0, abs=1e-12))
+
+
+def test_metres_at_or_below_0_without_alignment_are_set_to_the_near_end():
+    # -1 and 0 m become .1 m for 1 and 2 m
+    score = score_image('a', np.array([[-1.0, 0.0]]), np.array([[1.0, 2.0]]), ANY, 'depth', 'none')
+    assert score.depth_space['abs_rel'] == pytest.approx((0.9 + 1.9 / 2) / 2)
+    assert score.clipped == 1 and math.isnan(score.moge['abs_rel'])
+
+
+@pytest.mark.parametrize(('space', 'abs_rel'), [
+    # the mean of 1, 1/2, 1/4 is 7/12: 12/7 m, off by 5/7, 1/7 and 4/7
+    ('inverse_depth', (5 / 7 + 1 / 7 + 4 / 7) / 3),
+    # the mean of 1, 2, 4 is 7/3 m, off by 4/3, 1/6 and 5/12
+    ('depth', (4 / 3 + 1 / 6 + 5 / 12) / 3),
+])
+@pytest.mark.parametrize('alike', [0.1, -3.0, 0.0])
+def test_predictions_all_alike_become_the_mean(space, abs_rel, alike):
+    score = score_image('a', np.full((1, 3), alike), np.array([[1.0, 2.0, 4.0]]), ANY, space)
+    assert score.depth_space['abs_rel'] == pytest.approx(abs_rel) and score.scale == 0
+
+
+@pytest.mark.parametrize('space', ['inverse_depth', 'depth'])
+def test_one_pixel_that_counts_is_met(space):
+    depth = np.array([[np.nan, 8.0]])
+    score = score_image('a', np.array([[np.nan, -2.0]]), depth, ANY, space)
+    assert score.pixels == 1 and score.depth_space['abs_rel'] == pytest.approx(0, abs=1e-12)
+    assert score.depth_space['silog'] == pytest.approx(0, abs=1e-5)
+
+
+def test_mean_by_moge_leaves_out_images_without_an_answer():
+    depth = np.array([[1.0, 2.0]])
+    met = score_image('a', np.array([[1.0, 2.0]]), depth, ANY, 'depth')
+    none = score_image('b', np.array([[-1.0, 2.0]]), depth, ANY, 'depth')
+    assert mean_scores([met, none])['moge'] == pytest.approx({'abs_rel': 0, 'delta1': 1})
+    assert math.isnan(mean_scores([none])['moge']['abs_rel'])

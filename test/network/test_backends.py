@@ -386,3 +386,31 @@ def test_a_checkpoint_names_its_weights(tmp_path: Path, folder: str) -> None:
     metric = save(depth_anything('metric', 80), tmp_path / 'metric')
     other = open_checkpoint(Path(metric), ModelConfig(checkpoint=metric))
     assert other.fingerprint() != checkpoint.fingerprint()
+
+
+def test_float32_is_not_rounded_to_tf32_by_pytorch(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', True)  # PyTorch's default
+    load_predictor(ModelConfig(checkpoint=folder), RuntimeConfig(device='cpu', backend='torch'))
+    assert torch.backends.cudnn.allow_tf32 is False
+    assert torch.backends.cuda.matmul.allow_tf32 is False
+
+
+def test_float32_is_not_rounded_to_tf32_by_onnx_runtime(
+    foreign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnxruntime = pytest.importorskip('onnxruntime')
+    there = ['CUDAExecutionProvider', 'CPUExecutionProvider']
+    asked: list[object] = []
+
+    def session(path: object, options: object, providers: list[object]) -> None:
+        asked.extend(providers)
+        raise RuntimeError('no card here')
+
+    monkeypatch.setattr(onnxruntime, 'get_available_providers', lambda: there)
+    monkeypatch.setattr(onnxruntime, 'InferenceSession', session)
+    file = onnx_file.open_onnx(foreign, ModelConfig())
+    with pytest.raises(BackendError, match='no card here'):
+        backends.OnnxPredictor(file, 'onnxruntime', torch.device('cuda', 1), torch.float32, 1)
+    assert asked[0] == ('CUDAExecutionProvider', {'device_id': '1', 'use_tf32': '0'})

@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 import pytest
 
+from depth_anything_ros.errors import DatasetError
 from depth_anything_ros.evaluation.predictions import from_folder
 from depth_anything_ros.evaluation.protocols import Protocol
-from depth_anything_ros.evaluation.report import PAPER
+from depth_anything_ros.evaluation.published import PAPER
 from depth_anything_ros.tools.evaluate import main
 import miniature_datasets as miniature
 
@@ -45,6 +46,16 @@ def save_predictions(folder: Path, names, predictions):
     folder.mkdir(parents=True, exist_ok=True)
     for name, prediction in zip(names, predictions):
         np.save(folder / f'{name.split("/")[-1]}.npy', prediction)
+
+
+def independent_moge(depth, prediction):
+    """Score all pixels of the crop by MoGe's rule, by polynomial fit and a loop over pixels."""
+    pixels = [(z, p) for z, p in zip(depth.ravel(), prediction.ravel()) if z > 0]
+    assert max(pixels)[0] < 1000 * min(pixels)[0]  # none is too far
+    z, p = np.array(pixels, dtype=np.float64).T
+    fitted = np.maximum(np.polyval(np.polyfit(p, 1 / z, 1), p), 1 / z.max())
+    return {'abs_rel': np.mean([abs(1 / f - t) / t for f, t in zip(fitted, z)]),
+            'delta1': np.mean([max(f * t, 1 / (f * t)) < 1.25 for f, t in zip(fitted, z)])}
 
 
 def independent_scores(depth, prediction, rows, columns, max_depth_m):
@@ -104,15 +115,84 @@ def test_saved_predictions_score_as_computed_independently(name, tmp_path, capsy
             mean = np.mean([scores[space][key] for scores in expected])
             assert result[space][key] == pytest.approx(mean, rel=1e-6), (space, key)
 
+    crop = np.s_[8:, 2:1218] if name == 'kitti' else np.s_[:]
+    by_moge = [independent_moge(d[crop], p[crop]) for d, p in zip(depths, predictions)]
+    for key in ('abs_rel', 'delta1'):
+        mean = np.mean([scores[key] for scores in by_moge])
+        assert result['moge'][key] == pytest.approx(mean, rel=1e-6), key
+        assert f'{mean:.3f}' in out
+
     with (tmp_path / 'out' / f'{name}.csv').open() as file:
         lines = list(csv.DictReader(file))
     assert [line['image'].removeprefix('indoors/') for line in lines] == names
+    assert float(lines[1]['moge_abs_rel']) == pytest.approx(by_moge[1]['abs_rel'], rel=1e-6)
     second = expected[1]['depth_space']['abs_rel']
     assert float(lines[1]['depth_space_abs_rel']) == pytest.approx(second, rel=1e-6)
     sheet = cv2.imread(str(tmp_path / 'out' / f'{name}.jpg'))
     assert sheet.shape[1] == 3 * 400
     for abs_rel, delta1 in PAPER[name].values():
         assert f'{abs_rel:.3f}' in out and f'{delta1:.3f}' in out
+
+
+@pytest.mark.parametrize(('name', 'mark', 'reproducible'), [
+    ('kitti', '', True), ('nyu', '', True), ('ddad', ' ?', None), ('sintel', ' *', False),
+    ('eth3d', ' *', False), ('diode', ' *', False),
+])
+def test_rows_that_nobody_finds_again_are_marked(name, mark, reproducible, tmp_path, capsys):
+    depth, prediction = scene((480, 640) if name == 'nyu' else (20, 30), 1, 8)
+    if name == 'kitti':
+        depth, prediction = scene((360, 1220), 1, 80)
+    names = miniature.WRITERS[name](tmp_path / 'data', [depth])
+    save_predictions(tmp_path / 'saved', names, [prediction])
+    assert main(['--dataset', name, '--root', str(tmp_path / 'data'), '--json', '--output',
+                 str(tmp_path / 'out'), '--predictions', str(tmp_path / 'saved')]) == 0
+    out = capsys.readouterr().out
+    assert f'paper: S{mark} ' in out and f'paper: MiDaS 3.1{mark} ' in out
+    assert ('\n* not reproducible: ' in out) == (reproducible is False)
+    assert ('\n? nobody' in out) == (reproducible is None)
+    assert json.loads(out.splitlines()[-1])['paper_is_reproducible'] is reproducible
+
+
+def test_indoors_and_outdoor_of_diode_are_scored_apart_too(tmp_path, capsys):
+    expected = {}
+    for part, seed in (('indoors', 1), ('outdoor', 2)):
+        depth, prediction = scene((20, 30), seed, 350)
+        names = miniature.diode(tmp_path / 'data', [depth], part)
+        save_predictions(tmp_path / 'saved', names, [prediction])
+        expected[part] = independent_scores(depth, prediction, (0, 20), (0, 30), 350)
+    assert main(['--dataset', 'diode', '--root', str(tmp_path / 'data'), '--json', '--output',
+                 str(tmp_path / 'out'), '--predictions', str(tmp_path / 'saved')]) == 0
+    out = capsys.readouterr().out
+    parts = json.loads(out.splitlines()[-1])['parts']
+    assert list(parts) == ['indoors', 'outdoor']
+    for part, scores in expected.items():
+        assert parts[part]['images'] == 1 and f'{part}: depth, m' in out
+        for space in ('disparity_space', 'depth_space'):
+            assert parts[part][space]['abs_rel'] == pytest.approx(
+                scores[space]['abs_rel'], rel=1e-6)
+
+
+def test_an_unknown_precision_is_refused(sintel, capsys):
+    tmp_path, _, _ = sintel
+    with pytest.raises(SystemExit):
+        run(tmp_path, '--checkpoint', 'x', '--precision', 'foo')
+    assert "--precision: invalid choice: 'foo'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('precision', [(), ('--precision', 'float16')])
+@pytest.mark.parametrize('checkpoint', ['folder', 'exported.onnx'])
+def test_networks_compute_in_float32_unless_asked(checkpoint, precision, tmp_path, monkeypatch):
+    predictor = pytest.importorskip('depth_anything_ros.network.predictor')
+    miniature.sintel(tmp_path / 'data', [scene((20, 30), 3, 70)[0]])
+    asked = []
+
+    def load(model, runtime):
+        asked.append((model.checkpoint, runtime.precision))
+        raise DatasetError('far enough')
+
+    monkeypatch.setattr(predictor, 'load_predictor', load)
+    assert run(tmp_path, '--checkpoint', checkpoint, *precision) == 2
+    assert asked == [(checkpoint, precision[-1] if precision else 'float32')]
 
 
 @pytest.fixture
@@ -154,6 +234,23 @@ def test_metric_depth_predictions(sintel, capsys):
     assert last_line(capsys)['depth_space']['abs_rel'] == pytest.approx(0.1)
     assert run(tmp_path, *common) == 0
     assert last_line(capsys)['depth_space']['abs_rel'] == pytest.approx(0, abs=1e-6)
+
+
+def test_what_mo_ge_has_no_answer_to_is_said(sintel, capsys):
+    tmp_path, depth, _ = sintel
+    names = [f'frame_{i:04d}' for i in (1, 2, 3)]
+    predicted = np.nan_to_num(depth, nan=1.0)
+    negative = predicted.copy()
+    negative[np.isfinite(depth)] -= 70  # depth that is nowhere positive, yet a perfect affine one
+    save_predictions(tmp_path / 'depth', names, [predicted, negative, predicted])
+    common = ('--predictions', tmp_path / 'depth', '--prediction', 'depth')
+    assert run(tmp_path, *common) == 0
+    out = capsys.readouterr().out
+    assert json.loads(out.splitlines()[-1])['moge']['abs_rel'] == pytest.approx(0, abs=1e-6)
+    assert "1 images have no score by MoGe's rule" in out
+    assert run(tmp_path, *common, '--align', 'none') == 0
+    out = capsys.readouterr().out
+    assert json.loads(out.splitlines()[-1])['moge']['abs_rel'] is None and 'none' in out
 
 
 def test_depth_mistaken_for_inverse_depth_is_pointed_out(sintel, capsys):
@@ -266,7 +363,7 @@ def test_checkpoint_is_run_on_the_cropped_image(tmp_path, capsys):
     save_predictions(tmp_path / 'saved', names, [full.numpy()])
     assert main([*common, '--predictions', str(tmp_path / 'saved')]) == 0
     by_hand = last_line(capsys)
-    assert by_network['prediction'] == 'inverse_depth'
+    assert by_network['prediction'] == 'inverse_depth' and 'float32' in by_network['arithmetic']
     for space in ('disparity_space', 'depth_space'):
         for key, value in by_hand[space].items():
             assert by_network[space][key] == pytest.approx(value, rel=1e-3), (space, key)
