@@ -193,6 +193,9 @@ def _openvino(
         'PERFORMANCE_HINT': 'LATENCY',
         'INFERENCE_PRECISION_HINT': hint,
         'INFERENCE_NUM_THREADS': threads,
+        # Pinned, the threads of every process take the same first cores: two workers of one thread
+        # shared one core, and the other was idle.
+        'ENABLE_CPU_PINNING': False,
     }
     try:
         # Height and width stay open: for one size, folding the transposed weights takes 11 s and

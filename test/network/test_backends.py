@@ -240,6 +240,40 @@ def test_half_precision_is_bfloat16_of_openvino(folder: str, cache: Path) -> Non
     assert 'not in bfloat16' in message(folder, 'onnxruntime', precision='bfloat16')
 
 
+UNPINNED = """
+import os, sys, threading
+from contextlib import suppress
+import torch
+from depth_anything_ros.config import ModelConfig, RuntimeConfig
+from depth_anything_ros.network.predictor import load_predictor
+runtime = RuntimeConfig(device='cpu', backend='openvino', threads=1)
+predictor = load_predictor(ModelConfig(checkpoint=sys.argv[1]), runtime)
+counts, looks, done = set(), [], threading.Event()
+
+def look():
+    while not done.is_set():
+        for task in os.listdir('/proc/self/task'):
+            with suppress(ProcessLookupError):
+                counts.add(len(os.sched_getaffinity(int(task))))
+        looks.append(len(counts))
+
+watch = threading.Thread(target=look)
+watch.start()
+while len(looks) < 300:
+    predictor(torch.zeros(1, 3, 112, 140))
+done.set()
+watch.join()
+print(counts == {len(os.sched_getaffinity(0))})
+"""
+
+
+def test_threads_may_run_on_any_core_of_the_process(folder: str, cache: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, '-c', UNPINNED, folder], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, 'True\n'), done.stderr
+
+
 SIGNALLED = """
 import faulthandler, os, signal, sys
 faulthandler.enable()
