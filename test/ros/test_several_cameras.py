@@ -157,6 +157,8 @@ def test_what_is_wrong_with_one_camera_is_no_matter_to_the_others():
             judge.wait(lambda n=name: len(judge.got[f'{n}/depth/relative']) >= 3)
         judge.wait(lambda: judge.row('broken')[1].get('dropped_truncated_image', '0') > '2')
         judge.wait(lambda: 'gone' in judge.row('gone')[0].message)
+        # Of 30 images a second few are near a sweep, and not each of them is the newest in time.
+        judge.wait(lambda: 'FITTED' in {status['state'] for status in judge.scales('fast')})
         rows = {name: judge.row(name) for name in ('front', 'large', 'zero', 'broken', 'gone')}
     assert judge.scales('front')[-1]['state'] == 'FITTED'
     assert 'UNANCHORED' not in {status['state'] for status in judge.scales('front')[1:]}
@@ -168,7 +170,6 @@ def test_what_is_wrong_with_one_camera_is_no_matter_to_the_others():
     for name in ('large', 'zero', 'broken', 'gone'):
         assert not judge.got[f'{name}/depth/image']
         assert rows[name][0].level == DiagnosticStatus.WARN
-    assert 'FITTED' in {status['state'] for status in judge.scales('fast')}
 
 
 def test_no_camera_starves_where_the_network_is_slow():

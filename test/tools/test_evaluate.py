@@ -387,11 +387,11 @@ def test_own_pictures_are_scored_against_another_network(tmp_path, capsys, monke
     """The second network is exact; of the first each depth is a tenth too large."""
     depths = own_folder(tmp_path / 'own', 25, (600, 600, 600, 600, 99))
 
-    def network(checkpoint, device, protocol):
+    def network(checkpoint, device, protocol, precision):
         def predict(sample, size):
             depth = depths[int(sample.name)]
             return np.where(depth > 0, depth, 1) * (1.1 if checkpoint == 'one' else 1.0)
-        return predict, 'depth'
+        return predict, 'depth', 'a fake'
 
     monkeypatch.setattr('depth_anything_ros.tools.evaluate.from_network', network)
     arguments = ['--dataset', 'own', '--root', str(tmp_path / 'own'), '--checkpoint', 'one',
