@@ -132,6 +132,8 @@ def test_whatever_breaks_a_bag_there_is_a_whole_output_or_one_line(intact, tmp_p
         assert frames == len(made['/eye/depth/scale']), what
         is_copied = not any('/eye/image_raw is not copied' in note for note in report.notes)
         assert len(made.get('/eye/image_raw', [])) >= is_copied * frames, what
-        if frames < 15:
+        # sqlite has no checksums: a message whose topic's number has changed is another topic's.
+        unknowable = storage.startswith('sqlite') and name.endswith('bits')
+        if frames < 15 and not unknowable:
             assert any('is broken' in note for note in report.notes), what
     assert ended[True] > ended[False] > 0

@@ -84,6 +84,8 @@ PLANTED = {
     },
     'back_stamps': {'stamps': ('stamps go back', '{ns}/driver')},
 }
+# What a fault may take along, as chance has it: no sweep may be near a stamp that went back.
+TAKEN_ALONG = {'back_stamps': {'sensor_stamps'}}
 RELIABLE = 'qos_overrides./rolled_and_best_effort/image.subscription.reliability:=reliable'
 MORE = {  # arguments
     'rolled_and_best_effort': ('-p', RELIABLE),
@@ -121,7 +123,8 @@ def test_a_fault_is_named_with_its_cure(said, name, line):
     assert code == 1
     assert found[line]['state'] == 'failed', found[line]
     assert cause in found[line]['said'] and cure in found[line]['cure'], found[line]
-    assert set(failures(found)) == set(PLANTED[name]), failures(found)
+    others = set(failures(found)) - set(PLANTED[name])
+    assert others <= TAKEN_ALONG.get(name, set()), failures(found)
 
 
 @pytest.mark.parametrize('name', DIFFERENT)
