@@ -28,7 +28,7 @@ from depth_anything_ros.training.picture_files import holds_pictures
 from depth_anything_ros.training.picture_list import PictureList
 from depth_anything_ros.training.sample import FAR_M, NEAR_M, Sample
 from depth_anything_ros.training.shards import are_shards, LABELS, ShardSamples
-from depth_anything_ros.training.world_data import open_world
+from depth_anything_ros.training.world_data import is_world, open_world
 
 _LOOKED_AT = 64  # pictures of a folder before the first step
 _MOST_IN_A_ROW = 100  # corrupt ones; more are no accident
@@ -87,13 +87,15 @@ def _open(folder: Path, with_depth: bool) -> Dataset[Sample]:
         return ShardSamples(folder, with_depth)
     if folder.is_file():
         return PictureList(folder, with_depth)
-    if (folder / 'images').is_dir() or not with_depth and _is_plain(folder):
+    if is_world(folder):
+        return open_world(folder)
+    if (folder / 'images').is_dir() or not with_depth and holds_pictures(folder):
         return FolderSamples(folder, with_depth)
-    return open_world(folder)
-
-
-def _is_plain(folder: Path) -> bool:
-    return holds_pictures(folder) and not (folder / 'world.json').is_file()
+    if holds_pictures(folder):
+        raise DatasetError(f'{folder} holds pictures and not their depth: put them into '
+                           f'{folder}/images and it into {folder}/depth, as docs/training.md says')
+    raise DatasetError(f'{folder} holds no pictures, shards, bag or rendered world: see where they '
+                       'are, and docs/training.md for how they lie')
 
 
 def _look_at_some(folder: Path, samples: Dataset[Sample], with_depth: bool) -> None:
