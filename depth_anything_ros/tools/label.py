@@ -17,6 +17,7 @@ from depth_anything_ros.labelling.run import Engine, label, LocalEngine, NAMED, 
 from depth_anything_ros.labelling.shard import CORRUPT
 from depth_anything_ros.labelling.teacher import Limits, LoadPredictor
 from depth_anything_ros.network.predictor import load_predictor
+from depth_anything_ros.training import shard_folder
 
 
 def main(argv: Sequence[str] | None = None, load: LoadPredictor = load_predictor) -> int:
@@ -73,9 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     add('--device', default='auto', help='as runtime.device')
     add('--batch', type=int, default=0, metavar='N',
         help='views that go through the network at once, two a picture; default 16 on a GPU')
-    add('--per-shard', type=int, default=Settings.per_shard, metavar='N', help='default 1000')
-    add('--jpeg', type=int, default=Settings.jpeg, metavar='QUALITY',
-        help='of the pictures, default 95; 0 writes PNG')
+    shard_folder.add_arguments(parser)
     add('--most-sky', type=float, default=Limits.most_sky, metavar='SHARE',
         help='of a picture that may be sky; default %(default)s')
     add('--most-disagreement', type=float, default=Limits.most_disagreement, metavar='D',
