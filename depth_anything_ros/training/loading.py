@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import ConcatDataset, DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, get_worker_info
 
-from depth_anything_ros.errors import DatasetError
+from depth_anything_ros.errors import DatasetError, DepthAnythingError, reason
 from depth_anything_ros.training.augment import random_crop
 from depth_anything_ros.training.bag_data import BagSamples, is_bag
 from depth_anything_ros.training.config import Phase
@@ -32,6 +32,8 @@ from depth_anything_ros.training.world_data import is_world, open_world
 
 _LOOKED_AT = 64  # pictures of a folder before the first step
 _MOST_IN_A_ROW = 100  # corrupt ones; more are no accident
+_CURE = ('set workers: 0, lower workers or batch_size, or give more memory; a container has little '
+         'shared memory without docker run --ipc=host')
 
 
 def open_samples(folders: Sequence[Path], with_depth: bool = True) -> ConcatDataset[Sample]:
@@ -171,13 +173,25 @@ class _Crops(Dataset[Crop]):
         return None, skipped
 
 
-def _collate(crops: list[Crop]) -> Batch | str:
-    """Stack crops, or say what is wrong: an error would not come out of a worker in one line."""
+def _collate(crops: list[Crop]) -> Batch | DepthAnythingError:
+    """Stack crops, or return what is wrong: raised, it would not come out of a worker in one line.
+
+    A worker moves them to shared memory here: where that is full, the queue behind would only drop
+    the batch, for which training would wait for ever.
+    """
     skipped = tuple(text for _, texts in crops for text in texts)
     cut = [tensors for tensors, _ in crops if tensors is not None]
     if len(cut) < len(crops):
-        return skipped[-1]
-    image_rgb, inverse_depth, semantic = (torch.stack(parts) for parts in zip(*cut))
+        return DatasetError(f'{_MOST_IN_A_ROW} pictures in a row are corrupt; the last of them: '
+                            f'{skipped[-1]}')
+    stacked = [torch.stack(parts) for parts in zip(*cut)]
+    if get_worker_info() is not None:
+        try:
+            stacked = [tensor.share_memory_() for tensor in stacked]  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            return DepthAnythingError(f'a batch does not fit into shared memory ({reason(error)}): '
+                                      f'{_CURE}')
+    image_rgb, inverse_depth, semantic = stacked
     return Batch(image_rgb, inverse_depth, semantic, skipped)
 
 
@@ -223,7 +237,7 @@ class Stream:
             # Forked from a process without threads, as PyTorch and OpenCV have them.
             context = multiprocessing.get_context('forkserver')
             context.set_forkserver_preload([__name__])
-        self._loader: Iterator[Batch | str] | None = iter(DataLoader(
+        self._loader: Iterator[Batch | DepthAnythingError] | None = iter(DataLoader(
             _Crops(samples), batch_sampler=draws, num_workers=workers,
             collate_fn=_collate, multiprocessing_context=context, generator=torch.Generator(),
             worker_init_fn=_alone if workers else None))
@@ -232,15 +246,20 @@ class Stream:
         """Return the next batch.
 
         Raises:
-            DatasetError: more pictures in a row are corrupt than can be by accident.
+            DepthAnythingError: more pictures in a row are corrupt than can be by accident, or the
+                workers have too little memory.
         """
         assert self._loader is not None
-        batch = next(self._loader)
-        if isinstance(batch, str):
-            raise DatasetError(f'{_MOST_IN_A_ROW} pictures in a row are corrupt; the last of them: '
-                               f'{batch}')
+        try:
+            batch = next(self._loader)
+        except RuntimeError as error:
+            if not str(error).startswith('DataLoader worker'):
+                raise
+            raise DepthAnythingError('a process that reads pictures was killed, as happens where '
+                                     f'memory runs out ({reason(error)}): {_CURE}') from error
+        if isinstance(batch, DepthAnythingError):
+            raise batch
         self.skipped.update(dict.fromkeys(batch.skipped))
-        assert isinstance(batch, Batch)
         return batch
 
     def close(self) -> None:

@@ -4,23 +4,27 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 import dataclasses
 import gc
 import json
+import multiprocessing
 import os
 from pathlib import Path
 import subprocess
 import sys
 
 import cv2
+from full_disk import no_room
 import numpy as np
 from PIL import Image
 import pytest
 import torch
 from transformers import AutoModelForDepthEstimation
 
-from depth_anything_ros.errors import DatasetError
+from depth_anything_ros.errors import DatasetError, DepthAnythingError
+from depth_anything_ros.training import loading
 from depth_anything_ros.training.augment import random_crop
 from depth_anything_ros.training.config import Phase
 from depth_anything_ros.training.folder_data import FolderSamples
@@ -242,6 +246,38 @@ def test_a_stream_that_is_closed_has_ended_its_workers(tmp_path: Path) -> None:
     finally:
         gc.enable()
     assert [worker.exitcode for worker in workers] == [0, 0]  # by themselves, not by a signal
+
+
+def test_a_reader_that_is_killed_ends_the_run_in_one_line(tmp_path: Path) -> None:
+    data = folder_of(tmp_path / 'data', 4)
+    run = tiny_run(data, tmp_path / 'run', steps=100_000, workers=1, eval_every=100_000)
+
+    def kill() -> None:
+        while not (workers := multiprocessing.active_children()):
+            pass
+        workers[0].kill()
+
+    with ThreadPoolExecutor(1) as killer:
+        killer.submit(kill)
+        with pytest.raises(DepthAnythingError) as error:
+            train(run)
+    assert str(error.value).startswith('a process that reads pictures was killed, as happens where')
+    assert 'set workers: 0' in str(error.value) and '--ipc=host' in str(error.value)
+    assert '\n' not in str(error.value) and not multiprocessing.active_children()
+
+
+def test_shared_memory_that_is_full_ends_the_run_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = open_samples([folder_of(tmp_path, 5)])
+    monkeypatch.setattr(loading, '_alone', no_room)
+    draws = iter([draws_of_step(PHASE, 0, step, 1, 5, 4) for step in (1, 2)])
+    with (
+        closing(Stream(samples, draws, 2)) as stream,
+        pytest.raises(DepthAnythingError, match='a batch does not fit into shared memory .*: set '
+                                                'workers: 0, .* docker run --ipc=host$'),
+    ):
+        next(stream)
 
 
 def test_resumed_run_with_workers_is_bitwise_the_whole_one(tmp_path: Path) -> None:
