@@ -16,6 +16,7 @@ import torch
 from depth_anything_ros.errors import DatasetError, DepthAnythingError, DeviceError
 from depth_anything_ros.training.config import NetworkConfig, Phase, StudentConfig
 from depth_anything_ros.training.loading import open_samples
+from depth_anything_ros.training.pretrained import start_network
 from depth_anything_ros.training.processes import Processes
 from depth_anything_ros.training.train import train
 from depth_anything_ros.training.world_data import render_world
@@ -129,3 +130,28 @@ def test_pseudo_labels_alone_need_no_labelled_data(
                        network=NetworkConfig(), eval_every=6))
         last = json.loads((tmp_path / f'{i}/log.jsonl').read_text().splitlines()[-1])
         assert last['unlabelled'] > 0 and 'ssi' not in last
+
+
+@pytest.mark.parametrize(('input_size', 'sizes', 'said'), [
+    (0, ((140, 182),), None),  # from scratch 140
+    (0, ((182, 140),), None),  # upright pictures
+    (28, ((70, 98), (28, 42)), None),  # trained there too
+    (28, ((42, 56),), (42, 28, 42)), (28, ((42, 56), (70, 98)), ('42, 70', 28, 70)),
+    (0, ((28, 140),), (28, 140, 28)),
+])
+def test_a_network_that_will_run_at_another_size_is_told_so_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    input_size: int, sizes: tuple[tuple[int, int], ...], said: tuple[object, ...] | None
+) -> None:
+    first = Phase(1, 1, ((14, 14),), 0.0, 0.0)
+    run = tiny_run(tmp_path, tmp_path, network=dataclasses.replace(TINY, input_size=input_size),
+                   phases=(first, Phase(1, 1, sizes, 0.0, 0.0)))
+    expected = '' if said is None else (
+        f'the last phase trains at a shorter side of {said[0]} pixels and the node will run at '
+        f'{said[1]}, where such a network is worse: set network.input_size to {said[2]}, or end '
+        f'with sizes of {said[1]}\n')
+    assert start_network(run)[1] == (input_size or 140)
+    assert capsys.readouterr().err == expected
+    monkeypatch.setenv('RANK', '1')  # of several processes the first says it
+    start_network(run)
+    assert capsys.readouterr().err == ''
