@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 import multiprocessing
+import os
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import cv2
 import numpy as np
@@ -240,7 +243,7 @@ class Stream:
         self._loader: Iterator[Batch | DepthAnythingError] | None = iter(DataLoader(
             _Crops(samples), batch_sampler=draws, num_workers=workers,
             collate_fn=_collate, multiprocessing_context=context, generator=torch.Generator(),
-            worker_init_fn=_alone if workers else None))
+            worker_init_fn=_begin if workers else None))
 
     def __next__(self) -> Batch:
         """Return the next batch.
@@ -267,5 +270,16 @@ class Stream:
         self._loader = None
 
 
-def _alone(worker: int) -> None:
-    cv2.setNumThreads(1)  # as PyTorch has it in its workers
+def _begin(worker: int) -> None:
+    """Use one core, as PyTorch does in its workers, and end with the process that trains.
+
+    However that ends: PyTorch's own watch is of the process that a worker was forked from, which
+    is the fork server, and that one lives as long as its workers do.
+    """
+    cv2.setNumThreads(1)
+    Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)

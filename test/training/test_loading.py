@@ -12,6 +12,7 @@ import json
 import multiprocessing
 import os
 from pathlib import Path
+import signal
 import subprocess
 import sys
 
@@ -270,7 +271,7 @@ def test_shared_memory_that_is_full_ends_the_run_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     samples = open_samples([folder_of(tmp_path, 5)])
-    monkeypatch.setattr(loading, '_alone', no_room)
+    monkeypatch.setattr(loading, '_begin', no_room)
     draws = iter([draws_of_step(PHASE, 0, step, 1, 5, 4) for step in (1, 2)])
     with (
         closing(Stream(samples, draws, 2)) as stream,
@@ -278,6 +279,45 @@ def test_shared_memory_that_is_full_ends_the_run_in_one_line(
                                                 'workers: 0, .* docker run --ipc=host$'),
     ):
         next(stream)
+
+
+READING = """
+import sys
+from pathlib import Path
+from depth_anything_ros.training.config import Phase
+from depth_anything_ros.training.loading import draws_of_step, open_samples, Stream
+if __name__ == '__main__':
+    samples = open_samples([Path(sys.argv[1])])
+    phase = Phase(1, 4, ((28, 42),), 0.0, 0.0)
+    stream = Stream(samples, (draws_of_step(phase, 0, step, 1, len(samples), 4)
+                              for step in range(1000)), 2)
+    next(stream)
+    print(*(worker.pid for worker in stream._loader._workers), flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM])
+def test_readers_end_with_the_process_that_trains_however_that_ends(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    (tmp_path / 'read.py').write_text(READING)
+    reading = subprocess.Popen([sys.executable, tmp_path / 'read.py', folder_of(tmp_path / 'a', 4)],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    workers = [int(word) for word in reading.stdout.readline().split()]
+    assert len(workers) == 2 and all(map(is_running, workers))
+    reading.send_signal(number)
+    # Their output is this process's pipe: it ends when the last of them has.
+    rest, _ = reading.communicate(timeout=60)
+    assert reading.returncode == -number and rest == '' and not any(map(is_running, workers))
+
+
+def is_running(process: int) -> bool:
+    try:
+        state = Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != 'Z'
 
 
 def test_resumed_run_with_workers_is_bitwise_the_whole_one(tmp_path: Path) -> None:
