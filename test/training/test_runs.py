@@ -6,12 +6,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
+import re
+import subprocess
+import sys
 
 import cv2
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 import torch
+import yaml
 
 from depth_anything_ros.errors import DatasetError, DepthAnythingError, DeviceError
 from depth_anything_ros.training.config import NetworkConfig, Phase, StudentConfig
@@ -21,6 +27,8 @@ from depth_anything_ros.training.processes import Processes
 from depth_anything_ros.training.train import train
 from depth_anything_ros.training.world_data import render_world
 from helpers import TINY, tiny_run
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope='module')
@@ -155,3 +163,38 @@ def test_a_network_that_will_run_at_another_size_is_told_so_at_the_start(
     monkeypatch.setenv('RANK', '1')  # of several processes the first says it
     start_network(run)
     assert capsys.readouterr().err == ''
+
+
+FULL = """
+import sys
+from full_disk import no_room
+from depth_anything_ros.training.train import main
+no_room(None, int(sys.argv.pop(1)))
+main()
+"""
+
+
+@pytest.mark.parametrize('bytes_a_file', [5_000, 200_000])  # not the weights, or not the state
+def test_a_disk_that_is_full_ends_the_run_in_one_line_and_is_gone_on_from(
+    data: Path, done: Path, tmp_path: Path, bytes_a_file: int
+) -> None:
+    run = tiny_run(data, tmp_path / 'run')
+    half = dataclasses.replace(run.phases[1], steps=1, lr_to=0.75e-3)  # its learning rate there
+    train(dataclasses.replace(run, phases=(run.phases[0], half)))
+    saved = (tmp_path / 'run/checkpoint/model.safetensors').read_bytes()
+    assert (done / 'checkpoint/model.safetensors').stat().st_size > 5_000
+    plain = json.loads(json.dumps(dataclasses.asdict(run), default=str))
+    (tmp_path / 'run.yaml').write_text(yaml.safe_dump(plain))
+    ended = subprocess.run([sys.executable, '-c', FULL, str(bytes_a_file), tmp_path / 'run.yaml'],
+                           capture_output=True, text=True, env={
+                               **os.environ, 'PYTHONPATH': f'{ROOT}:{ROOT / "test"}'})
+    assert ended.returncode in (1, 2)
+    assert 'Traceback' not in ended.stderr
+    assert re.fullmatch(rf'train: cannot save to {tmp_path}/run \(.*File too large.*\): make room '
+                        'and run again, it goes on from the last good state',
+                        ended.stderr.splitlines()[-1])
+    assert (tmp_path / 'run/checkpoint/model.safetensors').read_bytes() == saved
+    train(run)
+    resumed, whole = (load_file(folder / 'checkpoint/model.safetensors')
+                      for folder in (tmp_path / 'run', done))
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in resumed.items())
