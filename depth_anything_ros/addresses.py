@@ -154,14 +154,12 @@ class Address:
         """Read a file in UTF-8."""
         return self.read_bytes().decode()
 
-    def unlink(self, missing_ok: bool = False) -> None:
+    def unlink(self) -> None:
         """Remove a file."""
-        if not missing_ok or self.is_file():
-            self._ask(lambda store, path: store.rm_file(path), read=False)
+        self._ask(lambda store, path: store.rm_file(path), read=False)
 
-    def mkdir(self, parents: bool, exist_ok: bool) -> None:
-        """Make a folder, for stores that have such."""
-        assert parents
+    def mkdir(self, parents: bool = True, exist_ok: bool = False) -> None:
+        """Make a folder, always with those it lies in, for stores that have such."""
         self._ask(lambda store, path: store.makedirs(path, exist_ok=exist_ok), read=False)
 
     def put(self, file: str) -> None:
