@@ -152,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program.
 
     Returns:
-        0; 2 after one line on a user's mistake.
+        0; 2 after one line on a user's mistake, 130 where it was interrupted.
     """
     args = vars(_parser().parse_args(argv))
     inputs, out = args.pop('inputs'), args.pop('out')
@@ -161,6 +161,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DepthAnythingError as error:
         print(f'pack: {error}', file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print('pack: stopped; the same call goes on from here', file=sys.stderr)
+        return 130
     if lines:
         print(f'{len(lines)} corrupt pictures were left out:', *lines, sep='\n', file=sys.stderr)
     return 0

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from pathlib import Path
+import subprocess
+import sys
 import tarfile
 
 import numpy as np
@@ -18,11 +21,12 @@ from depth_anything_ros.config import ModelConfig
 from depth_anything_ros.errors import DatasetError
 from depth_anything_ros.labelling.run import Settings as LabelSettings
 from depth_anything_ros.tools.label import main as label
-from depth_anything_ros.training import shards
+from depth_anything_ros.training import packing, shards
 from depth_anything_ros.training.loading import open_samples
 from depth_anything_ros.training.packing import main, pack, Settings
 from depth_anything_ros.training.shards import encode, is_finished, ROW, ShardSamples, write_shard
 
+ROOT = Path(__file__).resolve().parents[2]
 PNG = Settings(per_shard=2, jpeg=0)
 
 
@@ -231,3 +235,40 @@ def test_names_that_cannot_be_printed_are_left_out_and_named(tmp_path: Path) -> 
     assert len(open_samples([tmp_path / 'out'])) == 3
     assert (tmp_path / 'out/left_out.txt').read_text().splitlines() == lines
     assert json.loads((tmp_path / 'out/pack.json').read_text())['counts'] == [6]
+
+
+def test_packing_that_is_interrupted_is_one_line_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = folder_of(tmp_path / 'in', 5)
+    words = [str(folder), str(tmp_path / 'out'), '--per-shard', '2', '--jpeg', '0']
+    taken: list[object] = []
+
+    def interrupted(*args: object) -> object:
+        taken.append(args)
+        if len(taken) == 4:
+            raise KeyboardInterrupt
+        return encode(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, 'encode', interrupted)
+        assert main(words) == 130
+    assert said(capsys) == 'pack: stopped; the same call goes on from here'
+    assert main(words) == 0
+    pack([folder], tmp_path / 'whole', PNG)
+    assert files_of(tmp_path / 'out') == files_of(tmp_path / 'whole')
+
+
+def test_a_disk_that_is_full_is_one_line_and_gone_on_from(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / 'in', 5, (60, 80))
+    run = ('import sys; from full_disk import no_room; no_room(None, 300); '
+           'from depth_anything_ros.training.packing import main; sys.exit(main())')
+    words = [folder, tmp_path / 'out', '--per-shard', '2', '--jpeg', '0']
+    ended = subprocess.run([sys.executable, '-B', '-c', run, *words], capture_output=True,
+                           text=True, env={**os.environ, 'PYTHONPATH': f'{ROOT}:{ROOT / "test"}'})
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1] == (
+        f'pack: cannot write to {tmp_path / "out"}: File too large')
+    assert main([str(word) for word in words]) == 0
+    pack([folder], tmp_path / 'whole', PNG)
+    assert files_of(tmp_path / 'out') == files_of(tmp_path / 'whole')
