@@ -142,7 +142,9 @@ def label(inputs: Sequence[Path], out: Path, settings: Settings, engine: Engine,
             _clear(out)  # workers have died
             return _totals(job)
     except OSError as error:
-        raise DatasetError(f'cannot write to {out}: {error.strerror or error}') from error
+        raise DatasetError(
+            f'cannot write to {out} ({error.strerror or error}): make room or give another OUT, '
+            'then call it again') from error
 
 
 def _clear(out: Path) -> None:

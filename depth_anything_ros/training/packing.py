@@ -115,7 +115,9 @@ def pack(inputs: Sequence[Path], out: Path, settings: Settings = Settings()) -> 
                     write_shard(tar, _stored(inputs, opened, taken, wanted, settings, left_out))
             lines = left_out.read_text().splitlines() if left_out.is_file() else []
     except OSError as error:
-        raise DepthAnythingError(f'cannot write to {out}: {error.strerror or error}') from error
+        raise DepthAnythingError(
+            f'cannot write to {out} ({error.strerror or error}): make room or give another OUT, '
+            'then call it again') from error
     return list(dict.fromkeys(lines))  # a shard that was begun twice says it twice
 
 

@@ -55,6 +55,16 @@ def test_out_where_the_pictures_are_is_refused(
     assert main([str(folder), str(tmp_path / 'in2')]) == 0  # its name begins alike
 
 
+@pytest.mark.parametrize('out', ['/proc/x', 'in/images/00000.jpg', 'in/images/00000.jpg/x'])
+def test_an_out_that_cannot_be_made_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str
+) -> None:
+    folder = folder_of(tmp_path / 'in', 1)
+    for program, more in ((main, []), (label, ['--teacher', 'bundled', '--device', 'cpu'])):
+        assert program([str(folder), str(tmp_path / out), *more]) == 2
+        assert f': cannot write to {tmp_path / out} (' in said(capsys)
+
+
 def test_two_at_once_in_one_folder_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -268,7 +278,8 @@ def test_a_disk_that_is_full_is_one_line_and_gone_on_from(tmp_path: Path) -> Non
                            text=True, env={**os.environ, 'PYTHONPATH': f'{ROOT}:{ROOT / "test"}'})
     assert ended.returncode == 2
     assert ended.stderr.splitlines()[-1] == (
-        f'pack: cannot write to {tmp_path / "out"}: File too large')
+        f'pack: cannot write to {tmp_path / "out"} (File too large): make room or give another '
+        'OUT, then call it again')
     assert main([str(word) for word in words]) == 0
     pack([folder], tmp_path / 'whole', PNG)
     assert files_of(tmp_path / 'out') == files_of(tmp_path / 'whole')
