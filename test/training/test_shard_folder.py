@@ -11,6 +11,7 @@ from pathlib import Path
 import subprocess
 import sys
 import tarfile
+import zlib
 
 import numpy as np
 import pytest
@@ -225,6 +226,26 @@ def test_a_member_that_claims_more_than_there_is_takes_no_memory(
     folder = shards_of(tmp_path / 'shards', 1, 1)
     with pytest.raises(DatasetError, match='corrupt .it claims more bytes than there are'):
         ShardSamples(folder, with_depth=True)[0]
+
+
+def test_broken_bytes_with_the_right_checksum_are_a_sample_or_one_line(tmp_path: Path) -> None:
+    folder = shards_of(tmp_path / 'shards', 1, 1)
+    whole, rng = (folder / '0.tar').read_bytes()[:-1024], np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        data = bytearray(whole)
+        for place in rng.integers(len(data), size=rng.integers(1, 4)):
+            data[place] = rng.integers(256)
+        (folder / '0.tar').write_bytes(data)
+        np.save(folder / '0.npy', np.array([(0, len(data), zlib.crc32(data))], ROW))
+        try:
+            sample = ShardSamples(folder, with_depth=True)[0]
+        except DatasetError as error:
+            assert str(error).isprintable()
+            refused += 1
+        else:
+            assert sample.image_rgb.shape[:2] == sample.inverse_depth.shape
+    assert 50 < refused < 290
 
 
 def test_both_programs_write_shards_of_the_same_size_by_default() -> None:
