@@ -139,7 +139,9 @@ def label(inputs: Sequence[PathOrAddress], out: PathOrAddress, settings: Setting
                     progress.advance(bar)
             return _totals(job)
     except OSError as error:
-        raise DatasetError(f'cannot write to {out}: {error.strerror or error}') from error
+        raise DatasetError(
+            f'cannot write to {out} ({error.strerror or error}): make room or give another OUT, '
+            'then call it again') from error
 
 
 def _is_done(job: Job, number: int) -> bool:

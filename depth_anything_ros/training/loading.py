@@ -200,7 +200,8 @@ def _collate(crops: list[Crop]) -> Batch | DepthAnythingError:
     stacked = [torch.stack(parts) for parts in zip(*cut)]
     if get_worker_info() is not None:
         try:
-            stacked = [tensor.share_memory_() for tensor in stacked]  # type: ignore[no-untyped-call]
+            for tensor in stacked:
+                tensor.share_memory_()  # type: ignore[no-untyped-call]
         except RuntimeError as error:
             return DepthAnythingError(f'a batch does not fit into shared memory ({reason(error)}): '
                                       f'{_CURE}')

@@ -123,7 +123,9 @@ def pack(inputs: Sequence[PathOrAddress], out: PathOrAddress, settings: Settings
                     write_shard(tar, _stored(inputs, opened, taken, wanted, settings, left_out))
             return _noted(left_out)
     except OSError as error:
-        raise DepthAnythingError(f'cannot write to {out}: {error.strerror or error}') from error
+        raise DepthAnythingError(
+            f'cannot write to {out} ({error.strerror or error}): make room or give another OUT, '
+            'then call it again') from error
 
 
 def _noted(left_out: PathOrAddress) -> list[str]:
@@ -171,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program.
 
     Returns:
-        0; 2 after one line on a user's mistake.
+        0; 2 after one line on a user's mistake, 130 where it was interrupted.
     """
     args = vars(_parser().parse_args(argv))
     inputs, out = args.pop('inputs'), args.pop('out')
@@ -180,6 +182,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DepthAnythingError as error:
         print(f'pack: {error}', file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print('pack: stopped; the same call goes on from here', file=sys.stderr)
+        return 130
     if lines:
         print(f'{len(lines)} corrupt pictures were left out:', *lines, sep='\n', file=sys.stderr)
     return 0

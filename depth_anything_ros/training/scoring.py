@@ -16,11 +16,14 @@ import torch
 import torch.nn.functional as F
 from transformers import DepthAnythingForDepthEstimation
 
+from depth_anything_ros.config import LimitsConfig
+from depth_anything_ros.errors import DatasetError
 from depth_anything_ros.evaluation.metrics import abs_rel, align_inverse_depth, delta
 from depth_anything_ros.training.augment import to_network
 from depth_anything_ros.training.network import inverse_depth_of
 from depth_anything_ros.training.sample import FAR_M, NEAR_M, Samples
 
+_LEAST_PIXELS = 100
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
@@ -49,10 +52,18 @@ def score_image(
 def predict_image(
     network: DepthAnythingForDepthEstimation, image_rgb: NDArray[np.uint8], short_side: int
 ) -> NDArray[np.float32]:
-    """Predict inverse depth of one HxWx3 uint8 picture at a shorter side, resized back to HxW."""
+    """Predict inverse depth of one HxWx3 uint8 picture at a shorter side, resized back to HxW.
+
+    Raises:
+        DatasetError: it is of so long a shape that the node would refuse it too.
+    """
     height, width, _ = image_rgb.shape
     scale = short_side / min(height, width)
     size = [max(14, round(side * scale / 14) * 14) for side in (height, width)]
+    if size[0] * size[1] > LimitsConfig().network_pixels:
+        raise DatasetError(f'a held-out picture is {width}x{height} pixels, which at a shorter '
+                           f'side of {short_side} is more than a network input may have: leave it '
+                           'out')
     image = torch.from_numpy(np.array(image_rgb)).permute(2, 0, 1)[None].float() / 255
     image = F.interpolate(image, size, mode='bicubic', align_corners=False, antialias=True)
     device = next(network.parameters()).device
@@ -80,7 +91,7 @@ def score_each(predict: Predict, data: Samples, count: int, metric: bool = False
         sample = data[i]
         with np.errstate(divide='ignore'):
             depth_m = 1 / sample.inverse_depth.astype(np.float32)
-        enough = ((depth_m >= NEAR_M) & (depth_m <= FAR_M)).sum() >= 100
+        enough = ((depth_m >= NEAR_M) & (depth_m <= FAR_M)).sum() >= _LEAST_PIXELS
         yield score_image(predict(sample.image_rgb), depth_m, metric) if enough else None
 
 
@@ -96,11 +107,17 @@ def score_world(predict: Predict, data: Samples, count: int, metric: bool = Fals
 
     Returns:
         abs_rel, delta1, constant_abs_rel, constant_delta1.
+
+    Raises:
+        DatasetError: none of them has enough known depth to be scored.
     """
     def constant(image_rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.zeros(image_rgb.shape[:2], np.float32)
 
     both = zip(score_each(predict, data, count, metric), score_each(constant, data, count))
-    mean = np.mean([ours + its for ours, its in both if ours and its], axis=0)
+    if not (scored := [ours + its for ours, its in both if ours and its]):
+        raise DatasetError(f'no held-out picture has depth between {NEAR_M} and {FAR_M:g} m at '
+                           f'{_LEAST_PIXELS} pixels or more: hold out others')
+    mean = np.mean(scored, axis=0)
     names = ('abs_rel', 'delta1', 'constant_abs_rel', 'constant_delta1')
     return {name: round(float(value), 4) for name, value in zip(names, mean)}

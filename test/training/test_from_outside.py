@@ -185,6 +185,22 @@ def test_the_score_of_a_metric_run_is_of_its_metres(
     assert logged['abs_rel'] == pytest.approx(np.mean(errors), rel=2e-3)
 
 
+def test_held_out_pictures_that_cannot_be_scored_are_one_line(world: Path, tmp_path: Path) -> None:
+    for kind in ('images', 'depth'):
+        (tmp_path / 'few' / kind).mkdir(parents=True)
+    depth_mm = np.zeros((60, 80), np.uint16)
+    depth_mm[30, :80] = 4000  # as many as a laser scanner sees
+    cv2.imwrite(str(tmp_path / 'few/images/a.png'), np.zeros((60, 80, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / 'few/depth/a.png'), depth_mm)
+    with pytest.raises(DatasetError, match='^no held-out picture has depth between 0.3 and 80 m at '
+                                           '100 pixels or more: hold out others$'):
+        train(tiny_run(world, tmp_path / 'run', held_out=tmp_path / 'few'))
+    cv2.imwrite(str(tmp_path / 'few/images/a.png'), np.zeros((2, 9000, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / 'few/depth/a.png'), np.full((2, 9000), 4000, np.uint16))
+    with pytest.raises(DatasetError, match='^a held-out picture is 9000x2 pixels, which at a '):
+        train(tiny_run(world, tmp_path / 'run', held_out=tmp_path / 'few'))
+
+
 @pytest.mark.parametrize('progressive', [False, True])
 @pytest.mark.parametrize('thumbnail', [False, True])
 def test_a_jpeg_cut_anywhere_is_whole_or_refused(

@@ -71,6 +71,9 @@ def test_a_list_that_is_cut_while_it_is_read_is_named(tmp_path: Path) -> None:
     (tmp_path / 'list').write_text('a.png\n')
     with pytest.raises(DatasetError, match='list changed while it was read: start again'):
         pictures.path(2500)
+    (tmp_path / 'list').unlink()
+    with pytest.raises(DatasetError, match='list cannot be read: No such file or directory'):
+        pictures.path(3)
 
 
 def test_a_folder_of_pictures_alone(tmp_path: Path) -> None:

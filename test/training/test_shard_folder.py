@@ -6,8 +6,12 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from pathlib import Path
+import subprocess
+import sys
 import tarfile
+import zlib
 
 import numpy as np
 import pytest
@@ -18,11 +22,12 @@ from depth_anything_ros.config import ModelConfig
 from depth_anything_ros.errors import DatasetError
 from depth_anything_ros.labelling.run import Settings as LabelSettings
 from depth_anything_ros.tools.label import main as label
-from depth_anything_ros.training import shards
+from depth_anything_ros.training import packing, shards
 from depth_anything_ros.training.loading import open_samples
 from depth_anything_ros.training.packing import main, pack, Settings
 from depth_anything_ros.training.shards import encode, is_finished, ROW, ShardSamples, write_shard
 
+ROOT = Path(__file__).resolve().parents[2]
 PNG = Settings(per_shard=2, jpeg=0)
 
 
@@ -49,6 +54,16 @@ def test_out_where_the_pictures_are_is_refused(
     assert sorted(folder.rglob('*')) == before
     assert main([str(folder), str(folder / 'shards')]) == 0
     assert main([str(folder), str(tmp_path / 'in2')]) == 0  # its name begins alike
+
+
+@pytest.mark.parametrize('out', ['/proc/x', 'in/images/00000.jpg', 'in/images/00000.jpg/x'])
+def test_an_out_that_cannot_be_made_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str
+) -> None:
+    folder = folder_of(tmp_path / 'in', 1)
+    for program, more in ((main, []), (label, ['--teacher', 'bundled', '--device', 'cpu'])):
+        assert program([str(folder), str(tmp_path / out), *more]) == 2
+        assert f': cannot write to {tmp_path / out} (' in said(capsys)
 
 
 def test_two_at_once_in_one_folder_are_refused(
@@ -213,6 +228,26 @@ def test_a_member_that_claims_more_than_there_is_takes_no_memory(
         ShardSamples(folder, with_depth=True)[0]
 
 
+def test_broken_bytes_with_the_right_checksum_are_a_sample_or_one_line(tmp_path: Path) -> None:
+    folder = shards_of(tmp_path / 'shards', 1, 1)
+    whole, rng = (folder / '0.tar').read_bytes()[:-1024], np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        data = bytearray(whole)
+        for place in rng.integers(len(data), size=rng.integers(1, 4)):
+            data[place] = rng.integers(256)
+        (folder / '0.tar').write_bytes(data)
+        np.save(folder / '0.npy', np.array([(0, len(data), zlib.crc32(data))], ROW))
+        try:
+            sample = ShardSamples(folder, with_depth=True)[0]
+        except DatasetError as error:
+            assert str(error).isprintable()
+            refused += 1
+        else:
+            assert sample.image_rgb.shape[:2] == sample.inverse_depth.shape
+    assert 50 < refused < 290
+
+
 def test_both_programs_write_shards_of_the_same_size_by_default() -> None:
     labels = LabelSettings(ModelConfig())
     assert (labels.per_shard, labels.jpeg) == (Settings().per_shard, Settings().jpeg) == (1000, 95)
@@ -231,3 +266,41 @@ def test_names_that_cannot_be_printed_are_left_out_and_named(tmp_path: Path) -> 
     assert len(open_samples([tmp_path / 'out'])) == 3
     assert (tmp_path / 'out/left_out.txt').read_text().splitlines() == lines
     assert json.loads((tmp_path / 'out/pack.json').read_text())['counts'] == [6]
+
+
+def test_packing_that_is_interrupted_is_one_line_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = folder_of(tmp_path / 'in', 5)
+    words = [str(folder), str(tmp_path / 'out'), '--per-shard', '2', '--jpeg', '0']
+    taken: list[object] = []
+
+    def interrupted(*args: object) -> object:
+        taken.append(args)
+        if len(taken) == 4:
+            raise KeyboardInterrupt
+        return encode(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, 'encode', interrupted)
+        assert main(words) == 130
+    assert said(capsys) == 'pack: stopped; the same call goes on from here'
+    assert main(words) == 0
+    pack([folder], tmp_path / 'whole', PNG)
+    assert files_of(tmp_path / 'out') == files_of(tmp_path / 'whole')
+
+
+def test_a_disk_that_is_full_is_one_line_and_gone_on_from(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / 'in', 5, (60, 80))
+    run = ('import sys; from full_disk import no_room; no_room(None, 300); '
+           'from depth_anything_ros.training.packing import main; sys.exit(main())')
+    words = [folder, tmp_path / 'out', '--per-shard', '2', '--jpeg', '0']
+    ended = subprocess.run([sys.executable, '-B', '-c', run, *words], capture_output=True,
+                           text=True, env={**os.environ, 'PYTHONPATH': f'{ROOT}:{ROOT / "test"}'})
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1] == (
+        f'pack: cannot write to {tmp_path / "out"} (File too large): make room or give another '
+        'OUT, then call it again')
+    assert main([str(word) for word in words]) == 0
+    pack([folder], tmp_path / 'whole', PNG)
+    assert files_of(tmp_path / 'out') == files_of(tmp_path / 'whole')
