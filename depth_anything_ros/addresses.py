@@ -188,12 +188,47 @@ class Address:
 PathOrAddress = Path | Address
 
 
-def path_or_address(text: str) -> PathOrAddress:
-    """Return what a user named."""
-    if not is_remote(text):
-        return Path(text)
-    base, mark, query = text.partition('?')
+def path_or_address(named: str | PathOrAddress) -> PathOrAddress:
+    """Return what a user named.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(named, Path | Address):
+        return named
+    if not isinstance(named, str):  # as YAML may have it
+        raise ValueError('must be a path or an address')
+    if not is_remote(named):
+        return Path(named)
+    base, mark, query = named.partition('?')
     return Address(base.rstrip('/'), mark + query)
+
+
+def on_this_machine(named: T) -> T:
+    """Return what a user named where it is no address.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if isinstance(named, str) and is_remote(named):
+        raise ValueError('must be a folder on this machine')
+    return named
+
+
+def read_part(file: PathOrAddress, start: int, length: int) -> bytes:
+    """Read a part of a file; fewer bytes where it ends before.
+
+    Raises:
+        OSError: it cannot be read on this machine, or is not there.
+        Unreachable: it cannot be read in the store.
+    """
+    if isinstance(file, Address):
+        return file.read_bytes(start, start + length)
+    with file.open('rb') as data:
+        if start + length > os.fstat(data.fileno()).st_size:
+            return b''
+        data.seek(start)
+        return data.read(length)
 
 
 @contextmanager

@@ -23,7 +23,8 @@ class Server:
         token: without which nothing is given out: ?token=...
         knows_range: else files come as a whole.
         breaks_off: whether requests for a part are not answered.
-        parts: first and last byte of each that was asked for.
+        parts: first and last byte of each that was given.
+        whole: how many files and folders were.
     """
 
     address: str = ''
@@ -31,6 +32,7 @@ class Server:
     knows_range: bool = True
     breaks_off: bool = False
     parts: list[tuple[int, int]] = field(default_factory=list)
+    whole: int = 0
 
 
 @contextmanager
@@ -48,6 +50,7 @@ def serving(folder: Path) -> Iterator[Server]:
             file = Path(self.translate_path(self.path))
             part = re.fullmatch(r'bytes=(\d+)-(\d+)', self.headers.get('Range', ''))
             if part is None or not server.knows_range or not file.exists():
+                server.whole += 1
                 super().do_GET()
                 return
             if server.breaks_off:

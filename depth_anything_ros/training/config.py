@@ -24,7 +24,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 import yaml  # type: ignore[import-untyped]
 
-from depth_anything_ros.addresses import Address, is_remote, path_or_address, PathOrAddress
+from depth_anything_ros.addresses import on_this_machine, path_or_address, PathOrAddress
 from depth_anything_ros.errors import DepthAnythingError, one_line
 
 PATCH = 14  # pixels; the side of a patch of every network here
@@ -48,18 +48,6 @@ def _known_device(name: str) -> str:
     return name
 
 
-def _place(value: Any) -> PathOrAddress:
-    if not isinstance(value, str | Path | Address):
-        raise ValueError('must be a path or an address')
-    return path_or_address(value) if isinstance(value, str) else value
-
-
-def _here(value: Any) -> Any:
-    if isinstance(value, str) and is_remote(value):
-        raise ValueError('must be a folder on this machine')
-    return value
-
-
 # A number is a number: neither 'yes' nor '3' nor 1.5 where a whole one is meant.
 Integer = Annotated[int, Strict()]
 Count = Annotated[Integer, Field(ge=1)]
@@ -72,7 +60,7 @@ Side = Annotated[Integer, Field(ge=PATCH), AfterValidator(_whole_patches)]
 Source = Annotated[str, BeforeValidator(lambda x: str(x) if isinstance(x, Path) else x)]
 Device = Annotated[str, AfterValidator(_known_device)]
 # Of pictures; shards may be in a store. It is told without its secrets.
-Pictures = Annotated[PathOrAddress, PlainValidator(_place), PlainSerializer(str)]
+Pictures = Annotated[PathOrAddress, PlainValidator(path_or_address), PlainSerializer(str)]
 _CHECKED = ConfigDict(extra='forbid')
 
 
@@ -208,7 +196,7 @@ class TrainConfig:
 
     data: tuple[Pictures, ...]
     held_out: Pictures
-    out: Annotated[Path, BeforeValidator(_here)]
+    out: Annotated[Path, BeforeValidator(on_this_machine)]
     phases: Annotated[tuple[Phase, ...], AfterValidator(_some)]
     network: NetworkConfig = NetworkConfig()
     loss: LossWeights = LossWeights()

@@ -24,7 +24,6 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 import json
-import os
 import sys
 import tarfile
 from typing import Any, NamedTuple
@@ -35,7 +34,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from depth_anything_ros.addresses import Address, PathOrAddress, Unreachable, written_whole
+from depth_anything_ros.addresses import (
+    Address,
+    PathOrAddress,
+    read_part,
+    Unreachable,
+    written_whole,
+)
 from depth_anything_ros.errors import DatasetError
 from depth_anything_ros.training.picture_files import decode_file
 from depth_anything_ros.training.sample import Sample, UNKNOWN_CLASS
@@ -44,7 +49,6 @@ ROW = np.dtype([('start', '<u8'), ('bytes', '<u4'), ('crc32', '<u4')])
 LABELS = 'label.json'  # lies where the shards are a teacher's labels, and says by what
 _UNKNOWN, _AS_IS = np.float16(np.nan), cv2.IMREAD_UNCHANGED
 _END = 2 * tarfile.BLOCKSIZE  # zeros at the end of a tar file
-_AT_ONCE = 16  # indices that are read of a store
 
 
 class Stored(NamedTuple):
@@ -177,8 +181,7 @@ def write_shard(tar: PathOrAddress, samples: Iterable[Stored]) -> int:
         How many samples it has.
 
     Raises:
-        OSError: it cannot be written on this machine.
-        Unreachable: nor in the store.
+        OSError or Unreachable: it cannot be written, on this machine or in a store.
     """
     index, rows = tar.with_suffix('.npy'), []
     with written_whole(tar) as file:
@@ -228,13 +231,18 @@ class ShardSamples(Dataset[Sample]):
         self._with_depth, self._confidence = with_depth, confidence
         self._tars: list[PathOrAddress] = []
         self._kept: dict[PathOrAddress, NDArray[Any]] = {}  # indices that cannot be mapped
-        counts, indices = [], set[PathOrAddress](folder.glob('*.npy'))
-        tars = [tar for tar in sorted(folder.glob('*.tar'), key=_name)
-                if tar.with_suffix('.npy') in indices]
-        with ThreadPoolExecutor(_AT_ONCE, 'index') as readers:
-            for tar, rows in zip(tars, readers.map(_index_of, tars)):
-                if isinstance(rows, DatasetError):
-                    print(f'left out: {rows}', file=sys.stderr)
+        counts, tars = [], set[PathOrAddress](folder.glob('*.tar'))
+        indices = sorted(set[PathOrAddress](folder.glob('*.npy')), key=lambda index: index.name)
+        with ThreadPoolExecutor(16, 'index') as readers:
+            reads = [(tar, readers.submit(_read_index, index)) for index in indices
+                     if (tar := index.with_suffix('.tar')) in tars]
+            for tar, read in reads:
+                try:
+                    rows = read.result()
+                except Unreachable:
+                    raise
+                except DatasetError as error:
+                    print(f'left out: {error}', file=sys.stderr)
                     continue
                 counts.append(len(rows))
                 self._tars.append(tar)
@@ -264,7 +272,7 @@ class ShardSamples(Dataset[Sample]):
         row = rows[position]
         start, length, checksum = (int(row[name]) for name in ('start', 'bytes', 'crc32'))
         try:
-            block = _part(tar, start, length)
+            block = read_part(tar, start, length)
         except OSError as error:
             raise DatasetError(f'{tar} cannot be read ({error.strerror}): write it again'
                                ) from error
@@ -277,30 +285,6 @@ class ShardSamples(Dataset[Sample]):
         except (ValueError, tarfile.TarError) as error:
             raise DatasetError(f'sample {position} of {tar} is corrupt ({error}): leave it, or '
                                'remove the .npy beside and write the shard again') from error
-
-
-def _name(tar: PathOrAddress) -> str:
-    return tar.name
-
-
-def _index_of(tar: PathOrAddress) -> NDArray[Any] | DatasetError:
-    try:
-        return _read_index(tar.with_suffix('.npy'))
-    except Unreachable:
-        raise
-    except DatasetError as error:
-        return error
-
-
-def _part(tar: PathOrAddress, start: int, length: int) -> bytes:
-    """Read a part of a file; fewer bytes where it ends before."""
-    if isinstance(tar, Address):
-        return tar.read_bytes(start, start + length)
-    with tar.open('rb') as file:
-        if start + length > os.fstat(file.fileno()).st_size:
-            return b''
-        file.seek(start)
-        return file.read(length)
 
 
 def _members(block: bytes) -> dict[str, bytes]:

@@ -35,12 +35,13 @@ SECRET = 'hush/hush'
 
 
 class Failing(memory.MemoryFileSystem):
-    """A store in memory that may refuse what is written, from the n-th file on."""
+    """A store in memory that may refuse to be written, from the n-th file on, or to be read."""
 
     protocol = 'failing'
     store: dict[str, object] = {}
     pseudo_dirs = ['']
     puts_left = 10**6
+    hides = 'nothing'
 
     def put_file(self, *args: object, **more: object) -> None:
         if Failing.puts_left < 1:
@@ -48,11 +49,17 @@ class Failing(memory.MemoryFileSystem):
         Failing.puts_left -= 1
         super().put_file(*args, **more)
 
+    def cat_file(self, path: str, **more: object) -> bytes:
+        if path.endswith(Failing.hides):
+            raise TimeoutError
+        return bytes(super().cat_file(path, **more))
+
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> type[Failing]:
     fsspec.register_implementation('failing', Failing, clobber=True)
-    monkeypatch.setattr(Failing, 'puts_left', 10**6)
+    for name in ('puts_left', 'hides'):
+        monkeypatch.setattr(Failing, name, getattr(Failing, name))
     Failing.store.clear()
     return Failing
 
@@ -160,9 +167,11 @@ def test_each_sample_is_one_part_and_the_token_goes_to_every_file(tmp_path: Path
         server.token = SECRET
         samples = open_samples([path_or_address(f'{server.address}/shards?token={SECRET}')])
         server.parts.clear()
+        server.whole = 0
         assert as_plain(samples) == as_plain(open_samples([folder]))
         rows = np.concatenate([np.load(folder / f'{number}.npy') for number in (0, 1)])
         assert server.parts == [(start, start + size - 1) for start, size, _ in rows.tolist()]
+        assert server.whole == 0
         (folder / '1.tar').unlink()
         with pytest.raises(DatasetError, match=r'/shards/1.tar\?\*\*\* cannot be read .No such fi'):
             samples[4]
@@ -241,8 +250,12 @@ def test_what_a_store_refuses_is_one_line_and_the_same_call_goes_on(
     assert run(program, inputs, here, *words[2:]) == 0
     stored = {Path(name).name: file.getvalue() for name, file in failing.store.items()}
     assert stored == files_of(here)  # and no secret, since that never knew one
-    everything = capsys.readouterr().err + ''.join(lines)
-    assert 'hush' not in everything
+    failing.hides, before = '000001.npy', dict(failing.store)
+    assert run(program, *words) == 2  # whether that shard is finished is not known
+    lines += capsys.readouterr().err.splitlines()
+    assert '000001.npy cannot be read (TimeoutError): see that' in lines[-1]
+    assert failing.store == before
+    assert 'hush' not in ''.join(lines)
 
 
 def test_a_secret_is_in_no_file(tmp_path: Path, teacher: Path, failing: type[Failing]) -> None:
