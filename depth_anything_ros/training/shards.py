@@ -158,16 +158,23 @@ def _read_index(file: PathOrAddress) -> NDArray[Any]:
         DatasetError: it is missing, corrupt or none.
     """
     try:
-        rows: NDArray[Any]
-        if isinstance(file, Address):
-            rows = np.lib.format.read_array(BytesIO(file.read_bytes()), allow_pickle=False)
-        else:
-            rows = np.lib.format.open_memmap(file, mode='r')
+        rows: NDArray[Any] = (
+            np.lib.format.read_array(BytesIO(file.read_bytes()), allow_pickle=False)
+            if isinstance(file, Address) else np.lib.format.open_memmap(file, mode='r'))
     except (OSError, ValueError, EOFError) as error:
         raise DatasetError(f'{file} is corrupt: remove it and write its shard again') from error
     if rows.dtype != ROW or rows.ndim != 1:
         raise DatasetError(f'{file} is no index of a shard: remove it')
     return rows
+
+
+def _index_or_error(file: PathOrAddress) -> NDArray[Any] | DatasetError:
+    try:
+        return _read_index(file)
+    except Unreachable:
+        raise
+    except DatasetError as error:
+        return error
 
 
 def write_shard(tar: PathOrAddress, samples: Iterable[Stored]) -> int:
@@ -205,11 +212,7 @@ def _member(name: str, data: bytes) -> bytes:
 
 
 def are_shards(folder: PathOrAddress) -> bool:
-    """Tell whether a folder is one of shards.
-
-    Raises:
-        Unreachable: the store does not say.
-    """
+    """Tell whether a folder is one of shards; Unreachable where the store does not say."""
     return next(folder.glob('*.tar'), None) is not None
 
 
@@ -234,20 +237,15 @@ class ShardSamples(Dataset[Sample]):
         counts, tars = [], set[PathOrAddress](folder.glob('*.tar'))
         indices = sorted(set[PathOrAddress](folder.glob('*.npy')), key=lambda index: index.name)
         with ThreadPoolExecutor(16, 'index') as readers:
-            reads = [(tar, readers.submit(_read_index, index)) for index in indices
-                     if (tar := index.with_suffix('.tar')) in tars]
-            for tar, read in reads:
-                try:
-                    rows = read.result()
-                except Unreachable:
-                    raise
-                except DatasetError as error:
-                    print(f'left out: {error}', file=sys.stderr)
-                    continue
-                counts.append(len(rows))
-                self._tars.append(tar)
-                if isinstance(tar, Address):
-                    self._kept[tar] = rows
+            each = readers.map if isinstance(folder, Address) else map
+            for index, rows in zip(indices, each(_index_or_error, indices)):
+                if isinstance(rows, DatasetError):
+                    print(f'left out: {rows}', file=sys.stderr)
+                elif (tar := index.with_suffix('.tar')) in tars:
+                    counts.append(len(rows))
+                    self._tars.append(tar)
+                    if isinstance(tar, Address):
+                        self._kept[tar] = rows
         if not sum(counts):
             raise DatasetError(f'{folder} holds no sample in a finished shard: pack it to its end')
         self._ends = np.cumsum(counts)
