@@ -13,6 +13,8 @@ import re
 from threading import Thread
 from urllib.parse import urlsplit
 
+import pytest
+
 
 @dataclass
 class Server:
@@ -37,6 +39,8 @@ class Server:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[Server]:
+    """Serve a folder to fsspec, which needs aiohttp for that."""
+    pytest.importorskip('aiohttp')
     server = Server()
 
     class Handler(SimpleHTTPRequestHandler):
