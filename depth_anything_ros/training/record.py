@@ -1,10 +1,11 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a run leaves behind: log, learning curve, sample pictures, state and checkpoint."""
+"""What a run leaves behind for people and the node: log, learning curve, pictures, checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 import json
 from pathlib import Path
@@ -15,20 +16,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-import torch
 from transformers import DepthAnythingForDepthEstimation
 
-from depth_anything_ros.errors import DepthAnythingError
+from depth_anything_ros.errors import DepthAnythingError, reason
 from depth_anything_ros.training.config import TrainConfig
 from depth_anything_ros.training.network import is_metric, save_network
 from depth_anything_ros.training.sample import Samples
 from depth_anything_ros.training.scoring import predict_image, score_world
+from depth_anything_ros.training.state import SAVING_FAILED
 
 _SAMPLES, _SAMPLE_HEIGHT = 6, 240
 
 
 class Recorder:
-    """Writes log.jsonl, samples.png, TensorBoard events, state.pt and checkpoint/ of a run."""
+    """Writes log.jsonl, samples.png, TensorBoard events and checkpoint/ of a run."""
 
     def __init__(self, config: TrainConfig, held_out: Samples, first_step: int,
                  input_size: int) -> None:
@@ -71,26 +72,34 @@ class Recorder:
         _write_samples(self.config.out / 'samples.png', predict, self.held_out)
         return score_world(predict, self.held_out, self.config.eval_count, is_metric(network))
 
-    def save(self, network: DepthAnythingForDepthEstimation, state: dict[str, Any]) -> None:
-        """Write checkpoint and state beside the old ones, then put them in their place.
+    def write_checkpoint(self, network: DepthAnythingForDepthEstimation) -> None:
+        """Write a checkpoint beside the old one; it counts once put_checkpoint_in_place()."""
+        shutil.rmtree(self._part, ignore_errors=True)
+        save_network(network, self._part, self.input_size)
 
-        Raises:
-            DepthAnythingError: the disk is full or not writable, or the checkpoint does not answer
-                as the network; the old ones stay.
-        """
-        checkpoint, state_file = self.config.out / 'checkpoint', self.config.out / 'state.pt'
-        part, state_part = checkpoint.with_suffix('.part'), state_file.with_suffix('.part')
-        try:
-            shutil.rmtree(part, ignore_errors=True)
-            save_network(network, part, self.input_size)
-            torch.save(state, state_part)
-            shutil.rmtree(checkpoint, ignore_errors=True)
-            part.rename(checkpoint)
-            state_part.replace(state_file)
-        except (OSError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise DepthAnythingError(f'cannot save to {self.config.out} ({reason}): make room and '
-                                     'run again, it goes on from the last good state') from error
+    def put_checkpoint_in_place(self) -> None:
+        """Replace the old checkpoint by what was written."""
+        shutil.rmtree(checkpoint := self.config.out / 'checkpoint', ignore_errors=True)
+        self._part.rename(checkpoint)
+
+    @property
+    def _part(self) -> Path:
+        return self.config.out / 'checkpoint.part'
+
+
+@contextmanager
+def saving(out: Path) -> Iterator[None]:
+    """Say in one line why checkpoint and state of a run cannot be written there.
+
+    Raises:
+        DepthAnythingError: the disk is full or not writable, or the checkpoint does not answer as
+            the network; the old ones stay.
+    """
+    try:
+        yield
+    except SAVING_FAILED as error:
+        raise DepthAnythingError(f'cannot save to {out} ({reason(error)}): make room and '
+                                 'run again, it goes on from the last good state') from error
 
 
 def _tensorboard(folder: Path) -> Any:

@@ -5,11 +5,10 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import math
-import os
 from pathlib import Path
-import subprocess
 import sys
 
 import cv2
@@ -42,6 +41,7 @@ from depth_anything_ros.training.network import (
 )
 from depth_anything_ros.training.sample import Sample
 from depth_anything_ros.training.scoring import score_image, score_world
+from depth_anything_ros.training.state import newest_state
 from depth_anything_ros.training.student import cut_boxes
 from depth_anything_ros.training.train import main, train
 from depth_anything_ros.training.world_data import (
@@ -245,10 +245,10 @@ def test_train_resume_and_load(data, tmp_path):
     # Killed after step 4: the state is that of step 3, and the run goes on from there.
     cut = tiny_run(data, tmp_path / 'cut')
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('depth_anything_ros.training.train.labelled_loss', _stop_at(5))
+        patch.setattr('depth_anything_ros.training.lesson.labelled_loss', _stop_at(5))
         with pytest.raises(KeyboardInterrupt):
             train(cut)
-    assert torch.load(tmp_path / 'cut/state.pt')['step'] == 3
+    assert newest_state(tmp_path / 'cut').name == '3'
     train(cut)
     whole, resumed = (
         AutoModelForDepthEstimation.from_pretrained(tmp_path / name / 'checkpoint').state_dict()
@@ -269,7 +269,7 @@ def test_tensorboard_shows_losses_and_the_learning_curve(data, tmp_path):
     events = reader.EventAccumulator(str(tmp_path / 'run')).Reload()
     scores = set(log[0].pop('held_out'))
     losses = {'ssi', 'gradient', 'relative', 'coarse', 'semantic', 'negative'}
-    assert set(events.Tags()['scalars']) == losses | scores | {'lr', 'seconds', 'weights_differ'}
+    assert set(events.Tags()['scalars']) == losses | scores | {'lr', 'seconds'}
     for name in losses:
         shown = [(point.step, point.value) for point in events.Scalars(name)]
         assert shown == [(entry['step'], pytest.approx(entry[name])) for entry in log], name
@@ -284,7 +284,7 @@ def test_tensorboard_that_is_not_installed_is_named(data, tmp_path, monkeypatch)
 
 
 def _stop_at(call):
-    from depth_anything_ros.training.train import labelled_loss
+    from depth_anything_ros.training.lesson import labelled_loss
     calls = []
 
     def stopping(*args):
@@ -306,10 +306,10 @@ def test_loss_that_is_no_number_keeps_the_last_state(data, tmp_path):
         return {'ssi': loss * torch.nan if len(calls) == 5 else loss}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('depth_anything_ros.training.train.labelled_loss', broken)
+        patch.setattr('depth_anything_ros.training.lesson.labelled_loss', broken)
         with pytest.raises(DepthAnythingError, match='the loss is nan at step 5: lower'):
             train(config)
-    assert torch.load(tmp_path / 'run/state.pt')['step'] == 3
+    assert newest_state(tmp_path / 'run').name == '3'
 
 
 @pytest.fixture(scope='module')
@@ -359,20 +359,6 @@ def test_metric_fine_tuning_starts_from_a_relative_network(data, teacher, tmp_pa
     with pytest.raises(CheckpointError, match='predicts relative inverse depth and the run is for '
                                               'depth up to 20 m: set fresh_decoder: true'):
         train(tiny_run(data, tmp_path / 'other', network=metric, init=teacher))
-
-
-def test_two_processes_train_one_network(data, tmp_path):
-    values = dataclasses.asdict(tiny_run(data, tmp_path / 'run', workers=1))
-    plain = json.loads(json.dumps(values, default=str))
-    (tmp_path / 'run.yaml').write_text(yaml.safe_dump(plain))
-    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node',
-               '2', '-m', 'depth_anything_ros.training.train', str(tmp_path / 'run.yaml')]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True,
-                          env={**os.environ, 'OMP_NUM_THREADS': '1'})
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / 'run/checkpoint/model.safetensors').is_file()
-    last = json.loads((tmp_path / 'run/log.jsonl').read_text().splitlines()[-1])
-    assert last['step'] == 6 and last['weights_differ'] == 0.0
 
 
 def write_folder(folder, count=2):
@@ -444,22 +430,28 @@ def test_fewer_pictures_than_a_batch_is_one_line(data, tmp_path):
         train(few)
 
 
-def test_full_disk_keeps_the_last_checkpoint(data, tmp_path, monkeypatch):
+@pytest.mark.parametrize('what', ['state.save', 'record.save_network'])
+def test_full_disk_keeps_the_last_checkpoint(data, tmp_path, monkeypatch, what):
     config = tiny_run(data, tmp_path / 'run')
+    module, name = what.split('.')
+    save = getattr(importlib.import_module(f'depth_anything_ros.training.{module}'), name)
     saved = []
 
-    def full(state, path, save=torch.save):
+    def full(*args, **kwargs):
         if saved:
             raise OSError(28, 'No space left on device')
-        saved.append(path)
-        save(state, path)
+        saved.append(args)
+        return save(*args, **kwargs)
 
-    monkeypatch.setattr('torch.save', full)
+    monkeypatch.setattr(f'depth_anything_ros.training.{what}', full)
     with pytest.raises(DepthAnythingError, match='No space left on device.*: make room'):
         train(config)
-    assert torch.load(tmp_path / 'run/state.pt')['step'] == 3
+    assert newest_state(tmp_path / 'run').name == '3'
     AutoModelForDepthEstimation.from_pretrained(tmp_path / 'run/checkpoint')
     assert cv2.imread(str(tmp_path / 'run/samples.png')).shape == (3 * 42, 6 * 56, 3)
+    monkeypatch.undo()
+    train(config)
+    assert [path.name for path in (tmp_path / 'run/state').iterdir()] == ['6']
 
 
 def test_saved_network_predicts_as_the_trained_one(tmp_path):
