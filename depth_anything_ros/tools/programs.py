@@ -20,6 +20,7 @@ PACKAGES = {
     'google': 'protobuf',
     'h5py': 'h5py',
     'huggingface_hub': 'huggingface-hub',
+    'kornia': 'kornia',
     'lz4': 'lz4',
     'numpy': 'numpy',
     'onnx': 'onnx',

@@ -23,7 +23,6 @@ import torch.nn.functional as F
 from torch.utils.data import ConcatDataset
 
 from depth_anything_ros.errors import DatasetError, DepthAnythingError
-from depth_anything_ros.training.augment import strong_colours
 from depth_anything_ros.training.config import load_config, LossWeights, Phase, TrainConfig
 from depth_anything_ros.training.loading import (
     Batch,
@@ -34,6 +33,7 @@ from depth_anything_ros.training.loading import (
 )
 from depth_anything_ros.training.losses import gradient_loss, relative_loss, silog_loss, ssi_loss
 from depth_anything_ros.training.network import coarse_targets, is_metric, Trainee
+from depth_anything_ros.training.perturbation import strong_colours
 from depth_anything_ros.training.pretrained import start_network
 from depth_anything_ros.training.processes import join, Processes
 from depth_anything_ros.training.record import Recorder
