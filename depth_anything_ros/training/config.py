@@ -91,7 +91,7 @@ class Phase:
     sizes: Annotated[tuple[tuple[Side, Side], ...], AfterValidator(_some)]
     lr_from: Weight
     lr_to: Weight
-    colours: Share = 1.0  # strength of the random colours
+    colours: Share = 1.0  # how far colours and sharpness change; 1 is what a student sees
     relative: Weight = 1.0  # factor on the weight of the relative loss
     # random: any window, zoomed in on, tilted, mirrored; centre: the largest one in the middle
     crop: Literal['random', 'centre'] = 'random'

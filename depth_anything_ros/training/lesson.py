@@ -8,10 +8,10 @@ import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
 
-from depth_anything_ros.training.augment import strong_colours
 from depth_anything_ros.training.config import LossWeights
 from depth_anything_ros.training.losses import gradient_loss, relative_loss, silog_loss, ssi_loss
 from depth_anything_ros.training.network import coarse_targets, is_metric, Trainee
+from depth_anything_ros.training.perturbation import strong_colours
 from depth_anything_ros.training.sample import FAR_M, NEAR_M, UNKNOWN_CLASS
 from depth_anything_ros.training.student import Unlabelled
 

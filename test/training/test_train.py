@@ -19,7 +19,7 @@ from transformers import AutoModelForDepthEstimation, Dinov2Config, Dinov2Model
 import yaml
 
 from depth_anything_ros.errors import CheckpointError, DatasetError, DepthAnythingError
-from depth_anything_ros.training.augment import random_crop, strong_colours
+from depth_anything_ros.training.augment import random_crop
 from depth_anything_ros.training.config import load_config, NetworkConfig, Phase, StudentConfig
 from depth_anything_ros.training.loading import open_samples
 from depth_anything_ros.training.losses import (
@@ -42,7 +42,6 @@ from depth_anything_ros.training.network import (
 from depth_anything_ros.training.sample import Sample
 from depth_anything_ros.training.scoring import score_image, score_world
 from depth_anything_ros.training.state import newest_state
-from depth_anything_ros.training.student import cut_boxes
 from depth_anything_ros.training.train import main, train
 from depth_anything_ros.training.world_data import (
     open_world,
@@ -156,16 +155,6 @@ def test_silog_by_hand():
     assert float(same) == pytest.approx(10 * math.sqrt(0.15) * math.log(2), rel=1e-5)
 
 
-def test_cut_boxes_have_the_stated_area():
-    masks = cut_boxes(torch.Size([400, 100, 120]), 0.5, torch.Generator().manual_seed(0))
-    cut = (~masks).flatten(1).float().mean(dim=1)
-    share = cut[cut > 0]
-    assert 0.4 < len(share) / 400 < 0.6
-    assert 0.018 < float(share.min()) and float(share.max()) < 0.41
-    rows = (~masks).any(dim=2).sum(dim=1) * (~masks).any(dim=1).sum(dim=1)
-    assert torch.equal(rows, (~masks).flatten(1).sum(dim=1))  # one full box each
-
-
 def test_losses_pass_gradients_and_survive_a_constant():
     prediction = torch.full((1, 8, 8), 0.5, requires_grad=True)
     target = torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -212,9 +201,6 @@ def test_random_crop_moves_all_targets_alike():
     ramp_seen = inverse * source_px * 28 / 48
     assert float((cut[:, 0] - ramp_seen)[inner].abs().max()) < 0.03  # bilinear against nearest
     assert float((ramp_seen * 9 - semantic)[inner].abs().max()) < 0.6
-    colours = strong_colours(cut, generator)
-    assert torch.equal(strong_colours(cut, generator, 0.0), cut)
-    assert colours.shape == cut.shape and 0 <= float(colours.min()) <= float(colours.max()) <= 1
 
 
 def test_same_seed_renders_same_files(tmp_path):
