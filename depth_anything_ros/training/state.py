@@ -29,7 +29,6 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from depth_anything_ros.errors import DepthAnythingError, reason
 
 _ABOUT = 'about.json'
-SAVING_FAILED = (OSError, RuntimeError, CheckpointException)
 
 
 class State:
@@ -72,6 +71,7 @@ class State:
         """
         tensors = self._tensors()
         with _reading(self.folder):
+            (self.folder / '.metadata').stat()  # PyTorch would say at length that it is not there
             load(tensors, checkpoint_id=self.folder, no_dist=self._alone)
         set_model_state_dict(self._trainee, tensors['trainee'])
         set_optimizer_state_dict(self._trainee, self._optimizer, tensors['optimizer'])
@@ -80,7 +80,7 @@ class State:
         """Write a state, called by all processes; it counts once put_in_place().
 
         Raises:
-            SAVING_FAILED: it cannot be written.
+            OSError or CheckpointException: it cannot be written.
         """
         part = self._folder / f'{step}.part'
         if self._fabric.is_global_zero:
@@ -121,6 +121,14 @@ def read_weights(out: Path, name: str, module: nn.Module) -> None:
     module.load_state_dict(tensors[name])
 
 
+def first_cause(error: BaseException) -> BaseException:
+    """Return what went wrong in the first process, of an error of the distributed checkpoint."""
+    if isinstance(error, CheckpointException):
+        cause, _ = next(iter(error.failures.values()))
+        return cause
+    return error
+
+
 def newest_state(out: Path) -> Path | None:
     """Return the folder of a run's newest state, if it has any."""
     found = [path for path in (out / 'state').glob('*') if path.name.isdecimal()]
@@ -133,7 +141,8 @@ def _reading(folder: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', 'torch.distributed is disabled')  # as it should be
             yield
-    except (*SAVING_FAILED, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
+    except (OSError, EOFError, pickle.UnpicklingError, ValueError, KeyError,
+            CheckpointException) as error:
         raise DepthAnythingError(
-            f'{folder} cannot be read ({reason(error)}): remove {folder.parent}, and give the '
-            "run's checkpoint as init to go on from there") from error
+            f'{folder} cannot be read ({reason(first_cause(error))}): remove {folder.parent}, and '
+            "give the run's checkpoint as init to go on from there") from error

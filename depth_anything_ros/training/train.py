@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+import signal
 import sys
 import time
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 from lightning_fabric import Fabric
 import numpy as np
 import torch
+from transformers.utils.logging import disable_progress_bar
 
 from depth_anything_ros.errors import DepthAnythingError
 from depth_anything_ros.training.config import load_config, TrainConfig
@@ -99,20 +102,49 @@ def _train(config: TrainConfig, fabric: Fabric) -> None:
               *skipped, sep='\n', file=sys.stderr)
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description='Train a Depth Anything network.')
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; a user's mistake is one line on stderr and exit status 2."""
+    parser = argparse.ArgumentParser(
+        prog='train', description='Train a Depth Anything network; go on where it ended.')
     parser.add_argument('config', type=Path, help='YAML file, such as config/train_world.yaml')
     parser.add_argument('--data', nargs='+', help="replaces the file's data")
     for name in ('held_out', 'out', 'device'):
         parser.add_argument('--' + name.replace('_', '-'), help=f"replaces the file's {name}")
-    args = vars(parser.parse_args())
+    args = vars(parser.parse_args(argv))
     path = args.pop('config')
+    disable_progress_bar()  # of loading and saving: it has its own
     try:
-        train(load_config(path, {k: v for k, v in args.items() if v is not None}))
+        with _stopped_by(signal.SIGINT, signal.SIGTERM):
+            train(load_config(path, {k: v for k, v in args.items() if v is not None}))
     except DepthAnythingError as error:
-        sys.exit(f'train: {error}')
+        print(f'train: {error}', file=sys.stderr)
+        return 2
+    except _Stopped as stopped:
+        print('train: stopped; the same call goes on from the last saved step', file=sys.stderr)
+        return 128 + stopped.number
+    return 0
+
+
+class _Stopped(BaseException):
+    """A signal asked the program to end."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+@contextmanager
+def _stopped_by(*signals: signal.Signals) -> Iterator[None]:
+    """Raise _Stopped where one of these signals comes."""
+    def stop(number: int, _: object) -> None:
+        raise _Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -6,11 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import dataclasses
+import json
 import os
 from pathlib import Path
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from safetensors.torch import load_file
@@ -21,7 +25,7 @@ import yaml
 from depth_anything_ros.errors import DepthAnythingError, DeviceError
 from depth_anything_ros.training.config import NetworkConfig, TrainConfig
 from depth_anything_ros.training.state import newest_state
-from depth_anything_ros.training.train import train
+from depth_anything_ros.training.train import main, train
 from depth_anything_ros.training.world_data import render_world
 from helpers import tiny_run
 
@@ -181,6 +185,56 @@ def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:100])
 
 
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_says_so_and_goes_on(
+    data: Path, alone: Trained, tmp_path: Path, number: signal.Signals
+) -> None:
+    config = run(data, alone.begun_in(tmp_path / 'run'), more_steps=100_000, workers=1)
+    (file := tmp_path / 'run.yaml').write_text(yaml.safe_dump(config.as_plain()))
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'depth_anything_ros.training.train', str(file)], cwd=ROOT,
+        stderr=subprocess.PIPE, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    log = config.out / 'log.jsonl'
+    while '"step": 9,' not in log.read_text() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, errors = process.communicate()
+    assert process.returncode == 128 + number, errors
+    assert errors.splitlines()[-1] == (
+        'train: stopped; the same call goes on from the last saved step')
+    assert 'Traceback' not in errors
+    newest = newest_state(config.out)
+    assert newest is not None
+    until = int(newest.name)
+    train(run(data, config.out, more_steps=until - 1))  # one step further than what was saved
+    steps = [json.loads(line)['step'] for line in log.read_text().splitlines()]
+    assert steps[-1] == until + 1
+    assert sorted(set(steps)) == steps  # none twice
+
+
+def test_a_log_that_was_cut_short_goes_on_with_whole_lines(
+    data: Path, alone: Trained, tmp_path: Path
+) -> None:
+    config = run(data, alone.begun_in(tmp_path / 'run'))
+    log = config.out / 'log.jsonl'
+    whole = log.read_text()
+    log.write_text(whole + whole.replace('"step": 2', '"step": 3') + whole[:-30])
+    train(config)
+    assert [json.loads(line)['step'] for line in log.read_text().splitlines()] == [2, 3]
+
+
+@pytest.mark.parametrize('out', ['/proc/nowhere', '{file}', '{file}/below'])
+def test_out_that_cannot_be_written_is_one_line(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], out: str
+) -> None:
+    (tmp_path / 'a').touch()
+    (file := tmp_path / 'run.yaml').write_text(yaml.safe_dump(run(data, tmp_path).as_plain()))
+    out = out.format(file=tmp_path / 'a')
+    assert main([str(file), '--out', out]) == 2
+    assert re.fullmatch(rf'train: cannot save to {out} \(.*\): make room there or give another '
+                        'out; the last good state stays\n', capfd.readouterr().err)
+
+
 @pytest.mark.parametrize('spoil', [
     lambda state: cut(state / '.metadata'),
     lambda state: (state / '.metadata').unlink(),
@@ -199,7 +253,7 @@ def test_a_state_that_cannot_be_read_is_one_line(
     spoil(state)
     with pytest.raises(DepthAnythingError, match=r'state/2 cannot be read .*: remove ') as caught:
         train(config)
-    assert '\n' not in str(caught.value)
+    assert '\n' not in str(caught.value) and 'Traceback' not in str(caught.value)
 
 
 def test_a_run_killed_while_it_saved_goes_on_from_the_state_before(

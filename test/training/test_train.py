@@ -9,6 +9,7 @@ import importlib
 import json
 import math
 from pathlib import Path
+import re
 import sys
 
 import cv2
@@ -524,10 +525,10 @@ def test_each_wrong_setting_has_its_line(tmp_path):
         load_config(file)
 
 
-def test_command_says_what_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr('sys.argv', ['train', str(tmp_path / 'none.yaml')])
-    with pytest.raises(SystemExit, match='train: cannot read .*none.yaml: No such file'):
-        main()
+def test_command_says_what_is_missing(tmp_path, capfd):
+    assert main([str(tmp_path / 'none.yaml')]) == 2
+    text, = capfd.readouterr().err.splitlines()
+    assert re.match('train: cannot read .*none.yaml: No such file', text)
 
 
 def test_output_beyond_float16_is_brought_to_unit_size_and_nothing_else():
