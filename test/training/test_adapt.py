@@ -26,6 +26,7 @@ from depth_anything_ros.training.augment import to_network
 from depth_anything_ros.training.config import load_config
 from depth_anything_ros.training.packing import main as pack
 from depth_anything_ros.training.pretrained import start_network
+from depth_anything_ros.training.state import read_weights
 from depth_anything_ros.training.train import train
 from depth_anything_ros.world.lidar import spinning_lidar
 from depth_anything_ros.world.render import render
@@ -140,7 +141,7 @@ def test_the_node_loads_the_student_and_answers_as_the_trained_network(
     folder: Path, moments: list[Moment]
 ) -> None:
     trained, side = start_network(load_config(folder / 'adapt.yaml'))
-    trained.load_state_dict(torch.load(folder / 'run/state.pt', weights_only=True)['ema'])
+    read_weights(folder / 'run', 'ema', trained)
     node = load_predictor(ModelConfig(checkpoint=str(folder / 'run/checkpoint')),
                           RuntimeConfig(device='cpu', precision='float32'))
     assert side == node.spec.input_size == 98

@@ -16,7 +16,7 @@ import torch
 from depth_anything_ros.errors import DatasetError, DepthAnythingError, DeviceError
 from depth_anything_ros.training.config import NetworkConfig, Phase, StudentConfig
 from depth_anything_ros.training.loading import open_samples
-from depth_anything_ros.training.processes import Processes
+from depth_anything_ros.training.state import newest_state
 from depth_anything_ros.training.train import train
 from depth_anything_ros.training.world_data import render_world
 from helpers import TINY, tiny_run
@@ -63,10 +63,10 @@ def refusal(error: type[DepthAnythingError], **changes: object) -> str:
 def test_a_state_of_other_settings_is_refused(
     data: Path, done: Path, change: dict[str, object], named: str
 ) -> None:
-    before = (done / 'state.pt').read_bytes()
+    before = newest_state(done)
     text = refusal(DepthAnythingError, world=data, out=done, **change)
     assert f'of a run with other settings ({named}): restore them' in text
-    assert (done / 'state.pt').read_bytes() == before
+    assert newest_state(done) == before
 
 
 def test_a_run_goes_on_where_only_its_length_and_surroundings_changed(
@@ -81,17 +81,8 @@ def test_a_run_goes_on_where_only_its_length_and_surroundings_changed(
 
 
 def test_a_state_of_an_earlier_version_is_refused(data: Path, tmp_path: Path) -> None:
-    torch.save({'step': 3}, tmp_path / 'state.pt')
+    (tmp_path / 'state.pt').touch()
     assert 'is of an earlier version' in refusal(DepthAnythingError, world=data, out=tmp_path)
-
-
-def test_more_processes_than_pictures_in_a_batch_are_refused(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr('depth_anything_ros.training.train.join',
-                        lambda device: Processes(0, 3, device))
-    text = refusal(DepthAnythingError, world=data, out=tmp_path)
-    assert text.startswith('a batch_size is 2 and there are 3 processes')
 
 
 def test_a_card_that_is_not_there_is_named(
@@ -99,7 +90,7 @@ def test_a_card_that_is_not_there_is_named(
 ) -> None:
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
     text = refusal(DeviceError, world=data, out=tmp_path, device='cuda:1')
-    assert text.startswith('device is cuda:1 and PyTorch finds 1 CUDA devices: ')
+    assert text.startswith('device is cuda:1, which takes 2 CUDA devices here, and PyTorch finds 1')
 
 
 def test_pictures_without_any_depth_in_range_are_refused(data: Path, tmp_path: Path) -> None:
