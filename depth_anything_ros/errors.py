@@ -56,3 +56,6 @@ class BadFrameError(DepthAnythingError):
 
 class DatasetError(DepthAnythingError):
     """A data set's folder does not hold what its official layout promises."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message, 4 * LONGEST_MESSAGE))  # names of files and topics in it

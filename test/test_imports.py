@@ -54,6 +54,7 @@ PIPELINE = {'prediction', 'pipeline'}
 MAY_IMPORT = {
     'errors': set(),
     'ray_workers': {'errors'},
+    'engine_arguments': {'errors'},
     'poses': {'errors'},
     'stopwatch': set(),
     'stretch': set(),
@@ -74,7 +75,7 @@ MAY_IMPORT = {
     'annotation': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros', 'ray_workers'},
     'doctor': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros', 'annotation'},
     'tools': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros', 'evaluation', 'training',
-              'labelling', 'world', 'annotation', 'doctor'},
+              'labelling', 'world', 'annotation', 'doctor', 'engine_arguments'},
 }
 
 

@@ -5,9 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-import fcntl
 import hashlib
 import json
 from pathlib import Path
@@ -21,9 +19,10 @@ from depth_anything_ros.errors import ConfigError, DatasetError
 from depth_anything_ros.labelling.shard import Job, read_report, ShardMaker
 from depth_anything_ros.labelling.teacher import fingerprint, Limits, LoadPredictor
 from depth_anything_ros.network.hub import locate
+from depth_anything_ros.training import shard_folder
 from depth_anything_ros.training.loading import open_samples
 from depth_anything_ros.training.picture_list import PictureList
-from depth_anything_ros.training.shards import are_shards, is_finished, LABELS, require_same
+from depth_anything_ros.training.shards import are_shards, is_finished, LABELS
 
 NAMED = 20  # corrupt pictures, at the end
 
@@ -65,16 +64,13 @@ class Settings:
     """
 
     model: ModelConfig
-    per_shard: int = 1000
-    jpeg: int = 95
+    per_shard: int = shard_folder.PER_SHARD
+    jpeg: int = shard_folder.JPEG
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
         """Raise ConfigError on a value that means nothing."""
-        if self.per_shard < 1:
-            raise ConfigError(f'--per-shard {self.per_shard}: at least 1 is needed')
-        if not 0 <= self.jpeg <= 100:
-            raise ConfigError(f'--jpeg {self.jpeg}: 1 to 100 is needed, or 0 for PNG')
+        shard_folder.check(self.per_shard, self.jpeg)
         for name, value in asdict(self.limits).items():
             if not 0 <= value < float('inf'):
                 raise ConfigError(f'--{name.replace("_", "-")} {value:g}: 0 or more is needed')
@@ -132,11 +128,10 @@ def label(inputs: Sequence[Path], out: Path, settings: Settings, engine: Engine,
     job = Job(tuple(inputs), out, model, teacher, digest, len(samples),
               settings.per_shard, settings.jpeg, settings.limits, load, device, batch)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with _alone(out):
+        with shard_folder.filling(out, inputs, 'label'):
             if not are_shards(out):  # a teacher that did not load binds nobody
                 (out / LABELS).unlink(missing_ok=True)
-            require_same(out / LABELS, about)
+            shard_folder.require_same(out / LABELS, about)
             _clear(out)
             todo = [number for number in job.shards() if not _is_done(job, number)]
             with Progress(console=Console(stderr=True)) as progress:
@@ -147,19 +142,9 @@ def label(inputs: Sequence[Path], out: Path, settings: Settings, engine: Engine,
             _clear(out)  # workers have died
             return _totals(job)
     except OSError as error:
-        raise DatasetError(f'cannot write to {out}: {error.strerror or error}') from error
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keep other runs out of a folder; the lock goes with the process, however that ends."""
-    with (out / 'lock').open('w') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DatasetError(f'another label is at work in {out}: wait for it, or give another '
-                               'OUT') from error
-        yield
+        raise DatasetError(
+            f'cannot write to {out} ({error.strerror or error}): make room or give another OUT, '
+            'then call it again') from error
 
 
 def _clear(out: Path) -> None:

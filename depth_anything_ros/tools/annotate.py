@@ -20,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from depth_anything_ros import engine_arguments
 from depth_anything_ros.annotation.arguments import add_arguments, Told, told
 from depth_anything_ros.annotation.engines import Engine, Job, LocalEngine
 from depth_anything_ros.annotation.ray_engine import RayEngine
@@ -73,16 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     add_arguments(parser)
     add('--split', type=seconds, metavar='SECONDS',
         help='work on long bags in parts of about so long, and join what comes of them')
-    add('--engine', choices=('local', 'ray'), default='local',
-        help='local: in this process; ray: on the workers of a Ray cluster (docs/fleet.md)')
     add('--device', metavar='A,B',
         help='as runtime.device; of several (cuda:0,cuda:1) each has a bag, or part, at a time')
-    add('--address', metavar='HOST:PORT',
-        help='Ray cluster; default: what RAY_ADDRESS names, or a new one on this machine')
-    add('--workers', type=count, metavar='N',
-        help='workers of --engine ray; default as many as there is room for')
-    add('--cpus-per-worker', type=count, metavar='N',
-        help='cores that each of them asks for and uses; default 1')
+    engine_arguments.add_arguments(parser)
     return parser
 
 
@@ -91,13 +85,6 @@ def seconds(text: str) -> float:
     if not 1 <= (length_s := float(text)) < float('inf'):
         raise ValueError(text)
     return length_s
-
-
-def count(text: str) -> int:
-    """Return a number of workers, or of what each has."""
-    if (number := int(text)) < 1:
-        raise ValueError(text)
-    return number
 
 
 def _outputs() -> list[str]:
@@ -127,8 +114,6 @@ def _run(args: argparse.Namespace, load: LoadPredictor) -> int:
     args.out, said = Path(args.out), told(args)
     job = Job(_request(args, said), said.config, load)
     found = [Work(unit, out) for unit, out in find_units(args.inputs, args.out)]
-    if args.engine == 'local' and (args.address or args.workers or args.cpus_per_worker):
-        raise ConfigError('--address, --workers and --cpus-per-worker are for --engine ray')
     if args.split is not None and args.format != 'mcap':
         raise ConfigError(f'--split joins bags: leave it out with --format {args.format}')
     if args.split is not None and any(is_remote(bag.unit.path) for bag in found):
@@ -138,9 +123,8 @@ def _run(args: argparse.Namespace, load: LoadPredictor) -> int:
     devices = [name.strip() for name in (args.device or '').split(',') if name.strip()]
     if args.engine == 'ray' and devices:
         raise ConfigError('--device is for --engine local; for Ray: -p runtime.device:=cuda')
-    engine: Engine = LocalEngine(devices)
-    if args.engine == 'ray':
-        engine = RayEngine(args.address, args.workers, args.cpus_per_worker or 1)
+    on_ray = engine_arguments.ray_of(args)
+    engine: Engine = LocalEngine(devices) if on_ray is None else RayEngine(*on_ray)
     try:
         return _annotate(found, args, job, engine)
     finally:

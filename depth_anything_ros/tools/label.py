@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 import sys
 
+from depth_anything_ros import engine_arguments
 from depth_anything_ros.config import Config, with_values
-from depth_anything_ros.errors import ConfigError, DepthAnythingError
+from depth_anything_ros.errors import DepthAnythingError
+from depth_anything_ros.labelling.ray_engine import RayEngine
 from depth_anything_ros.labelling.run import Engine, label, LocalEngine, NAMED, Settings, Totals
 from depth_anything_ros.labelling.shard import CORRUPT
 from depth_anything_ros.labelling.teacher import Limits, LoadPredictor
 from depth_anything_ros.network.predictor import load_predictor
+from depth_anything_ros.training import shard_folder
 
 
 def main(argv: Sequence[str] | None = None, load: LoadPredictor = load_predictor) -> int:
@@ -40,13 +43,8 @@ def _run(args: argparse.Namespace, load: LoadPredictor) -> Totals:
     limits = Limits(args.most_sky, args.most_disagreement, args.least_spread)
     model = {'model.checkpoint': args.teacher, 'model.input_size': args.input_size}
     settings = Settings(with_values(Config(), model).model, args.per_shard, args.jpeg, limits)
-    if args.engine == 'local' and (args.address or args.workers or args.cpus_per_worker):
-        raise ConfigError('--address, --workers and --cpus-per-worker are for --engine ray')
-    engine: Engine = LocalEngine()
-    if args.engine == 'ray':
-        from depth_anything_ros.labelling.ray_engine import RayEngine
-
-        engine = RayEngine(args.address, args.workers, args.cpus_per_worker or 1)
+    on_ray = engine_arguments.ray_of(args)
+    engine: Engine = LocalEngine() if on_ray is None else RayEngine(*on_ray)
     try:
         return label(args.inputs, args.out, settings, engine, load, args.device, args.batch)
     finally:
@@ -76,23 +74,14 @@ def _parser() -> argparse.ArgumentParser:
     add('--device', default='auto', help='as runtime.device')
     add('--batch', type=int, default=0, metavar='N',
         help='views that go through the network at once, two a picture; default 16 on a GPU')
-    add('--per-shard', type=int, default=Settings.per_shard, metavar='N', help='default 1000')
-    add('--jpeg', type=int, default=Settings.jpeg, metavar='QUALITY',
-        help='of the pictures, default 95; 0 writes PNG')
+    shard_folder.add_arguments(parser)
     add('--most-sky', type=float, default=Limits.most_sky, metavar='SHARE',
         help='of a picture that may be sky; default %(default)s')
     add('--most-disagreement', type=float, default=Limits.most_disagreement, metavar='D',
         help='of a picture and its mirror image, in mean deviations; default %(default)s')
     add('--least-spread', type=float, default=Limits.least_spread, metavar='SHARE',
         help='of nearest to farthest inverse depth, in the nearest; default %(default)s')
-    add('--engine', choices=('local', 'ray'), default='local',
-        help='local: in this process; ray: on the workers of a Ray cluster')
-    add('--address', metavar='HOST:PORT',
-        help='Ray cluster; default: what RAY_ADDRESS names, or a new one on this machine')
-    add('--workers', type=int, metavar='N',
-        help='workers of --engine ray; default as many as there is room for')
-    add('--cpus-per-worker', type=int, metavar='N',
-        help='cores that each of them asks for and uses; default 1')
+    engine_arguments.add_arguments(parser)
     return parser
 
 

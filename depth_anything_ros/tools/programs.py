@@ -1,6 +1,6 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The executables; one that lacks a Python package says so in one line, and how to get it.
+"""The executables; one that lacks a Python package, or is interrupted, says so in one line.
 
 Imports nothing that may be missing: the program itself is imported as it starts.
 """
@@ -64,6 +64,9 @@ def _program(name: str, module: str) -> Callable[[], int | None]:
                 raise
             print(f'{name}: {cure(error)}', file=sys.stderr)
             return 2
+        except KeyboardInterrupt:  # of programs that have nothing to say of it
+            print(f'{name}: stopped', file=sys.stderr)
+            return 130
         return status
 
     return main

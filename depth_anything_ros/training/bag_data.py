@@ -41,6 +41,7 @@ from depth_anything_ros.training.sample import Intrinsics, own_sample, Sample
 
 Read = TypeVar('Read')
 PAIR_TOLERANCE_NS = 20_000_000  # half a frame at 25 Hz
+_STAMP_ENDS = 12  # bytes of a serialised message with a header
 
 Stamps = NDArray[np.int64]  # sorted
 Index = NDArray[np.int64]  # Nx2: stamp, and time of recording
@@ -80,7 +81,13 @@ class BagSamples(Dataset[Sample]):
                 self._topics.append(
                     _find_depth(bag, images, image, self._size, first.header.frame_id)
                     if self._lidar is None else self._lidar.topic)
-            index = _index(bag, self._topics)
+            info = _beside(image) if self._lidar is None else self._lidar.camera_info
+            index, lenses = _index(bag, self._topics, info)
+        if len(lenses) > 1:
+            if self._lidar is not None:
+                raise DatasetError(f'{path}: {info} changes on the way, and with it the pixels '
+                                   'that points are seen at: split the bag there')
+            self._intrinsics = None
         self._rows = _paired(path, self._topics, index)
         print(f'{path}: {len(self)} pictures from {", depth from ".join(self._topics)}')
 
@@ -147,13 +154,16 @@ def _depth_m(message: Any) -> NDArray[np.float32]:
 
 def _intrinsics(bag: Reader, image: Connection, size: tuple[int, ...]) -> Intrinsics | None:
     """Return what camera_info beside the image says, None where it says nothing of use."""
-    beside = image.topic.removesuffix('/compressed').rpartition('/')[0] + '/camera_info'
     for info in of_type(bag, 'CameraInfo'):
-        if info.topic == beside:
+        if info.topic == _beside(image):
             with suppress(BadFrameError):
                 camera = decode_camera(first_message(bag, info), is_rectified('auto', image.topic))
                 return pinhole(camera) if camera.size == size else None
     return None
+
+
+def _beside(image: Connection) -> str:
+    return image.topic.removesuffix('/compressed').rpartition('/')[0] + '/camera_info'
 
 
 def _depth_images(bag: Reader) -> dict[str, DepthReading]:
@@ -203,13 +213,28 @@ def _encoding(bag: Reader, connection: Connection) -> str:
     return f', {first_message(bag, connection).encoding}'
 
 
-def _index(bag: Reader, topics: list[str]) -> list[Index]:
-    """Return stamp and time of recording of each topic's messages; of two of one stamp the last."""
+def _index(bag: Reader, topics: list[str], info: str) -> tuple[list[Index], set[str]]:
+    """Read a bag through.
+
+    Returns:
+        Stamp and time of recording of each topic's messages, of two of one stamp the last; and what
+        the messages of a camera_info say beside their headers, each once.
+    """
     found: dict[str, dict[int, int]] = {topic: {} for topic in topics}
+    bodies: dict[bytes, bytes] = {}
     connections = [c for c in bag.connections if c.topic in topics]
-    for connection, time_ns, data in read_serialized(bag, connections):
-        found[connection.topic][stamp_of(data)] = time_ns
-    return [np.array(sorted(times.items()), np.int64).reshape(-1, 2) for times in found.values()]
+    infos = [c for c in of_type(bag, 'CameraInfo') if c.topic == info]
+    for connection, time_ns, data in read_serialized(bag, connections + infos):
+        if connection.topic in found:
+            found[connection.topic][stamp_of(data)] = time_ns
+        else:
+            bodies.setdefault(bytes(data[_STAMP_ENDS:]), data)
+    # Bytes between fields may be of any value.
+    said = [vars(TYPES.deserialize_cdr(data, infos[0].msgtype)) for data in bodies.values()]
+    lenses = {str([(name, value.tolist() if isinstance(value, np.ndarray) else value)
+                   for name, value in each.items() if name != 'header']) for each in said}
+    return [np.array(sorted(times.items()), np.int64).reshape(-1, 2) for times in found.values()
+            ], lenses
 
 
 def _paired(path: Path, topics: list[str], index: list[Index]) -> list[Index]:

@@ -202,7 +202,7 @@ class TrainConfig:
     init: Source | None = None
     fresh_decoder: Flag = False
     encoder_lr: Weight = 1.0
-    seed: Annotated[Integer, Field(ge=0)] = 0
+    seed: Annotated[Integer, Field(ge=0, lt=2**63)] = 0
     weight_decay: Weight = 0.05
     clip: Annotated[Number, Field(gt=0)] = 1.0
     ema: Annotated[Number, Field(ge=0, lt=1)] = 0.998

@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from depth_anything_ros.errors import DatasetError
-from depth_anything_ros.training.picture_files import list_pictures, read_stored, upright
+from depth_anything_ros.training.picture_files import (
+    decode_file,
+    list_pictures,
+    read_file,
+    read_stored,
+    upright,
+)
 from depth_anything_ros.training.sample import own_sample, Sample
 
 
@@ -67,11 +73,17 @@ def _depth(folder: Path, name: str, size: tuple[int, ...], orientation: int
     array, picture = folder / 'depth' / f'{name}.npy', folder / 'depth' / f'{name}.png'
     if array.is_file():
         try:
-            depth_m = np.load(array).astype(np.float32)
+            stored = np.lib.format.open_memmap(array, mode='r')  # bounded by what the file holds
         except (ValueError, EOFError, OSError) as error:
             raise DatasetError(f'{array} is corrupt: remove or replace it') from error
+        if stored.dtype.kind not in 'fiu':
+            raise DatasetError(f'{array} holds {stored.dtype} and no metres: write it as float32')
+        with np.errstate(over='ignore'):  # farther than float32 knows is infinitely far
+            depth_m = np.array(stored, np.float32)
     else:
-        millimetres = cv2.imread(str(picture), cv2.IMREAD_UNCHANGED)
+        millimetres = None
+        if picture.is_file():
+            millimetres = decode_file(read_file(picture), cv2.IMREAD_UNCHANGED)
         if millimetres is None or millimetres.dtype != np.uint16:
             raise DatasetError(f'depth of {name} is missing or corrupt: {array.name} (metres) or '
                                f'{picture.name} (16 bit, millimetres) is needed in {array.parent}')
@@ -83,7 +95,7 @@ def _depth(folder: Path, name: str, size: tuple[int, ...], orientation: int
                            f'have the same height and width{turned}')
     mask = folder / 'mask' / f'{name}.png'
     if mask.is_file():
-        used = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+        used = decode_file(read_file(mask), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
         if used is None or used.shape != size:
             raise DatasetError(f'{mask} is corrupt or not of its picture\'s size: replace it')
         depth_m[used == 0] = np.nan

@@ -35,12 +35,14 @@ class LidarLabels:
 
     Attributes:
         topic: of the points.
+        camera_info: topic of the camera's calibration.
         camera: of the colour image.
         T_camera_lidar: 4x4, lidar coordinates to the camera's optical frame.
         decode: makes points of a message.
     """
 
     topic: str
+    camera_info: str
     camera: Camera
     T_camera_lidar: Matrix
     decode: Callable[[Any], SensorPoints]
@@ -109,5 +111,5 @@ def find_lidar(bag: Reader, path: Path, size: tuple[int, ...]) -> LidarLabels | 
         raise DatasetError(f'{path}: {info.topic} is of {camera.width}x{camera.height} pixels and '
                            f'the image of {size[1]}x{size[0]}, or has no focal length: record '
                            'the camera_info of this image')
-    return LidarLabels(found.points, camera, found.T_camera_sensor,
+    return LidarLabels(found.points, info.topic, camera, found.T_camera_sensor,
                        decode_scan if found.is_scan else decode_points)

@@ -11,15 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 import multiprocessing
+import os
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import ConcatDataset, DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, get_worker_info
 
-from depth_anything_ros.errors import DatasetError
+from depth_anything_ros.errors import DatasetError, DepthAnythingError, reason
 from depth_anything_ros.training.augment import random_crop
 from depth_anything_ros.training.bag_data import BagSamples, is_bag
 from depth_anything_ros.training.config import Phase
@@ -28,10 +31,12 @@ from depth_anything_ros.training.picture_files import holds_pictures
 from depth_anything_ros.training.picture_list import PictureList
 from depth_anything_ros.training.sample import FAR_M, NEAR_M, Sample
 from depth_anything_ros.training.shards import are_shards, LABELS, ShardSamples
-from depth_anything_ros.training.world_data import open_world
+from depth_anything_ros.training.world_data import is_world, open_world
 
 _LOOKED_AT = 64  # pictures of a folder before the first step
 _MOST_IN_A_ROW = 100  # corrupt ones; more are no accident
+_CURE = ('set workers: 0, lower workers or batch_size, or give more memory; a container has little '
+         'shared memory without docker run --ipc=host')
 
 
 def open_samples(folders: Sequence[Path], with_depth: bool = True) -> ConcatDataset[Sample]:
@@ -87,13 +92,15 @@ def _open(folder: Path, with_depth: bool) -> Dataset[Sample]:
         return ShardSamples(folder, with_depth)
     if folder.is_file():
         return PictureList(folder, with_depth)
-    if (folder / 'images').is_dir() or not with_depth and _is_plain(folder):
+    if is_world(folder):
+        return open_world(folder)
+    if (folder / 'images').is_dir() or not with_depth and holds_pictures(folder):
         return FolderSamples(folder, with_depth)
-    return open_world(folder)
-
-
-def _is_plain(folder: Path) -> bool:
-    return holds_pictures(folder) and not (folder / 'world.json').is_file()
+    if holds_pictures(folder):
+        raise DatasetError(f'{folder} holds pictures and not their depth: put them into '
+                           f'{folder}/images and it into {folder}/depth, as docs/training.md says')
+    raise DatasetError(f'{folder} holds no pictures, shards, bag or rendered world: see where they '
+                       'are, and docs/training.md for how they lie')
 
 
 def _look_at_some(folder: Path, samples: Dataset[Sample], with_depth: bool) -> None:
@@ -169,13 +176,26 @@ class _Crops(Dataset[Crop]):
         return None, skipped
 
 
-def _collate(crops: list[Crop]) -> Batch | str:
-    """Stack crops, or say what is wrong: an error would not come out of a worker in one line."""
+def _collate(crops: list[Crop]) -> Batch | DepthAnythingError:
+    """Stack crops, or return what is wrong: raised, it would not come out of a worker in one line.
+
+    A worker moves them to shared memory here: where that is full, the queue behind would only drop
+    the batch, for which training would wait for ever.
+    """
     skipped = tuple(text for _, texts in crops for text in texts)
     cut = [tensors for tensors, _ in crops if tensors is not None]
     if len(cut) < len(crops):
-        return skipped[-1]
-    image_rgb, inverse_depth, semantic = (torch.stack(parts) for parts in zip(*cut))
+        return DatasetError(f'{_MOST_IN_A_ROW} pictures in a row are corrupt; the last of them: '
+                            f'{skipped[-1]}')
+    stacked = [torch.stack(parts) for parts in zip(*cut)]
+    if get_worker_info() is not None:
+        try:
+            for tensor in stacked:
+                tensor.share_memory_()  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            return DepthAnythingError(f'a batch does not fit into shared memory ({reason(error)}): '
+                                      f'{_CURE}')
+    image_rgb, inverse_depth, semantic = stacked
     return Batch(image_rgb, inverse_depth, semantic, skipped)
 
 
@@ -221,24 +241,29 @@ class Stream:
             # Forked from a process without threads, as PyTorch and OpenCV have them.
             context = multiprocessing.get_context('forkserver')
             context.set_forkserver_preload([__name__])
-        self._loader: Iterator[Batch | str] | None = iter(DataLoader(
+        self._loader: Iterator[Batch | DepthAnythingError] | None = iter(DataLoader(
             _Crops(samples), batch_sampler=draws, num_workers=workers,
             collate_fn=_collate, multiprocessing_context=context, generator=torch.Generator(),
-            worker_init_fn=_alone if workers else None))
+            worker_init_fn=_begin if workers else None))
 
     def __next__(self) -> Batch:
         """Return the next batch.
 
         Raises:
-            DatasetError: more pictures in a row are corrupt than can be by accident.
+            DepthAnythingError: more pictures in a row are corrupt than can be by accident, or the
+                workers have too little memory.
         """
         assert self._loader is not None
-        batch = next(self._loader)
-        if isinstance(batch, str):
-            raise DatasetError(f'{_MOST_IN_A_ROW} pictures in a row are corrupt; the last of them: '
-                               f'{batch}')
+        try:
+            batch = next(self._loader)
+        except RuntimeError as error:
+            if not str(error).startswith('DataLoader worker'):
+                raise
+            raise DepthAnythingError('a process that reads pictures was killed, as happens where '
+                                     f'memory runs out ({reason(error)}): {_CURE}') from error
+        if isinstance(batch, DepthAnythingError):
+            raise batch
         self.skipped.update(dict.fromkeys(batch.skipped))
-        assert isinstance(batch, Batch)
         return batch
 
     def close(self) -> None:
@@ -246,5 +271,16 @@ class Stream:
         self._loader = None
 
 
-def _alone(worker: int) -> None:
-    cv2.setNumThreads(1)  # as PyTorch has it in its workers
+def _begin(worker: int) -> None:
+    """Use one core, as PyTorch does in its workers, and end with the process that trains.
+
+    However that ends: PyTorch's own watch is of the process that a worker was forked from, which
+    is the fork server, and that one lives as long as its workers do.
+    """
+    cv2.setNumThreads(1)
+    Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)

@@ -9,13 +9,14 @@ import json
 import math
 from pathlib import Path
 
+from safetensors import SafetensorError
 import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
 from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 
 from depth_anything_ros.config import ModelConfig
-from depth_anything_ros.errors import CheckpointError
+from depth_anything_ros.errors import CheckpointError, reason
 from depth_anything_ros.network.checkpoint import open_checkpoint
 from depth_anything_ros.network.position_embeddings import use_authors_positions
 from depth_anything_ros.network.self_check import test_image
@@ -241,10 +242,14 @@ def save_network(network: DepthAnythingForDepthEstimation, folder: Path, input_s
         input_size: shorter side of the network's input in pixels.
 
     Raises:
+        OSError: the disk is full or not writable.
         CheckpointError: what was written does not answer as the network does.
     """
     written, factor = within_half(network)
-    written.save_pretrained(folder)
+    try:
+        written.save_pretrained(folder)
+    except SafetensorError as error:  # what the disk says, as a kind of its own
+        raise OSError(reason(error)) from error
     preprocessing = {
         'image_processor_type': 'DPTImageProcessor', 'do_rescale': True,
         'rescale_factor': 1 / 255, 'do_normalize': True, 'image_mean': list(MEAN),

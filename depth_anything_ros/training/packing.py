@@ -16,15 +16,10 @@ from torch.utils.data import Dataset
 
 from depth_anything_ros.errors import ConfigError, DatasetError, DepthAnythingError
 from depth_anything_ros.evaluation.datasets import DATASETS, load_samples
+from depth_anything_ros.training import shard_folder
 from depth_anything_ros.training.loading import open_samples
 from depth_anything_ros.training.sample import own_sample, Sample, Samples
-from depth_anything_ros.training.shards import (
-    encode,
-    is_finished,
-    require_same,
-    Stored,
-    write_shard,
-)
+from depth_anything_ros.training.shards import encode, is_finished, Stored, write_shard
 
 _OF_LIDAR = {'kitti', 'ddad'}  # data sets whose depth are single pixels
 
@@ -49,17 +44,14 @@ class Settings:
     dataset: str | None = None
     split: Path | None = None
     share: tuple[float, float] = (0.0, 1.0)
-    per_shard: int = 1000
-    jpeg: int = 95
+    per_shard: int = shard_folder.PER_SHARD
+    jpeg: int = shard_folder.JPEG
     source: str | None = None
     licence: str | None = None
 
     def __post_init__(self) -> None:
         """Raise ConfigError on a value that means nothing."""
-        if self.per_shard < 1:
-            raise ConfigError(f'--per-shard {self.per_shard}: at least 1 is needed')
-        if not 0 <= self.jpeg <= 100:
-            raise ConfigError(f'--jpeg {self.jpeg}: 1 to 100 is needed, or 0 for PNG')
+        shard_folder.check(self.per_shard, self.jpeg)
         if self.split is not None and self.dataset is None:
             raise ConfigError('--split lists images of a --dataset, and there is none')
         if not 0 <= self.share[0] < self.share[1] <= 1:
@@ -99,8 +91,8 @@ def pack(inputs: Sequence[Path], out: Path, settings: Settings = Settings()) -> 
         What was wrong with pictures that were left out, of this run and of those before.
 
     Raises:
-        DepthAnythingError: an input cannot be opened, a run before had other inputs or settings, or
-            nothing can be written.
+        DepthAnythingError: an input cannot be opened, a run before had other inputs or settings,
+            another run is at work there, or nothing can be written.
     """
     opened = [_opened(path, settings) for path in inputs]
     taken = [_part(len(samples), settings.share) for samples in opened]
@@ -112,18 +104,20 @@ def pack(inputs: Sequence[Path], out: Path, settings: Settings = Settings()) -> 
     if not (total := sum(counts)):
         raise DatasetError('--share takes no picture of the inputs: make it larger')
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        require_same(out / 'pack.json', about)
-        for number in track(range(-(-total // settings.per_shard)), 'packing',
-                            console=Console(stderr=True)):
-            tar = out / f'{number:06d}.tar'
-            if not is_finished(tar):
-                wanted = range(number * settings.per_shard,
-                               min((number + 1) * settings.per_shard, total))
-                write_shard(tar, _stored(inputs, opened, taken, wanted, settings, left_out))
-        lines = left_out.read_text().splitlines() if left_out.is_file() else []
+        with shard_folder.filling(out, inputs, 'pack'):
+            shard_folder.require_same(out / 'pack.json', about)
+            for number in track(range(-(-total // settings.per_shard)), 'packing',
+                                console=Console(stderr=True)):
+                tar = out / f'{number:06d}.tar'
+                if not is_finished(tar):
+                    wanted = range(number * settings.per_shard,
+                                   min((number + 1) * settings.per_shard, total))
+                    write_shard(tar, _stored(inputs, opened, taken, wanted, settings, left_out))
+            lines = left_out.read_text().splitlines() if left_out.is_file() else []
     except OSError as error:
-        raise DepthAnythingError(f'cannot write to {out}: {error.strerror or error}') from error
+        raise DepthAnythingError(
+            f'cannot write to {out} ({error.strerror or error}): make room or give another OUT, '
+            'then call it again') from error
     return list(dict.fromkeys(lines))  # a shard that was begun twice says it twice
 
 
@@ -160,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program.
 
     Returns:
-        0; 2 after one line on a user's mistake.
+        0; 2 after one line on a user's mistake, 130 where it was interrupted.
     """
     args = vars(_parser().parse_args(argv))
     inputs, out = args.pop('inputs'), args.pop('out')
@@ -169,13 +163,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DepthAnythingError as error:
         print(f'pack: {error}', file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print('pack: stopped; the same call goes on from here', file=sys.stderr)
+        return 130
     if lines:
         print(f'{len(lines)} corrupt pictures were left out:', *lines, sep='\n', file=sys.stderr)
     return 0
 
 
-def _share(text: str) -> tuple[float, float]:
-    start, end = text.split(':')  # argparse makes one line of a ValueError
+def share(text: str) -> tuple[float, float]:
+    """Return the ends of a stretch; argparse names this function where it is none."""
+    start, end = text.split(':')
     return float(start), float(end)
 
 
@@ -189,12 +187,10 @@ def _parser() -> argparse.ArgumentParser:
     add('--unlabelled', action='store_true', help='pack pictures alone, and no depth')
     add('--dataset', choices=DATASETS, help='whose layout the inputs have')
     add('--split', type=Path, metavar='FILE', help='lists the images of --dataset to take')
-    add('--share', type=_share, default=Settings.share, metavar='FROM:TO',
+    add('--share', type=share, default=Settings.share, metavar='FROM:TO',
         help="of each input's pictures in their order, a bag's by time: 0:0.8 to train on, 0.85:1 "
              'to hold out; default 0:1')
-    add('--per-shard', type=int, default=Settings.per_shard, metavar='N', help='default 1000')
-    add('--jpeg', type=int, default=Settings.jpeg, metavar='QUALITY',
-        help='of the pictures, default 95; 0 writes PNG')
+    shard_folder.add_arguments(parser)
     add('--source', help='of the pictures, kept with each; default the path of its input')
     add('--licence', help='of the pictures, kept with each')
     return parser

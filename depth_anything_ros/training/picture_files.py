@@ -13,7 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 from depth_anything_ros.errors import BadFrameError, DatasetError
 from depth_anything_ros.ros.compressed import picture_file
@@ -50,6 +51,29 @@ def _is_picture(entry: os.DirEntry[str]) -> bool:
     return entry.name.lower().endswith(('.png', '.jpg', '.jpeg'))
 
 
+def read_file(path: Path) -> bytes:
+    """Read a file whole.
+
+    Raises:
+        DatasetError: it cannot be read, or is a pipe or device, which may have no end.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise OSError(0, 'it is no regular file')
+        return path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f'{path} cannot be read ({error.strerror}): remove or replace it'
+                           ) from error
+
+
+def decode_file(file: bytes, flags: int) -> NDArray[Any] | None:
+    """Decode a picture as OpenCV does; None where it is broken or larger than that takes."""
+    try:
+        return cv2.imdecode(np.frombuffer(file, np.uint8), flags) if file else None
+    except cv2.error:
+        return None
+
+
 def read_stored(path: Path) -> tuple[NDArray[np.uint8], int]:
     """Read a picture as it is stored.
 
@@ -59,18 +83,18 @@ def read_stored(path: Path) -> tuple[NDArray[np.uint8], int]:
     Raises:
         DatasetError: it is missing, no PNG or JPEG, or incomplete.
     """
+    file = read_file(path)
     try:
-        file = path.read_bytes()
         _, _, data = picture_file(file)
-    except (OSError, BadFrameError) as error:
+    except BadFrameError as error:
         raise DatasetError(f'{path} is corrupt or no picture, or is cut short: remove or replace it'
                            ) from error
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    bgr = decode_file(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if bgr is None:
         raise DatasetError(f'{path} is corrupt or no picture: remove or replace it')
-    try:
-        orientation = int(Image.open(io.BytesIO(file)).getexif().get(_ORIENTATION, 1))
+    kind = PngImageFile if file.startswith(b'\x89PNG') else JpegImageFile
+    try:  # Image.open() would refuse what it takes for too large to be meant
+        orientation = int(kind(io.BytesIO(file)).getexif().get(_ORIENTATION, 1))
     except Exception as error:  # broken EXIF makes Pillow raise what it likes
         raise DatasetError(f'{path} has broken EXIF data: write it again without') from error
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), orientation

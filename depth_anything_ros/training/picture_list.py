@@ -65,9 +65,12 @@ class PictureList(Dataset[Sample]):
         """Return the path of one picture.
 
         Raises:
-            DatasetError: the list has changed.
+            DatasetError: the list has changed, or gone.
         """
-        line = self._block(index // _LINES)[index % _LINES]
+        try:
+            line = self._block(index // _LINES)[index % _LINES]
+        except OSError as error:
+            raise DatasetError(f'{self.file} cannot be read: {error.strerror}') from error
         if not line:
             raise DatasetError(f'{self.file} changed while it was read: start again')
         return self.file.parent / os.fsdecode(line.strip())

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import copy
+import os
 from pathlib import Path
+import sys
 from typing import Any
 
 import torch
@@ -30,10 +32,10 @@ from depth_anything_ros.training.network import (
 
 
 def start_network(config: TrainConfig) -> tuple[DepthAnythingForDepthEstimation, int]:
-    """Build the network that a run trains.
+    """Build the network that a run trains; one that will run at another size is said so.
 
     Args:
-        config: its init, fresh_decoder and network are looked at.
+        config: its init, fresh_decoder, network and last phase are looked at.
 
     Returns:
         The network, float32 on the CPU, and the shorter side of its input in pixels.
@@ -42,6 +44,17 @@ def start_network(config: TrainConfig) -> tuple[DepthAnythingForDepthEstimation,
         CheckpointError: init cannot be loaded, or its decoder says something else than the run is
             for.
     """
+    network, input_size = _built(config)
+    sides = sorted({min(size) for size in config.phases[-1].sizes})
+    if input_size not in sides and os.environ.get('RANK', '0') == '0':
+        said = ', '.join(map(str, sides))
+        print(f'the last phase trains at a shorter side of {said} pixels and the node will run at '
+              f'{input_size}, where such a network is worse: set network.input_size to '
+              f'{sides[-1]}, or end with sizes of {input_size}', file=sys.stderr)
+    return network, input_size
+
+
+def _built(config: TrainConfig) -> tuple[DepthAnythingForDepthEstimation, int]:
     wanted = config.network
     if config.init is None:
         return build_network(wanted), wanted.input_size or SCRATCH_INPUT_SIZE

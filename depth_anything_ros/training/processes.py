@@ -70,6 +70,14 @@ def all_lines(fabric: Fabric, lines: list[str]) -> list[str]:
     return sorted({line for each in found for line in each})
 
 
+def asked_by_any(fabric: Fabric, asked: bool) -> bool:
+    """Return whether any process was asked to end, to all of them alike."""
+    if fabric.world_size == 1:
+        return asked
+    answer = torch.tensor(float(asked), device=fabric.device)
+    return bool(fabric.all_reduce(answer, reduce_op='max') > 0)
+
+
 def _require_even_shares(config: TrainConfig, processes: int) -> None:
     shares = processes * config.accumulate
     for size in {phase.batch_size for phase in config.phases}:

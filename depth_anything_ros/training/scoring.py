@@ -16,11 +16,14 @@ import torch
 import torch.nn.functional as F
 from transformers import DepthAnythingForDepthEstimation
 
+from depth_anything_ros.config import LimitsConfig
+from depth_anything_ros.errors import DatasetError
 from depth_anything_ros.evaluation.metrics import abs_rel, align_inverse_depth, delta
 from depth_anything_ros.training.augment import to_network
 from depth_anything_ros.training.network import inverse_depth_of
-from depth_anything_ros.training.sample import FAR_M, NEAR_M, Samples
+from depth_anything_ros.training.sample import FAR_M, NEAR_M, Sample, Samples
 
+_LEAST_PIXELS = 100
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
@@ -49,10 +52,18 @@ def score_image(
 def predict_image(
     network: DepthAnythingForDepthEstimation, image_rgb: NDArray[np.uint8], short_side: int
 ) -> NDArray[np.float32]:
-    """Predict inverse depth of one HxWx3 uint8 picture at a shorter side, resized back to HxW."""
+    """Predict inverse depth of one HxWx3 uint8 picture at a shorter side, resized back to HxW.
+
+    Raises:
+        DatasetError: it is of so long a shape that the node would refuse it too.
+    """
     height, width, _ = image_rgb.shape
     scale = short_side / min(height, width)
     size = [max(14, round(side * scale / 14) * 14) for side in (height, width)]
+    if size[0] * size[1] > LimitsConfig().network_pixels:
+        raise DatasetError(f'a held-out picture is {width}x{height} pixels, which at a shorter '
+                           f'side of {short_side} is more than a network input may have: leave it '
+                           'out')
     image = torch.from_numpy(np.array(image_rgb)).permute(2, 0, 1)[None].float() / 255
     image = F.interpolate(image, size, mode='bicubic', align_corners=False, antialias=True)
     device = next(network.parameters()).device
@@ -78,10 +89,30 @@ def score_each(predict: Predict, data: Samples, count: int, metric: bool = False
     """
     for i in range(min(count, len(data))):
         sample = data[i]
-        with np.errstate(divide='ignore'):
-            depth_m = 1 / sample.inverse_depth.astype(np.float32)
-        enough = ((depth_m >= NEAR_M) & (depth_m <= FAR_M)).sum() >= 100
-        yield score_image(predict(sample.image_rgb), depth_m, metric) if enough else None
+        depth_m = _depth_m(sample)
+        yield (score_image(predict(sample.image_rgb), depth_m, metric) if _is_scored(depth_m)
+               else None)
+
+
+def require_scorable(data: Samples, count: int) -> None:
+    """Read the first held-out pictures before a run costs anything.
+
+    Raises:
+        DatasetError: one cannot be read, or none has enough known depth to be scored.
+    """
+    if not any([_is_scored(_depth_m(data[i]))  # noqa: C419, all are read
+                for i in range(min(count, len(data)))]):
+        raise DatasetError(f'no held-out picture has depth between {NEAR_M} and {FAR_M:g} m at '
+                           f'{_LEAST_PIXELS} pixels or more: hold out others')
+
+
+def _depth_m(sample: Sample) -> NDArray[np.float32]:
+    with np.errstate(divide='ignore'):
+        return np.asarray(1 / sample.inverse_depth.astype(np.float32), np.float32)
+
+
+def _is_scored(depth_m: NDArray[np.float32]) -> bool:
+    return bool(((depth_m >= NEAR_M) & (depth_m <= FAR_M)).sum() >= _LEAST_PIXELS)
 
 
 def score_world(predict: Predict, data: Samples, count: int, metric: bool = False
@@ -90,7 +121,7 @@ def score_world(predict: Predict, data: Samples, count: int, metric: bool = Fals
 
     Args:
         predict: from HxWx3 uint8 RGB to HxW relative inverse depth.
-        data: held-out pictures.
+        data: held-out pictures, one of which at least can be scored.
         count: how many of them.
         metric: whether predictions are in 1/m; the constant one is fitted all the same.
 

@@ -36,11 +36,13 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from depth_anything_ros.errors import DatasetError
+from depth_anything_ros.training.picture_files import decode_file
 from depth_anything_ros.training.sample import Sample, UNKNOWN_CLASS
 
 ROW = np.dtype([('start', '<u8'), ('bytes', '<u4'), ('crc32', '<u4')])
 LABELS = 'label.json'  # lies where the shards are a teacher's labels, and says by what
-_UNKNOWN = np.float16(np.nan)
+_UNKNOWN, _AS_IS = np.float16(np.nan), cv2.IMREAD_UNCHANGED
+_END = 2 * tarfile.BLOCKSIZE  # zeros at the end of a tar file
 
 
 class Stored(NamedTuple):
@@ -94,43 +96,62 @@ def decode(members: Mapping[str, bytes], with_depth: bool = True, confidence: fl
         ValueError: something is missing or broken.
     """
     picture = members.get('jpg') or members.get('png')
-    bgr = None if picture is None else _picture(picture, cv2.IMREAD_COLOR)
+    bgr = None if picture is None else decode_file(picture, cv2.IMREAD_COLOR)
     if bgr is None:
         raise ValueError('it holds no picture')
     size = bgr.shape[:2]
     inverse: NDArray[np.float16] = np.full(size, _UNKNOWN)
     if with_depth:
-        stored = _picture(members['depth.png']) if 'depth.png' in members else None
+        stored = decode_file(members['depth.png'], _AS_IS) if 'depth.png' in members else None
         if stored is None or stored.dtype != np.uint16 or stored.shape != size:
             raise ValueError('it holds no depth of the picture\'s size')
         inverse = stored.view(np.float16)
         if confidence > 0:
-            sure = _picture(members.get('confidence.png', b''))
+            sure = decode_file(members.get('confidence.png', b''), _AS_IS)
             if sure is None or sure.dtype != np.uint8 or sure.shape != size:
                 raise ValueError('it holds no confidence of the picture\'s size')
             inverse = np.where(sure >= 255 * confidence, inverse, _UNKNOWN)
     semantic = np.full(size, UNKNOWN_CLASS, np.uint8)
     if 'semantic.png' in members:
-        classes = _picture(members['semantic.png'])
+        classes = decode_file(members['semantic.png'], _AS_IS)
         if classes is None or classes.dtype != np.uint8 or classes.shape != size:
             raise ValueError('its classes are not of the picture\'s size')
         semantic = classes
-    told = json.loads(members.get('json', b'{}'))
-    intrinsics = None
-    if told.get('intrinsics') is not None:
-        fx, fy, cx, cy = map(float, told['intrinsics'])
-        intrinsics = fx, fy, cx, cy
+    try:
+        told = dict(json.loads(members.get('json', b'{}')))
+        intrinsics = None
+        if told.get('intrinsics') is not None:
+            fx, fy, cx, cy = map(float, told['intrinsics'])
+            intrinsics = fx, fy, cx, cy
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError('its .json is broken') from error
     return Sample(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), inverse, semantic,
                   bool(told.get('sparse', False)), intrinsics)
 
 
-def _picture(file: bytes, flags: int = cv2.IMREAD_UNCHANGED) -> Any:
-    return cv2.imdecode(np.frombuffer(file, np.uint8), flags) if file else None
-
-
 def is_finished(tar: Path) -> bool:
-    """Tell whether a shard is whole."""
-    return tar.with_suffix('.npy').is_file()
+    """Tell whether a shard is whole: its index is there, and all bytes that this counts."""
+    try:
+        rows = _read_index(tar.with_suffix('.npy'))
+        end = max((int(row['start']) + int(row['bytes']) for row in rows[-1:]), default=0)
+        return tar.stat().st_size >= end + _END
+    except (OSError, DatasetError):
+        return False
+
+
+def _read_index(file: Path) -> NDArray[Any]:
+    """Map a shard's index.
+
+    Raises:
+        DatasetError: it is missing, corrupt or none.
+    """
+    try:
+        rows: NDArray[Any] = np.lib.format.open_memmap(file, mode='r')
+    except (OSError, ValueError, EOFError) as error:
+        raise DatasetError(f'{file} is corrupt: remove it and write its shard again') from error
+    if rows.dtype != ROW or rows.ndim != 1:
+        raise DatasetError(f'{file} is no index of a shard: remove it')
+    return rows
 
 
 def write_shard(tar: Path, samples: Iterable[Stored], part: Path | None = None) -> int:
@@ -151,12 +172,15 @@ def write_shard(tar: Path, samples: Iterable[Stored], part: Path | None = None) 
             block = b''.join(_member(f'{key}.{suffix}', data) for suffix, data in members.items())
             rows.append((file.tell(), len(block), zlib.crc32(block)))
             file.write(block)
-        file.write(bytes(2 * tarfile.BLOCKSIZE))
+        file.write(bytes(_END))
         file.flush()
         os.fsync(file.fileno())
+    np.save(told := BytesIO(), np.array(rows, ROW))
+    if index.is_file() and index.read_bytes() != told.getvalue():
+        index.unlink()  # of a tar that was broken, and is now replaced
     part.replace(tar)
     with part.open('wb') as file:
-        np.save(file, np.array(rows, ROW))
+        file.write(told.getvalue())
         file.flush()
         os.fsync(file.fileno())
     part.replace(index)
@@ -167,30 +191,6 @@ def _member(name: str, data: bytes) -> bytes:
     info = tarfile.TarInfo(name)
     info.size, info.mode = len(data), 0o644
     return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % tarfile.BLOCKSIZE)
-
-
-def require_same(file: Path, about: dict[str, Any]) -> None:
-    """Refuse to go on with other settings than those that a folder's shards were made by.
-
-    Args:
-        file: that says them; written where it is not there.
-        about: they, as JSON has them.
-
-    Raises:
-        DatasetError: they differ.
-    """
-    if not file.is_file():
-        part = file.with_suffix('.part')
-        part.write_text(json.dumps(about))
-        part.replace(file)
-        return
-    try:
-        before = json.loads(file.read_text())
-    except ValueError as error:
-        raise DatasetError(f'{file} is corrupt: give another OUT') from error
-    if other := [name for name in about if before.get(name) != about[name]]:
-        raise DatasetError(f'{file.parent} holds shards of other {", ".join(other)}: give another '
-                           'OUT, or the same as before')
 
 
 def are_shards(folder: Path) -> bool:
@@ -216,9 +216,9 @@ class ShardSamples(Dataset[Sample]):
         self._with_depth, self._confidence = with_depth, confidence
         self._tars, counts = [], []
         for tar in sorted(folder.glob('*.tar')):
-            if is_finished(tar):
+            if tar.with_suffix('.npy').exists():
                 try:
-                    counts.append(len(self._rows(tar)))
+                    counts.append(len(_read_index(tar.with_suffix('.npy'))))
                     self._tars.append(tar)
                 except DatasetError as error:
                     print(f'left out: {error}', file=sys.stderr)
@@ -237,44 +237,36 @@ class ShardSamples(Dataset[Sample]):
         """
         which = int(np.searchsorted(self._ends, index, side='right'))
         tar = self._tars[which]
-        rows = self._rows(tar)
-        row = rows[index - int(self._ends[which])]  # from the end, as the first shard has no start
+        rows = _read_index(tar.with_suffix('.npy'))
+        position = index - int(self._ends[which - 1] if which else 0)
+        if position >= len(rows):
+            raise DatasetError(f'{tar} changed while it was read: start again')
+        row = rows[position]
         start, length, checksum = (int(row[name]) for name in ('start', 'bytes', 'crc32'))
         try:
             with tar.open('rb') as file:
+                if start + length > os.fstat(file.fileno()).st_size:
+                    raise DatasetError(f'{tar} is cut short: remove its .npy and write it again')
                 file.seek(start)
                 block = file.read(length)
         except OSError as error:
             raise DatasetError(f'{tar} cannot be read ({error.strerror}): write it again'
                                ) from error
-        if len(block) < length:
-            raise DatasetError(f'{tar} is cut short: remove its .npy and write it again')
         try:
             if zlib.crc32(block) != checksum:
                 raise ValueError('its bytes have changed')
             return decode(_members(block), self._with_depth, self._confidence)
         except (ValueError, tarfile.TarError) as error:
-            position = index - int(self._ends[which]) + len(rows)
             raise DatasetError(f'sample {position} of {tar} is corrupt ({error}): leave it, or '
                                'remove the .npy beside and write the shard again') from error
 
-    def _rows(self, tar: Path) -> NDArray[Any]:
-        """Map a shard's index."""
-        index = tar.with_suffix('.npy')
-        try:
-            rows: NDArray[Any] = np.load(index, mmap_mode='r')
-        except (OSError, ValueError, EOFError) as error:
-            raise DatasetError(f'{index} is corrupt: remove it and write its shard again'
-                               ) from error
-        if rows.dtype != ROW or rows.ndim != 1:
-            raise DatasetError(f'{index} is no index of a shard: remove it')
-        return rows
-
 
 def _members(block: bytes) -> dict[str, bytes]:
-    with tarfile.open(fileobj=BytesIO(block)) as tar:
+    with tarfile.open(fileobj=BytesIO(block), mode='r:') as tar:
         found = {}
         for member in tar:
+            if member.size > len(block):  # as a sparse one may say
+                raise ValueError('it claims more bytes than there are')
             data = tar.extractfile(member)
             if data is not None:
                 found[member.name.partition('.')[2]] = data.read()

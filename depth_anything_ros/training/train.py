@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 import signal
@@ -24,8 +24,9 @@ from depth_anything_ros.training.learner import Learner
 from depth_anything_ros.training.loading import open_samples
 from depth_anything_ros.training.parts import open_parts, schedule
 from depth_anything_ros.training.pretrained import start_network
-from depth_anything_ros.training.processes import all_lines, joined
+from depth_anything_ros.training.processes import all_lines, asked_by_any, joined
 from depth_anything_ros.training.record import Recorder, saving
+from depth_anything_ros.training.scoring import require_scorable
 
 # Settings with which a run that was stopped may go on; data may have been moved.
 _MAY_CHANGE = {'data', 'held_out', 'out', 'phases', 'device', 'eval_every', 'eval_count',
@@ -42,28 +43,31 @@ def _require_same_run(config: TrainConfig, theirs: dict[str, Any], folder: Path)
             'on, or give another out')
 
 
-def train(config: TrainConfig) -> None:
+def train(config: TrainConfig, stop: Callable[[], bool] = lambda: False) -> int:
     """Train a network and leave it in config.out/checkpoint.
 
     Args:
         config: the run; it goes on from the newest of config.out/state where there is one.
+        stop: asked after each step whether to save and end there.
+
+    Returns:
+        The step that the run has come to.
 
     Raises:
         DepthAnythingError: data are missing, the loss is no longer a number, or nothing can be
             saved; the last good state and checkpoint stay.
     """
     with joined(config) as fabric:
-        _train(config, fabric)
+        return _train(config, fabric, stop)
 
 
-def _train(config: TrainConfig, fabric: Fabric) -> None:
+def _train(config: TrainConfig, fabric: Fabric, stop: Callable[[], bool]) -> int:
     held_out = open_samples([config.held_out])
-    for i in range(min(config.eval_count, len(held_out))):
-        held_out[i]  # corrupt ones would end the run at its first score
+    require_scorable(held_out, config.eval_count)
     torch.manual_seed(config.seed)
     network, input_size = start_network(config)
     learner = Learner(fabric, config, network)
-    first, spent_s = 0, 0.0
+    step, first, spent_s = 0, 0, 0.0
     if about := learner.state.about():
         _require_same_run(config, about['settings'], learner.state.folder)
         learner.state.read()
@@ -83,9 +87,11 @@ def _train(config: TrainConfig, fabric: Fabric) -> None:
                                    'lr': lr, **{name: round(x, 4) for name, x in terms.items()}}
             if skipped := parts.skipped:
                 row['skipped'] = len(skipped)
-            if step % config.eval_every == 0 or step == config.steps:
+            stopping = asked_by_any(fabric, stop())
+            scored = step % config.eval_every == 0 or step == config.steps
+            if scored or stopping:
                 averaged = learner.averaged()
-                if recorder is not None:
+                if recorder is not None and scored:
                     row['held_out'] = recorder.evaluate(averaged, min(phase.sizes[0]))
                 with saving(config.out):
                     if recorder is not None:
@@ -96,10 +102,13 @@ def _train(config: TrainConfig, fabric: Fabric) -> None:
                         learner.state.put_in_place(part)
             if recorder is not None:
                 recorder.step(row)
+            if stopping:
+                break
         skipped = all_lines(fabric, parts.skipped)
     if skipped and fabric.is_global_zero:
         print(f'{len(skipped)} corrupt pictures were skipped, others taken in their place:',
               *skipped, sep='\n', file=sys.stderr)
+    return step
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,37 +122,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = vars(parser.parse_args(argv))
     path = args.pop('config')
     disable_progress_bar()  # of loading and saving: it has its own
+    stopped: list[int] = []
     try:
-        with _stopped_by(signal.SIGINT, signal.SIGTERM):
-            train(load_config(path, {k: v for k, v in args.items() if v is not None}))
+        with _first_signal(stopped):
+            step = train(load_config(path, {k: v for k, v in args.items() if v is not None}),
+                         lambda: bool(stopped))
     except DepthAnythingError as error:
         print(f'train: {error}', file=sys.stderr)
         return 2
-    except _Stopped as stopped:
+    except KeyboardInterrupt:
         print('train: stopped; the same call goes on from the last saved step', file=sys.stderr)
-        return 128 + stopped.number
+        return 130
+    if stopped:
+        print(f'train: stopped and saved at step {step}; the same call goes on from there',
+              file=sys.stderr)
+        return 128 + stopped[0]
     return 0
 
 
-class _Stopped(BaseException):
-    """A signal asked the program to end."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-
 @contextmanager
-def _stopped_by(*signals: signal.Signals) -> Iterator[None]:
-    """Raise _Stopped where one of these signals comes."""
-    def stop(number: int, _: object) -> None:
-        raise _Stopped(number)
+def _first_signal(stopped: list[int]) -> Iterator[None]:
+    """Note the first signal that asks the program to end; the next one ends it at once."""
+    def note(number: int, _: object) -> None:
+        stopped.append(number)
+        restore()
 
-    before = {number: signal.signal(number, stop) for number in signals}
+    def restore() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGTERM, note)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore()
 
 
 if __name__ == '__main__':

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import torch
 from torch.utils.data import Dataset
 
-from depth_anything_ros.errors import DatasetError
+from depth_anything_ros.errors import DatasetError, reason
 from depth_anything_ros.training.sample import Sample
 from depth_anything_ros.world.render import render
 from depth_anything_ros.world.scene import KINDS, random_scene
@@ -99,6 +99,11 @@ def render_world(folder: Path, count: int, first_seed: int, width: int, height: 
     (folder / 'world.json').write_text(json.dumps(about))
 
 
+def is_world(folder: Path) -> bool:
+    """Tell whether a folder is one of render_world(), finished or not."""
+    return (folder / f'{_FILES[0][0]}.npy').is_file()
+
+
 def open_world(folder: Path) -> WorldImages:
     """Open a folder written by render_world.
 
@@ -109,12 +114,20 @@ def open_world(folder: Path) -> WorldImages:
         Memory-mapped arrays.
 
     Raises:
-        DatasetError: the folder is absent or its rendering was not finished.
+        DatasetError: the folder is absent, broken or its rendering was not finished.
     """
     if not (folder / 'world.json').is_file():
         raise DatasetError(f'{folder} holds no finished world images: render them with '
                            'python -m depth_anything_ros.training.world_data --out ' + str(folder))
-    return WorldImages(*(np.load(folder / f'{name}.npy', mmap_mode='r') for name, _, _ in _FILES))
+    try:
+        arrays = [np.lib.format.open_memmap(folder / f'{name}.npy', mode='r')
+                  for name, _, _ in _FILES]
+    except (OSError, ValueError, EOFError) as error:
+        raise DatasetError(f'{folder} is broken ({reason(error)}): render it again') from error
+    for array, (name, dtype, tail) in zip(arrays, _FILES):
+        if array.dtype != dtype or array.shape != arrays[0].shape[:3] + tail:
+            raise DatasetError(f'{folder}/{name}.npy is no array of a world: render it again')
+    return WorldImages(*arrays)
 
 
 def main() -> None:

@@ -78,6 +78,15 @@ def test_what_a_program_returns_is_returned(monkeypatch):
     assert programs.train() == 3
 
 
+def test_a_program_that_is_interrupted_says_so_in_one_line(monkeypatch, capsys):
+    def interrupted(module):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(programs, 'import_module', interrupted)
+    assert programs.export_onnx() == 130
+    assert capsys.readouterr().err == 'export_onnx: stopped\n'
+
+
 def test_there_is_a_cure_for_every_package_that_is_imported():
     imported = set()
     for path in (ROOT / 'depth_anything_ros').rglob('*.py'):

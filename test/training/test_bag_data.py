@@ -340,7 +340,7 @@ def calibration(stamp_ns, camera):
         *(np.array(info[name], float) for name in 'krp'), 0, 0, region)
 
 
-def lidar_bag(path, placed=True, time_s=None, camera=SCENE_CAMERA, depth=False):
+def lidar_bag(path, placed=True, time_s=None, camera=SCENE_CAMERA, depth=False, later=()):
     """Write a bag of the scene at 1 s: image, calibration, one sweep and where the lidar is."""
     xyz_m, ring = scene_lidar()
     numbers, fields = encode_points(SensorPoints(xyz_m, 10**9, 'lidar', None, ring))
@@ -360,6 +360,9 @@ def lidar_bag(path, placed=True, time_s=None, camera=SCENE_CAMERA, depth=False):
         for topic, (message,) in topics.items():
             bag.add_topic(topic, message.__msgtype__)
             bag.write(topic, 10**9, bytes(TYPES.serialize_cdr(message, message.__msgtype__)))
+        for i, camera in enumerate(later, start=1):
+            bag.write('/camera_info', 10**9 + i * MS, bytes(TYPES.serialize_cdr(
+                calibration(10**9 + i * MS, camera), 'sensor_msgs/msg/CameraInfo')))
         if placed:
             pose = matrix_to_pose(SCENE_T_CAMERA_LIDAR)
             bag.write_static_transforms(10**9, [('eye', 'lidar', pose)])
@@ -406,3 +409,43 @@ def test_a_lidar_of_which_nobody_says_where_it_is_is_one_line(tmp_path):
     small = SCENE_CAMERA.scaled(320, 240)
     with pytest.raises(DatasetError, match='/camera_info is of 320x240 pixels and the image of 6'):
         open_samples([lidar_bag(tmp_path / 'small', camera=small)])
+
+
+def test_a_calibration_that_changes_is_refused_where_labels_follow_from_it(tmp_path):
+    same = lidar_bag(tmp_path / 'same', later=[SCENE_CAMERA] * 3)
+    assert open_samples([same])[0].intrinsics is not None
+    zoomed = Camera.from_calibration(640, 480, SCENE_CAMERA.K * [[1.01], [1.01], [1]])
+    changed = lidar_bag(tmp_path / 'changed', later=[SCENE_CAMERA, zoomed])
+    with pytest.raises(DatasetError, match='changed: /camera_info changes on the way, and with it '
+                                           'the pixels that points are seen at: split the bag'):
+        open_samples([changed])
+    sample = open_samples([lidar_bag(tmp_path / 'depth', depth=True, later=[zoomed])])[0]
+    assert sample.intrinsics is None and np.allclose(sample.inverse_depth, 1 / 3)
+    assert open_samples([changed], with_depth=False)[0].intrinsics is None
+
+
+def test_a_clock_that_goes_back_leaves_each_image_its_own_depth(tmp_path):
+    stamps = [500, 600, 700, 100, 200, 300]  # in order of arrival
+    with BagWriter(tmp_path / 'bag') as bag:
+        for topic, kind in (('/eye/image', RGB), ('/eye/depth', RGB)):
+            bag.add_topic(topic, kind)
+        for i, ms in enumerate(stamps):
+            for topic, message in (('/eye/image', colour(ms * MS, (ms // 10, 0, 0))),
+                                   ('/eye/depth', metres(ms * MS, ms / 100))):
+                bag.write(topic, (1000 + i) * MS, bytes(TYPES.serialize_cdr(message, RGB)))
+    images, inverse, _ = read_bag(tmp_path / 'bag', True)
+    assert [red for red, _, _ in colours(images)] == [10, 20, 30, 50, 60, 70]
+    np.testing.assert_allclose(inverse[:, 0, 0], [1, 1 / 2, 1 / 3, 1 / 5, 1 / 6, 1 / 7], rtol=1e-6)
+
+
+@pytest.mark.parametrize('depth_m', [np.nan, np.inf, -np.inf, -2.0, 0.0])
+def test_depth_that_is_nowhere_known_is_no_label(tmp_path, depth_m):
+    eye = {'/eye/image': [colour(0, (9, 9, 9)), colour(50 * MS, (9, 9, 9))]}
+    none = write_bag(tmp_path / 'none', {**eye, '/eye/depth': [metres(0, depth_m),
+                                                               metres(50 * MS, depth_m)]})
+    with pytest.raises(DatasetError, match=r'no depth between 0.3 and 80 m \(all are unknown\)'):
+        open_samples([none])
+    half = write_bag(tmp_path / 'half', {**eye, '/eye/depth': [metres(0, depth_m),
+                                                               metres(50 * MS, 4)]})
+    first, second = open_samples([half])
+    assert np.isnan(first.inverse_depth).all() and np.allclose(second.inverse_depth, 0.25)

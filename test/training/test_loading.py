@@ -4,23 +4,28 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 import dataclasses
 import gc
 import json
+import multiprocessing
 import os
 from pathlib import Path
+import signal
 import subprocess
 import sys
 
 import cv2
+from full_disk import no_room
 import numpy as np
 from PIL import Image
 import pytest
 import torch
 from transformers import AutoModelForDepthEstimation
 
-from depth_anything_ros.errors import DatasetError
+from depth_anything_ros.errors import DatasetError, DepthAnythingError
+from depth_anything_ros.training import loading
 from depth_anything_ros.training.augment import random_crop
 from depth_anything_ros.training.config import Phase
 from depth_anything_ros.training.folder_data import FolderSamples
@@ -242,6 +247,77 @@ def test_a_stream_that_is_closed_has_ended_its_workers(tmp_path: Path) -> None:
     finally:
         gc.enable()
     assert [worker.exitcode for worker in workers] == [0, 0]  # by themselves, not by a signal
+
+
+def test_a_reader_that_is_killed_ends_the_run_in_one_line(tmp_path: Path) -> None:
+    data = folder_of(tmp_path / 'data', 4)
+    run = tiny_run(data, tmp_path / 'run', steps=100_000, workers=1, eval_every=100_000)
+
+    def kill() -> None:
+        while not (workers := multiprocessing.active_children()):
+            pass
+        workers[0].kill()
+
+    with ThreadPoolExecutor(1) as killer:
+        killer.submit(kill)
+        with pytest.raises(DepthAnythingError) as error:
+            train(run)
+    assert str(error.value).startswith('a process that reads pictures was killed, as happens where')
+    assert 'set workers: 0' in str(error.value) and '--ipc=host' in str(error.value)
+    assert '\n' not in str(error.value) and not multiprocessing.active_children()
+
+
+def test_shared_memory_that_is_full_ends_the_run_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = open_samples([folder_of(tmp_path, 5)])
+    monkeypatch.setattr(loading, '_begin', no_room)
+    draws = iter([draws_of_step(PHASE, 0, step, 1, 5, 4) for step in (1, 2)])
+    with (
+        closing(Stream(samples, draws, 2)) as stream,
+        pytest.raises(DepthAnythingError, match='a batch does not fit into shared memory .*: set '
+                                                'workers: 0, .* docker run --ipc=host$'),
+    ):
+        next(stream)
+
+
+READING = """
+import sys
+from pathlib import Path
+from depth_anything_ros.training.config import Phase
+from depth_anything_ros.training.loading import draws_of_step, open_samples, Stream
+if __name__ == '__main__':
+    samples = open_samples([Path(sys.argv[1])])
+    phase = Phase(1, 4, ((28, 42),), 0.0, 0.0)
+    stream = Stream(samples, (draws_of_step(phase, 0, step, 1, len(samples), 4)
+                              for step in range(1000)), 2)
+    next(stream)
+    print(*(worker.pid for worker in stream._loader._workers), flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM])
+def test_readers_end_with_the_process_that_trains_however_that_ends(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    (tmp_path / 'read.py').write_text(READING)
+    reading = subprocess.Popen([sys.executable, tmp_path / 'read.py', folder_of(tmp_path / 'a', 4)],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    workers = [int(word) for word in reading.stdout.readline().split()]
+    assert len(workers) == 2 and all(map(is_running, workers))
+    reading.send_signal(number)
+    # Their output is this process's pipe: it ends when the last of them has.
+    rest, _ = reading.communicate(timeout=60)
+    assert reading.returncode == -number and rest == '' and not any(map(is_running, workers))
+
+
+def is_running(process: int) -> bool:
+    try:
+        state = Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != 'Z'
 
 
 def test_resumed_run_with_workers_is_bitwise_the_whole_one(tmp_path: Path) -> None:

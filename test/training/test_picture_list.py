@@ -58,8 +58,8 @@ def test_a_line_costs_its_own_picture(tmp_path: Path) -> None:
     (tmp_path / 'list').write_text(f'a.png\nnone.png\n{"n" * 4000}\n.\n')
     samples = open_samples([tmp_path / 'list'], with_depth=False)
     assert samples[0].image_rgb.shape == (3, 4, 3)
-    for i in (1, 2, 3):
-        with pytest.raises(DatasetError, match='is corrupt or no picture'):
+    for i, why in ((1, 'No such file'), (2, 'File name too long'), (3, 'it is no regular file')):
+        with pytest.raises(DatasetError, match=rf'cannot be read \({why}'):
             samples[i]
     with pytest.raises(DatasetError, match='lists pictures without depth'):
         open_samples([tmp_path / 'list'])
@@ -71,6 +71,9 @@ def test_a_list_that_is_cut_while_it_is_read_is_named(tmp_path: Path) -> None:
     (tmp_path / 'list').write_text('a.png\n')
     with pytest.raises(DatasetError, match='list changed while it was read: start again'):
         pictures.path(2500)
+    (tmp_path / 'list').unlink()
+    with pytest.raises(DatasetError, match='list cannot be read: No such file or directory'):
+        pictures.path(3)
 
 
 def test_a_folder_of_pictures_alone(tmp_path: Path) -> None:
@@ -78,7 +81,7 @@ def test_a_folder_of_pictures_alone(tmp_path: Path) -> None:
     gray(tmp_path / 'a.png', 7)
     samples = open_samples([tmp_path], with_depth=False)
     assert [int(sample.image_rgb.max()) for sample in samples] == [7, 9]
-    with pytest.raises(DatasetError, match='holds no finished world images'):
+    with pytest.raises(DatasetError, match='holds pictures and not their depth: put them in'):
         open_samples([tmp_path])
     with pytest.raises(DatasetError, match='nowhere is absent: see where it is'):
         open_samples([tmp_path / 'nowhere'])

@@ -200,16 +200,38 @@ def test_a_run_that_is_stopped_says_so_and_goes_on(
     process.send_signal(number)
     _, errors = process.communicate()
     assert process.returncode == 128 + number, errors
-    assert errors.splitlines()[-1] == (
-        'train: stopped; the same call goes on from the last saved step')
-    assert 'Traceback' not in errors
     newest = newest_state(config.out)
     assert newest is not None
     until = int(newest.name)
+    assert errors.splitlines()[-1] == (
+        f'train: stopped and saved at step {until}; the same call goes on from there')
+    assert 'Traceback' not in errors
     train(run(data, config.out, more_steps=until - 1))  # one step further than what was saved
     steps = [json.loads(line)['step'] for line in log.read_text().splitlines()]
     assert steps[-1] == until + 1
     assert sorted(set(steps)) == steps  # none twice
+
+
+def test_two_processes_of_which_one_is_asked_to_stop_save_the_same_step(
+    data: Path, alone: Trained, tmp_path: Path
+) -> None:
+    config = run(data, alone.begun_in(tmp_path / 'run'), more_steps=100_000, strategy='fsdp')
+    (file := tmp_path / 'run.yaml').write_text(yaml.safe_dump(config.as_plain()))
+    stops = """
+import os, sys
+from pathlib import Path
+from depth_anything_ros.training.config import load_config
+from depth_anything_ros.training.train import train
+asked = iter([False, os.environ['RANK'] == '1', True])
+assert train(load_config(Path(sys.argv[1])), lambda: next(asked)) == 4
+"""
+    done = subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2',
+         '--no-python', sys.executable, '-c', stops, str(file)],
+        cwd=ROOT, capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    assert done.returncode == 0, done.stderr
+    newest = newest_state(config.out)
+    assert newest is not None and newest.name == '4'
 
 
 def test_a_log_that_was_cut_short_goes_on_with_whole_lines(

@@ -6,20 +6,29 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
+import re
+import subprocess
+import sys
 
 import cv2
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 import torch
+import yaml
 
 from depth_anything_ros.errors import DatasetError, DepthAnythingError, DeviceError
 from depth_anything_ros.training.config import NetworkConfig, Phase, StudentConfig
 from depth_anything_ros.training.loading import open_samples
+from depth_anything_ros.training.pretrained import start_network
 from depth_anything_ros.training.state import newest_state
 from depth_anything_ros.training.train import train
 from depth_anything_ros.training.world_data import render_world
 from helpers import TINY, tiny_run
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope='module')
@@ -120,3 +129,64 @@ def test_pseudo_labels_alone_need_no_labelled_data(
                        network=NetworkConfig(), eval_every=6))
         last = json.loads((tmp_path / f'{i}/log.jsonl').read_text().splitlines()[-1])
         assert last['unlabelled'] > 0 and 'ssi' not in last
+
+
+@pytest.mark.parametrize(('input_size', 'sizes', 'said'), [
+    (0, ((140, 182),), None),  # from scratch 140
+    (0, ((182, 140),), None),  # upright pictures
+    (28, ((70, 98), (28, 42)), None),  # trained there too
+    (28, ((42, 56),), (42, 28, 42)), (28, ((42, 56), (70, 98)), ('42, 70', 28, 70)),
+    (0, ((28, 140),), (28, 140, 28)),
+])
+def test_a_network_that_will_run_at_another_size_is_told_so_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    input_size: int, sizes: tuple[tuple[int, int], ...], said: tuple[object, ...] | None
+) -> None:
+    first = Phase(1, 1, ((14, 14),), 0.0, 0.0)
+    run = tiny_run(tmp_path, tmp_path, network=dataclasses.replace(TINY, input_size=input_size),
+                   phases=(first, Phase(1, 1, sizes, 0.0, 0.0)))
+    expected = '' if said is None else (
+        f'the last phase trains at a shorter side of {said[0]} pixels and the node will run at '
+        f'{said[1]}, where such a network is worse: set network.input_size to {said[2]}, or end '
+        f'with sizes of {said[1]}\n')
+    assert start_network(run)[1] == (input_size or 140)
+    assert capsys.readouterr().err == expected
+    monkeypatch.setenv('RANK', '1')  # of several processes the first says it
+    start_network(run)
+    assert capsys.readouterr().err == ''
+
+
+FULL = """
+import sys
+from full_disk import no_room
+from depth_anything_ros.training.train import main
+no_room(None, int(sys.argv.pop(1)))
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize('bytes_a_file', [5_000, 200_000])  # not the weights, or not the state
+def test_a_disk_that_is_full_ends_the_run_in_one_line_and_is_gone_on_from(
+    data: Path, tmp_path: Path, bytes_a_file: int
+) -> None:
+    run = tiny_run(data, tmp_path / 'run')
+    half = dataclasses.replace(run.phases[1], steps=1, lr_to=0.75e-3)  # its learning rate there
+    train(dataclasses.replace(run, phases=(run.phases[0], half)))
+    saved = (tmp_path / 'run/checkpoint/model.safetensors').read_bytes()
+    assert len(saved) > 5_000
+    plain = json.loads(json.dumps(dataclasses.asdict(run), default=str))
+    (tmp_path / 'run.yaml').write_text(yaml.safe_dump(plain))
+    ended = subprocess.run([sys.executable, '-c', FULL, str(bytes_a_file), tmp_path / 'run.yaml'],
+                           capture_output=True, text=True, env={
+                               **os.environ, 'PYTHONPATH': f'{ROOT}:{ROOT / "test"}'})
+    assert ended.returncode == 2
+    assert 'Traceback' not in ended.stderr
+    assert re.fullmatch(rf'train: cannot save to {tmp_path}/run \(.*File too large.*\): make room '
+                        'there or give another out; the last good state stays',
+                        ended.stderr.splitlines()[-1])
+    assert (tmp_path / 'run/checkpoint/model.safetensors').read_bytes() == saved
+    train(run)
+    train(tiny_run(data, tmp_path / 'whole'))
+    resumed, whole = (load_file(tmp_path / name / 'checkpoint/model.safetensors')
+                      for name in ('run', 'whole'))
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in resumed.items())

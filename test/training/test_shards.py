@@ -188,9 +188,9 @@ def test_a_broken_shard_costs_its_own_samples(
     folder = shards_of(tmp_path / 'shards', 5, 3)
     samples = ShardSamples(folder, with_depth=True)
     data = bytearray((folder / '1.tar').read_bytes())
-    data[samples._rows(folder / '1.tar')[1]['start'] + 700] ^= 1  # one bit of the second's JPEG
+    data[np.load(folder / '1.npy')[1]['start'] + 700] ^= 1  # one bit of the second's JPEG
     (folder / '1.tar').write_bytes(data)
-    start = int(samples._rows(folder / '2.tar')[1]['start'])
+    start = int(np.load(folder / '2.npy')[1]['start'])
     (folder / '2.tar').write_bytes((folder / '2.tar').read_bytes()[:start + 100])
     (folder / '3.tar').unlink()
     (folder / '3.tar').symlink_to('nowhere')

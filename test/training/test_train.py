@@ -473,6 +473,7 @@ STUDENT = {'teacher': 'a', 'unlabelled': ['b']}
         ({'phases': []}, 'phases: at least one is needed, not []'),
         ({'seed': 1.5}, 'seed: must be a valid integer, not 1.5'),
         ({'seed': -1}, 'seed: must be greater than or equal to 0, not -1'),
+        ({'seed': 2**63}, 'seed: must be less than 9223372036854775808, not 9223372036854775808'),
         ({'seed': True}, 'seed: must be a valid integer, not True'),
         ({'network': {'layers': 'many'}}, "network.layers: must be a valid integer, not 'many'"),
         ({'network': {'hidden_size': 48, 'heads': 5}}, 'network: hidden_size 48 must be a multiple '
