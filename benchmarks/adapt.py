@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'test'))
-import adapted_robot  # noqa: E402
+import adapted_robot  # noqa: E402, I100
 from recorded_drive import SECOND, START_NS, T_CAMERA_LIDAR  # noqa: E402
 
 from depth_anything_ros.camera import Camera  # noqa: E402
@@ -41,7 +41,6 @@ from depth_anything_ros.world.lidar import spinning_lidar  # noqa: E402
 from depth_anything_ros.world.render import render  # noqa: E402
 from depth_anything_ros.world.scene import random_scene  # noqa: E402
 from depth_anything_ros.world.trajectory import camera_path  # noqa: E402
-
 
 LARGE = Camera.from_calibration(1280, 720, [[640.0, 0, 639.5], [0, 640.0, 359.5], [0, 0, 1]])
 PICTURES, LOOKS = 100, 10  # of the bag that is packed; so many different ones
@@ -81,7 +80,7 @@ def show(world: int, seed: int, what: str, before: float, change: Difference,
 
 
 def packed() -> None:
-    """Print what `pack` takes for a picture of 1280x720 with some 20,000 points, its bag included."""
+    """Print what `pack` takes for a picture of 1280x720, reading its bag included."""
     scene = random_scene(900, 'street')
     path, moments = camera_path(scene, 900), []
     for i in range(LOOKS):

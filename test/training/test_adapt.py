@@ -72,7 +72,7 @@ def test_the_node_loads_the_student_and_answers_as_the_trained_network(
 def test_the_nodes_metres_are_better_too_against_the_truth_of_the_whole_image(
     folder: Path, moments: list[Moment]
 ) -> None:
-    """What evaluate found with half of the labels the node, and pixels without a label, bear out."""
+    """What evaluate found by lidar pixels, pixels without a label bear out."""
     every_other = held_out(moments)[::2]
     before, after = (node_scores(checkpoint, every_other)
                      for checkpoint in ('bundled', str(folder / 'run/checkpoint')))
