@@ -3,7 +3,7 @@
 """docs/adapt.md on the small robot of its test: what evaluate, and the node, say of a student.
 
     python benchmarks/adapt.py [--worlds N...] [--seeds N...] [--elevation LOW HIGH]
-                               [--look GAIN OFFSET NOISE]
+                               [--look GAIN OFFSET NOISE] [--steps N]
     python benchmarks/adapt.py --pack
 
 A world is the seed of its first street; from 10000000 on the bundled network has learnt from none.
@@ -47,14 +47,14 @@ PICTURES, LOOKS = 100, 10  # of the bag that is packed; so many different ones
 
 
 def adapted(world: int, seed: int, elevation_deg: tuple[float, float],
-            look: tuple[float, float, float]) -> None:
+            look: tuple[float, float, float], steps: int) -> None:
     """Adapt in one world, and print its rows."""
     moments = adapted_robot.drive(world, elevation_deg, look)
     with tempfile.TemporaryDirectory() as name:
         folder, said = Path(name), io.StringIO()
         student = str(folder / 'run/checkpoint')
         with redirect_stdout(said), redirect_stderr(io.StringIO()):
-            adapted_robot.adapt(folder, moments, seed)
+            adapted_robot.adapt(folder, moments, seed, steps)
             assert evaluate(['--dataset', 'own', '--root', str(folder / 'held_out'), '--against',
                              student, '--checkpoint', 'bundled', '--device', 'cpu', '--json',
                              '--output', str(folder / 'scores')]) == 0
@@ -113,6 +113,7 @@ def main() -> None:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--worlds', type=int, nargs='+', default=[52_000_000])
     parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='of training')
+    parser.add_argument('--steps', type=int, default=80)
     parser.add_argument('--elevation', type=float, nargs=2, default=[-40, 30],
                         metavar=('LOW', 'HIGH'), help="of the lidar's outer rings, degrees")
     parser.add_argument('--look', type=float, nargs=3, default=adapted_robot.NIGHT,
@@ -127,7 +128,7 @@ def main() -> None:
     print('|---|---|---|---|---|---|---|---|')
     for world in args.worlds:
         for seed in args.seeds:
-            adapted(world, seed, tuple(args.elevation), tuple(args.look))
+            adapted(world, seed, tuple(args.elevation), tuple(args.look), args.steps)
 
 
 if __name__ == '__main__':

@@ -42,12 +42,12 @@ seed: {seed}
 network: {{input_size: 98}}
 loss: {{coarse: 0, semantic: 0, gradient: 0, relative: 2}}
 student: {{teacher: bundled, unlabelled: [{folder}/train], ratio: 1, strong: false, cutmix: 0}}
-phases: [{{steps: 80, batch_size: 4, sizes: [[98, 126]], lr_from: 3.0e-4, lr_to: 0.0,
+phases: [{{steps: {steps}, batch_size: 4, sizes: [[98, 126]], lr_from: 3.0e-4, lr_to: 0.0,
           colours: 0.0}}]
 ema: 0.9
 bf16: false
 workers: 0
-eval_every: 80
+eval_every: {steps}
 eval_count: 8
 """
 
@@ -111,12 +111,13 @@ def record(path: Path, moments: list[Moment], camera: Camera = CAMERA) -> None:
     robot.write_bag(path, messages)
 
 
-def adapt(folder: Path, moments: list[Moment], seed: int = 0, settings: str = SETTINGS) -> None:
+def adapt(folder: Path, moments: list[Moment], seed: int = 0, steps: int = 80) -> None:
     """Do in a folder what docs/adapt.md says: bag, shards, and a student in run/checkpoint."""
     record(folder / 'bag', moments)
     for name, share in (('train', f'0:{LEARNT}'), ('held_out', f'{LEARNT}:1')):
         assert pack([str(folder / 'bag'), str(folder / name), '--share', share]) == 0
-    (folder / 'adapt.yaml').write_text(settings.format(folder=folder, seed=seed))
+    (folder / 'adapt.yaml').write_text(SETTINGS.format(folder=folder, seed=seed,
+                                                         steps=steps))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     train(load_config(folder / 'adapt.yaml'))
