@@ -9,7 +9,7 @@
 
 PYTHON ?= python3
 INSTALLED := .venv/installed
-LISTS := network standalone ros test fleet
+LISTS := network standalone ros test training fleet
 DEVICE ?= auto
 N ?= 100000
 SEED ?= 1

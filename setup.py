@@ -14,7 +14,7 @@ EXECUTABLES = (
     'depth_node', 'play_frames', 'world_robot', 'evaluate', 'annotate', 'fleet_report', 'inspect',
     'doctor', 'pack', 'label', 'train', 'demo', 'export_onnx',
 )
-EXTRAS = ('standalone', 'ros', 'test', 'fleet', 'docs')
+EXTRAS = ('standalone', 'ros', 'test', 'training', 'fleet', 'docs')
 
 
 def required(name):

@@ -268,8 +268,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     render_missing(data, (*sorted(labelled), unlabelled, *TESTS.values()), args.workers)
     if {'recipe', 'encoder'} & set(args.tables):
         train_encoder(args.out, data, 2 * args.steps)
-    for seed in range(args.seeds):
-        for condition in wanted:
+    for condition in wanted:
+        for seed in range(args.seeds):
             run(args.out, data, condition, seed, args.steps)
     for name in args.tables:
         print(f'\n{name}:', table(args.out, args.seeds, name), sep='\n\n')

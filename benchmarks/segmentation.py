@@ -33,6 +33,7 @@ import torch.nn.functional as F
 
 from depth_anything_ros.evaluation.segmentation import confusion_matrix, mean_iou
 from depth_anything_ros.training.network import build_network, Trainee
+from depth_anything_ros.training.state import read_weights
 from depth_anything_ros.training.train import train
 from depth_anything_ros.training.world_data import open_world
 from depth_anything_ros.world.primitives import Semantic
@@ -63,7 +64,7 @@ def run(ablation: Path, encoder: str, seed: int, steps: int) -> float:
                          init=start, loss=ONLY_CLASSES)
         train(config)
         trainee = Trainee(build_network(NETWORK)).eval()
-        trainee.load_state_dict(torch.load(folder / 'state.pt', weights_only=True)['trainee'])
+        read_weights(folder, 'trainee', trainee)
         found = np.zeros((len(Semantic), len(Semantic)), np.int64)
         for name, _, _, _ in TESTS.values():
             pictures = open_world(data / name)

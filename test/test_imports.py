@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 from graphlib import TopologicalSorter
 from pathlib import Path
+import re
 import subprocess
 import sys
 
@@ -129,6 +130,17 @@ def test_imports_are_found_however_they_are_written(tmp_path):
         'import numpy\n'
     )
     assert imported_by(file) == {'camera', 'network.spec', 'errors'}
+
+
+def test_only_train_needs_what_its_requirements_bring():
+    brings = re.compile(r'^ *(from|import) (kornia|lightning)', re.MULTILINE)
+    needs = {module for module, path in FILES.items() if brings.search(path.read_text())}
+    assert 'training.perturbation' in needs
+    while more := {m for m, path in FILES.items() if imported_by(path) & needs} - needs:
+        needs |= more
+    listed = FILES['tools.programs'].read_text()
+    programs = set(re.findall(r"_program\('\w+', '([\w.]+)'\)", listed))
+    assert len(programs) > 10 and programs & needs == {'training.train'}
 
 
 def import_without_ros(names):

@@ -154,7 +154,7 @@ def lines_of(name):
     return [line for line in stripped if line and not line.startswith('-')]
 
 
-LISTS = ('network', 'standalone', 'ros', 'test', 'fleet', 'docs')
+LISTS = ('network', 'standalone', 'ros', 'test', 'training', 'fleet', 'docs')
 LISTED = {name: [Requirement(line) for line in lines_of(name)] for name in LISTS}
 PINS = [Requirement(line) for line in lines_of('constraints')]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -22,6 +22,23 @@ Prediction = NDArray[np.floating[Any]]
 
 # Picture and (height, width) of its uncropped truth -> prediction of the cropped image.
 Predict = Callable[[Picture, tuple[int, int]], Prediction]
+
+
+class Source(NamedTuple):
+    """What predicts.
+
+    Attributes:
+        predict: makes the predictions.
+        space: what they are, 'inverse_depth' or 'depth'.
+        arithmetic: for people, what computes them.
+        metric: whether they are in metres, or 1/m. Those that depend on the focal length are not:
+            pictures come without it.
+    """
+
+    predict: Predict
+    space: str
+    arithmetic: str
+    metric: bool
 
 
 def from_folder(folder: str | Path, samples: Sequence[Picture], protocol: Protocol) -> Predict:
@@ -66,7 +83,7 @@ def from_folder(folder: str | Path, samples: Sequence[Picture], protocol: Protoc
 
 def from_network(
     checkpoint: str, device: str, protocol: Protocol, precision: str = 'float32'
-) -> tuple[Predict, str, str]:
+) -> Source:
     """Load a network that predicts the protocol's crop of an image.
 
     Args:
@@ -75,9 +92,6 @@ def from_network(
         protocol: how the image is cropped.
         precision: as runtime.precision; a score is of the network, not of what a machine's fastest
             arithmetic makes of it, unless asked for.
-
-    Returns:
-        The predictor, what it predicts ('inverse_depth' or 'depth'), and for people, what runs it.
 
     Raises:
         BackendError: the precision is not to be had.
@@ -107,7 +121,8 @@ def from_network(
             raise DatasetError(f'{sample.name}: the image is {image.shape[:2]}, its truth {size}')
         return predict_image(np.ascontiguousarray(protocol.cropped(image)))
 
-    return predict, network.spec.space, network.backend
+    metric = network.spec.metric and network.spec.canonical_focal_px is None
+    return Source(predict, network.spec.space, network.backend, metric)
 
 
 def _resized(prediction: Prediction, size: tuple[int, int]) -> Prediction:

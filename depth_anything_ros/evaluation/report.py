@@ -107,12 +107,12 @@ def write_csv(path: Path, scores: Sequence[ImageScore]) -> None:
     with path.open('w', newline='') as file:
         writer = csv.writer(file)
         writer.writerow(
-            ['image', 'pixels', 'scale', 'shift', 'clipped']
+            ['image', 'pixels', 'scale', 'shift', 'clipped', 'coverage']
             + [f'{space}_{key}' for space, key in columns]
         )
         for s in scores:
             numbers = [getattr(s, space)[key] for space, key in columns]
-            writer.writerow([s.name, s.pixels, s.scale, s.shift, s.clipped, *numbers])
+            writer.writerow([s.name, s.pixels, s.scale, s.shift, s.clipped, s.coverage, *numbers])
 
 
 def write_pairs_csv(path: Path, scores: Sequence[PairScore]) -> None:
@@ -134,7 +134,7 @@ def picture_row(
     Args:
         caption: written above.
         image_rgb: HxWx3, None where only predictions are at hand.
-        predicted_m: HxW aligned depth in metres.
+        predicted_m: HxW aligned depth in metres, NaN where there is none.
         depth_m: HxW true depth in metres, NaN where it is not scored.
 
     Returns:
@@ -159,7 +159,7 @@ def picture_row(
     height = max(round(_TILE_WIDTH * depth_m.shape[0] / depth_m.shape[1]), 1)
     tiles = [
         cv2.resize(np.ascontiguousarray(x), (_TILE_WIDTH, height), interpolation=cv2.INTER_NEAREST)
-        for x in (photo, coloured(1 / predicted_m), coloured(inverse_truth))
+        for x in (photo, coloured(np.nan_to_num(1 / predicted_m)), coloured(inverse_truth))
     ]
     header = np.zeros((24, 3 * _TILE_WIDTH, 3), dtype=np.uint8)
     cv2.putText(header, caption, (6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1)

@@ -22,7 +22,7 @@ _NEAREST_PLANE_M = 0.7
 _RELATIVE_STEP = 0.05
 # More points, and then anchors, than this are thinned evenly: the time of a frame is bounded.
 _MOST_POINTS = 500_000
-_MOST_ANCHORS = 40_000
+MOST_ANCHORS = 40_000
 _RANGE_SIGMA_M = 0.02  # of a lidar or laser scanner: 1 to 3 cm in their data sheets
 # Half the window of the local-minimum test, in pixels, for dense and for sparse scans.
 _WINDOW_RADIUS_PX = (3, 15)
@@ -184,7 +184,7 @@ def project_points(
     inside = (u >= -0.5) & (u < camera.width - 0.5) & (v >= -0.5) & (v < camera.height - 0.5)
     u, v, index = u[inside], v[inside], index[inside]
     keep = visible(u, v, xyz[index, 2], camera)
-    keep = keep[_evenly(len(keep), _MOST_ANCHORS)]
+    keep = keep[_evenly(len(keep), MOST_ANCHORS)]
     u, v, index = u[keep], v[keep], index[keep]
     ring = np.full(len(index), -1) if points.ring is None else points.ring[kept][index]
     sigma = _RANGE_SIGMA_M / range_m[index]

@@ -23,10 +23,12 @@ from depth_anything_ros.config import RuntimeConfig
 from depth_anything_ros.errors import DatasetError, DepthAnythingError
 from depth_anything_ros.evaluation import pairs
 from depth_anything_ros.evaluation.datasets import Dataset, DATASETS, load_samples
-from depth_anything_ros.evaluation.paired import Difference, paired_difference
-from depth_anything_ros.evaluation.predictions import from_folder, from_network, Predict
+from depth_anything_ros.evaluation.notes import notes, published, verdict, withheld
+from depth_anything_ros.evaluation.paired import paired_difference
+from depth_anything_ros.evaluation.predictions import from_folder, from_network, Source
 from depth_anything_ros.evaluation.protocols import (
     aligned_depth,
+    ALIGNMENTS,
     ImageScore,
     mean_scores,
     Protocol,
@@ -72,8 +74,9 @@ def _parser() -> argparse.ArgumentParser:
         help='score this network on the same images too, and say whether it is better')
     add('--prediction', default='inverse_depth', choices=['inverse_depth', 'depth'],
         help='what the saved predictions are; a checkpoint says it itself')
-    add('--align', default='affine', choices=['affine', 'none'],
-        help='least squares scale and shift per image, or take the prediction as metric')
+    add('--align', choices=[*ALIGNMENTS],
+        help='; '.join(f'{name}: {meaning}' for name, meaning in ALIGNMENTS.items())
+        + f'. Default affine; of {OWN} node, or none where all networks are metric')
     add('--region', choices=sorted(REGIONS), help="pixels that count; default the protocol's")
     add('--split', type=Path, help='text file, one image a line; default all with true depth')
     add('--limit', type=int, help='score the first N images only')
@@ -92,20 +95,21 @@ def _run(args: argparse.Namespace) -> int:
     if args.region:
         dataset = replace(dataset, protocol=replace(dataset.protocol, region=args.region))
     samples = _samples(args, dataset)
-    predict, space, arithmetic = _predictions(args, samples, dataset.protocol)
-    scored = _scores(args, samples, predict, dataset, space)
-    means, parts = mean_scores(scored), _parts(scored, dataset)
-    difference = None
+    source = _source(args, samples, dataset.protocol)
+    against = None
     if args.against is not None:
-        other, its_space, _ = from_network(
-            args.against, args.device, dataset.protocol, args.precision
-        )
+        against = from_network(args.against, args.device, dataset.protocol, args.precision)
+    align = args.align or _default_alignment(args, source, against)
+    scored = _scores(args, samples, source, dataset, align)
+    means, parts = mean_scores(scored), _parts(scored, dataset)
+    others, difference = [], None
+    if against is not None:
+        others = _scores(args, samples, against, dataset, align)
         difference = paired_difference(*(
-            [score.depth_space['abs_rel'] for score in scores]
-            for scores in (scored, _scores(args, samples, other, dataset, its_space))))
+            [score.depth_space['abs_rel'] for score in scores] for scores in (scored, others)))
 
     csv_path, sheet_path = (args.output / f'{args.dataset}.{kind}' for kind in ('csv', 'jpg'))
-    sheet = _best_and_worst(scored, samples, predict, dataset, space)
+    sheet = _best_and_worst(scored, samples, source, dataset, align)
     with _writing(args.output):
         write_csv(csv_path, scored)
         sheet_path.write_bytes(cv2.imencode('.jpg', sheet)[1].tobytes())
@@ -113,10 +117,12 @@ def _run(args: argparse.Namespace) -> int:
     label = str(args.checkpoint or args.predictions)
     part_means = {part: mean_scores(of_part) for part, of_part in parts.items()}
     print_table(Console(), args.dataset, label, means, part_means)
-    for note in _notes(scored, len(samples), dataset, args.align, space, arithmetic):
+    for note in notes(scored, len(samples), dataset, align, source):
         print(note)
     if difference is not None:
-        print(_verdict(label, args.against, means['depth_space']['abs_rel'], difference))
+        for note in withheld(others):
+            print(f'{args.against}: {note}')
+        print(verdict(label, args.against, means['depth_space']['abs_rel'], difference))
     print(f'per image: {csv_path}   best and worst: {sheet_path}')
     if args.json:
         summary = {
@@ -125,9 +131,10 @@ def _run(args: argparse.Namespace) -> int:
             'images_without_valid_pixels': len(samples) - len(scored),
             'images_of_protocol': dataset.images,
             'scored': label,
-            'prediction': space,
-            'align': args.align,
-            'arithmetic': arithmetic,
+            'prediction': source.space,
+            'align': align,
+            'arithmetic': source.arithmetic,
+            **published(scored),
             **means,
             'parts': {
                 part: {'images': len(parts[part]), **of_part}
@@ -136,8 +143,8 @@ def _run(args: argparse.Namespace) -> int:
             'protocol': asdict(dataset.protocol),
             'paper': {k: {'abs_rel': a, 'delta1': d}
                       for k, (a, d) in PAPER.get(args.dataset, {}).items()},
-            'against': difference and {'scored': args.against, 'abs_rel_difference':
-                                       asdict(difference)},
+            'against': difference and {'scored': args.against, **published(others),
+                                       'abs_rel_difference': asdict(difference)},
             'paper_is_reproducible': reproducible(args.dataset),
             'found_by_others': REPRODUCED.get(args.dataset, {}),
             'csv': str(csv_path),
@@ -145,6 +152,13 @@ def _run(args: argparse.Namespace) -> int:
         }
         print(json.dumps(_finite(summary), allow_nan=False))
     return 0
+
+
+def _default_alignment(args: argparse.Namespace, source: Source, against: Source | None) -> str:
+    """Return what tells most: of one's own pictures, what becomes of the robot's metres."""
+    if args.dataset != OWN:
+        return 'affine'
+    return 'none' if source.metric and (against is None or against.metric) else 'node'
 
 
 def _dataset(args: argparse.Namespace) -> Dataset:
@@ -166,19 +180,19 @@ def _samples(args: argparse.Namespace, dataset: Dataset) -> list[Sample]:
 def _scores(
     args: argparse.Namespace,
     samples: Sequence[Sample],
-    predict: Predict,
+    source: Source,
     dataset: Dataset,
-    space: str,
+    align: str,
 ) -> list[ImageScore]:
     """Score all images; those with too few pixels that count are left out, whatever predicts."""
     protocol, scored = dataset.protocol, []
     for sample in track(samples, args.dataset, console=Console(stderr=True)):
         depth_m = sample.depth_m()
         truth = protocol.cropped(depth_m)
-        if protocol.valid(truth).sum() >= protocol.min_pixels:
-            prediction = predict(sample, depth_m.shape)
+        if protocol.enough(truth, align):
+            prediction = source.predict(sample, depth_m.shape)
             scored.append(
-                score_image(sample.name, prediction, truth, protocol, space, args.align)
+                score_image(sample.name, prediction, truth, protocol, source.space, align)
             )
     if not scored:
         raise DatasetError(f'none of the {len(samples)} images has as many as '
@@ -186,28 +200,19 @@ def _scores(
     return scored
 
 
-def _verdict(one: str, other: str, abs_rel: float, difference: Difference) -> str:
-    """Say in one line whether the other network is better than the one."""
-    word = 'no certain difference'
-    if difference.high < 0 or difference.low > 0:
-        word = 'better' if difference.high < 0 else 'worse'
-    return (f'{other} is {word}: AbsRel {abs_rel:.4f} of {one} changes by {difference.mean:+.4f}, '
-            f'95 % interval {difference.low:+.4f} to {difference.high:+.4f}')
-
-
 def _run_pairs(args: argparse.Namespace) -> int:
     """Score the order of pairs, which knows neither metres nor regions."""
     for option, given in (('--region', args.region), ('--split', args.split),
-                          ('--align none', args.align == 'none')):
+                          (f'--align {args.align}', args.align in ('node', 'none'))):
         if given:
             raise DatasetError(f'{option} means nothing for {_PAIRS}, which has pairs of pixels '
                                'and no depth: leave it out')
     pictures = pairs.load_pairs(args.root)[: _limit(args)]
-    predict, space, arithmetic = _predictions(args, pictures, Protocol())
+    source = _source(args, pictures, Protocol())
     scores = []
     for picture in track(pictures, args.dataset, console=Console(stderr=True)):
-        prediction = predict(picture, picture.image().shape[:2])
-        scores.append(pairs.score_pairs(picture, prediction, space))
+        prediction = source.predict(picture, picture.image().shape[:2])
+        scores.append(pairs.score_pairs(picture, prediction, source.space))
     if not any(score.pairs for score in scores):
         raise DatasetError(f'none of the {len(scores)} images has a pair')
     csv_path = args.output / f'{args.dataset}.csv'
@@ -215,13 +220,15 @@ def _run_pairs(args: argparse.Namespace) -> int:
         write_pairs_csv(csv_path, scores)
     label, count = str(args.checkpoint or args.predictions), sum(score.pairs for score in scores)
     print_pairs(Console(), label, scores)
-    print(f'{len(scores)} images, {count} pairs, {space.replace("_", " ")}, {arithmetic}')
+    print(f'{len(scores)} images, {count} pairs, {source.space.replace("_", " ")}, '
+          f'{source.arithmetic}')
     print(f'per image: {csv_path}')
     if args.json:
         scenes = {scene: pairs.accuracy(of) for scene, of in pairs.by_scene(scores).items()}
         print(json.dumps({
             'dataset': args.dataset, 'images': len(scores), 'pairs': count, 'scored': label,
-            'prediction': space, 'arithmetic': arithmetic, 'accuracy': pairs.accuracy(scores),
+            'prediction': source.space, 'arithmetic': source.arithmetic,
+            'accuracy': pairs.accuracy(scores),
             'scenes': scenes, 'paper': DA2K, 'csv': str(csv_path),
         }))
     return 0
@@ -234,20 +241,16 @@ def _limit(args: argparse.Namespace) -> int | None:
     return limit
 
 
-def _predictions(
-    args: argparse.Namespace, pictures: Sequence[Picture], protocol: Protocol
-) -> tuple[Predict, str, str]:
-    """Return what predicts, what it predicts, and what computes it; make the output's folder."""
+def _source(args: argparse.Namespace, pictures: Sequence[Picture], protocol: Protocol) -> Source:
+    """Return what predicts; make the output's folder."""
     if args.predictions:
-        predict = from_folder(args.predictions, pictures, protocol)
-        space, arithmetic = args.prediction, 'saved predictions'
+        source = Source(from_folder(args.predictions, pictures, protocol), args.prediction,
+                        'saved predictions', metric=False)
     else:
-        predict, space, arithmetic = from_network(
-            args.checkpoint, args.device, protocol, args.precision
-        )
+        source = from_network(args.checkpoint, args.device, protocol, args.precision)
     with _writing(args.output):
         args.output.mkdir(parents=True, exist_ok=True)
-    return predict, space, arithmetic
+    return source
 
 
 @contextmanager
@@ -266,48 +269,12 @@ def _parts(scored: Sequence[ImageScore], dataset: Dataset) -> dict[str, list[Ima
     return parts
 
 
-def _notes(
-    scored: Sequence[ImageScore],
-    found: int,
-    dataset: Dataset,
-    align: str,
-    space: str,
-    arithmetic: str,
-) -> list[str]:
-    """Say everything that a reader must know before comparing the numbers with the paper's."""
-    protocol = dataset.protocol
-    notes = [
-        f'{len(scored)} images, {align} alignment in {space.replace("_", " ")}, region '
-        f'"{protocol.region}", depth {protocol.min_depth_m:g} to {protocol.max_depth_m:g} m, '
-        f'{arithmetic}'
-    ]
-    if clipped := float(np.mean([score.clipped for score in scored])):
-        notes.append(f'{clipped:.2%} of the predictions lie outside that depth and are set to its '
-                     'ends')
-    if align != 'affine':
-        notes.append("MoGe's harness is about aligned predictions: no score by its rule")
-    elif unanswered := sum(math.isnan(score.moge['abs_rel']) for score in scored):
-        notes.append(f"{unanswered} images have no score by MoGe's rule: a predicted depth is not "
-                     'positive, or a prediction not finite')
-    if dataset.images and len(scored) != dataset.images:
-        notes.append(f'the protocol has {dataset.images} images: compare with care')
-    if found > len(scored):
-        notes.append(f'{found - len(scored)} images have too few such pixels and are left out')
-    if negative := sum(score.scale < 0 for score in scored):
-        other = 'depth' if space == 'inverse_depth' else 'inverse_depth'
-        notes.append(
-            f'the fitted scale is negative in {negative} images: is this {space}? (--prediction '
-            f'{other})'
-        )
-    return notes
-
-
 def _best_and_worst(
     scored: Sequence[ImageScore],
     samples: Sequence[Sample],
-    predict: Predict,
+    source: Source,
     dataset: Dataset,
-    space: str,
+    align: str,
     count: int = 4,
 ) -> Any:
     """Draw the images with the lowest and the highest depth-space AbsRel; predicts them again."""
@@ -317,13 +284,13 @@ def _best_and_worst(
     for score in ranked if len(ranked) <= 2 * count else ranked[:count] + ranked[-count:]:
         sample, protocol = by_name[score.name], dataset.protocol
         depth_m = sample.depth_m()
-        prediction = predict(sample, depth_m.shape).astype(np.float64)
+        prediction = source.predict(sample, depth_m.shape).astype(np.float64)
         truth = protocol.cropped(depth_m)
         rows.append(
             picture_row(
                 f'AbsRel {score.depth_space["abs_rel"]:.3f}  {score.name}',
                 _photo(sample, dataset),
-                aligned_depth(prediction, space, score.scale, score.shift, protocol),
+                aligned_depth(prediction, source.space, score.scale, score.shift, protocol, align),
                 np.where(protocol.valid(truth), truth, np.nan),
             )
         )

@@ -20,6 +20,8 @@ PACKAGES = {
     'google': 'protobuf',
     'h5py': 'h5py',
     'huggingface_hub': 'huggingface-hub',
+    'kornia': 'kornia',
+    'lightning_fabric': 'lightning-fabric',
     'lz4': 'lz4',
     'numpy': 'numpy',
     'onnx': 'onnx',

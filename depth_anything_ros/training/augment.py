@@ -1,6 +1,6 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Random crops of a picture, and colours of a batch on its device."""
+"""Random crops of a picture, and the normalisation of the network's input."""
 
 from __future__ import annotations
 
@@ -25,17 +25,14 @@ def to_network(image: Tensor) -> Tensor:
     return (image - image.new_tensor(MEAN)[:, None, None]) / image.new_tensor(STD)[:, None, None]
 
 
-def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    return low + (high - low) * torch.rand(count, generator=generator)
-
-
 def random_crop(sample: Sample, size: tuple[int, int], generator: torch.Generator,
                 centre: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """Cut a random window of the wanted shape from a picture, tilt it, mirror half of them.
 
     A crop is seen as by the lens of the whole picture at its size's shorter side, which is how the
     network is given pictures in use; where a window shows it larger, all looks that much nearer,
-    and depth is divided by so much.
+    and depth is divided by so much. A library's crop (kornia's) carries a mask along, but neither
+    metres that depend on the zoom nor the single pixels of a lidar.
 
     Args:
         sample: the picture at its own size.
@@ -95,58 +92,3 @@ def _shrunk(image_rgb: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
     height, width = image_rgb.shape[:2]
     smaller = max(1, round(width / factor)), max(1, round(height / factor))
     return np.asarray(cv2.resize(image_rgb, smaller, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def gaussian_blur(image: Tensor, sigma_px: Tensor) -> Tensor:
-    """Blur each picture by its own sigma, in full precision also where bfloat16 is computed in.
-
-    Args:
-        image: BxCxHxW.
-        sigma_px: B, of 2 pixels at most; far below 1 the picture stays as it is.
-    """
-    batch, channels = image.shape[:2]
-    reach = 6  # three times the largest sigma
-    steps = torch.arange(-reach, reach + 1)
-    kernel = torch.exp(-0.5 * (steps / sigma_px[:, None]) ** 2)
-    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
-    kernel = kernel.to(image)[:, None]  # BC x 1 x taps
-    flat = F.pad(image.flatten(0, 1)[None], (reach,) * 4, mode='replicate')
-    with torch.autocast(image.device.type, enabled=False):
-        flat = F.conv2d(flat, kernel[:, :, None], groups=len(kernel))
-        return F.conv2d(flat, kernel[..., None], groups=len(kernel)).view_as(image)
-
-
-def strong_colours(
-    image: Tensor, generator: torch.Generator, strength: float = 1.0
-) -> Tensor:
-    """Change brightness, contrast, gamma, colours and noise at random, and blur half of them.
-
-    The blur is a Gaussian of 0.1 to 2 pixels, as in the authors' UniMatch; the paper states none.
-
-    Args:
-        image: Bx3xHxW float32 RGB, 0 to 1.
-        generator: on the CPU.
-        strength: 0 leaves pictures as they are.
-
-    Returns:
-        Of the same shape, 0 to 1.
-    """
-    batch, device, clean = image.shape[0], image.device, image
-
-    def draw(low: float, high: float) -> Tensor:
-        return _uniform(batch, low, high, generator)[:, None, None, None].to(device)
-
-    image = image.clamp(1e-3, 1) ** torch.exp(draw(-0.6, 0.6))
-    image = image * torch.exp(draw(-0.6, 0.5))
-    mean = image.mean(dim=(2, 3), keepdim=True)
-    image = mean + (image - mean) * torch.exp(draw(-0.5, 0.6))
-    grey = image.mean(dim=1, keepdim=True)
-    image = grey + (image - grey) * draw(0.0, 1.6)
-    tint = torch.randn(batch, 3, 1, 1, generator=generator).to(device)
-    image = image * torch.exp(0.12 * tint)
-    blurred = torch.rand(batch, generator=generator) < 0.5
-    sigma_px = _uniform(batch, 0.1, 2.0, generator)
-    image = gaussian_blur(image, torch.where(blurred, sigma_px, 1e-3))
-    noise = torch.randn(image.shape, generator=generator).to(device)
-    strong = image + noise * draw(0, 1) ** 3 * 0.1
-    return (strong if strength == 1 else torch.lerp(clean, strong, strength)).clamp(0, 1)

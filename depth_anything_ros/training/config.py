@@ -96,7 +96,7 @@ class Phase:
     sizes: Annotated[tuple[tuple[Side, Side], ...], AfterValidator(_some)]
     lr_from: Weight
     lr_to: Weight
-    colours: Share = 1.0  # strength of the random colours
+    colours: Share = 1.0  # how far colours and sharpness change; 1 is what a student sees
     relative: Weight = 1.0  # factor on the weight of the relative loss
     # random: any window, zoomed in on, tilted, mirrored; centre: the largest one in the middle
     crop: Literal['random', 'centre'] = 'random'
@@ -187,6 +187,9 @@ class TrainConfig:
         clip: largest norm of the gradient.
         ema: decay of the averaged weights, which are what is saved.
         workers: processes that read pictures ahead, for each that trains; 0 is none.
+        accumulate: parts that a process takes its share of a batch in, one after the other.
+        strategy: of several processes: ddp leaves each the whole network, fsdp a part of every
+            weight (FSDP2), for networks too large for one device.
         bf16: whether to compute in bfloat16.
         device: where to train: cpu, cuda or cuda:N.
         eval_every: steps between points of the learning curve.
@@ -209,6 +212,8 @@ class TrainConfig:
     clip: Annotated[Number, Field(gt=0)] = 1.0
     ema: Annotated[Number, Field(ge=0, lt=1)] = 0.998
     workers: Annotated[Integer, Field(ge=0)] = 2
+    accumulate: Count = 1
+    strategy: Literal['ddp', 'fsdp'] = 'ddp'
     bf16: Flag = True
     device: Device = 'cpu'
     eval_every: Count = 250

@@ -21,7 +21,7 @@ from depth_anything_ros.errors import DatasetError
 from depth_anything_ros.evaluation.metrics import abs_rel, align_inverse_depth, delta
 from depth_anything_ros.training.augment import to_network
 from depth_anything_ros.training.network import inverse_depth_of
-from depth_anything_ros.training.sample import FAR_M, NEAR_M, Samples
+from depth_anything_ros.training.sample import FAR_M, NEAR_M, Sample, Samples
 
 _LEAST_PIXELS = 100
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -89,10 +89,30 @@ def score_each(predict: Predict, data: Samples, count: int, metric: bool = False
     """
     for i in range(min(count, len(data))):
         sample = data[i]
-        with np.errstate(divide='ignore'):
-            depth_m = 1 / sample.inverse_depth.astype(np.float32)
-        enough = ((depth_m >= NEAR_M) & (depth_m <= FAR_M)).sum() >= _LEAST_PIXELS
-        yield score_image(predict(sample.image_rgb), depth_m, metric) if enough else None
+        depth_m = _depth_m(sample)
+        yield (score_image(predict(sample.image_rgb), depth_m, metric) if _is_scored(depth_m)
+               else None)
+
+
+def require_scorable(data: Samples, count: int) -> None:
+    """Read the first held-out pictures before a run costs anything.
+
+    Raises:
+        DatasetError: one cannot be read, or none has enough known depth to be scored.
+    """
+    if not any([_is_scored(_depth_m(data[i]))  # noqa: C419, all are read
+                for i in range(min(count, len(data)))]):
+        raise DatasetError(f'no held-out picture has depth between {NEAR_M} and {FAR_M:g} m at '
+                           f'{_LEAST_PIXELS} pixels or more: hold out others')
+
+
+def _depth_m(sample: Sample) -> NDArray[np.float32]:
+    with np.errstate(divide='ignore'):
+        return np.asarray(1 / sample.inverse_depth.astype(np.float32), np.float32)
+
+
+def _is_scored(depth_m: NDArray[np.float32]) -> bool:
+    return bool(((depth_m >= NEAR_M) & (depth_m <= FAR_M)).sum() >= _LEAST_PIXELS)
 
 
 def score_world(predict: Predict, data: Samples, count: int, metric: bool = False
@@ -101,23 +121,17 @@ def score_world(predict: Predict, data: Samples, count: int, metric: bool = Fals
 
     Args:
         predict: from HxWx3 uint8 RGB to HxW relative inverse depth.
-        data: held-out pictures.
+        data: held-out pictures, one of which at least can be scored.
         count: how many of them.
         metric: whether predictions are in 1/m; the constant one is fitted all the same.
 
     Returns:
         abs_rel, delta1, constant_abs_rel, constant_delta1.
-
-    Raises:
-        DatasetError: none of them has enough known depth to be scored.
     """
     def constant(image_rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.zeros(image_rgb.shape[:2], np.float32)
 
     both = zip(score_each(predict, data, count, metric), score_each(constant, data, count))
-    if not (scored := [ours + its for ours, its in both if ours and its]):
-        raise DatasetError(f'no held-out picture has depth between {NEAR_M} and {FAR_M:g} m at '
-                           f'{_LEAST_PIXELS} pixels or more: hold out others')
-    mean = np.mean(scored, axis=0)
+    mean = np.mean([ours + its for ours, its in both if ours and its], axis=0)
     names = ('abs_rel', 'delta1', 'constant_abs_rel', 'constant_delta1')
     return {name: round(float(value), 4) for name, value in zip(names, mean)}

@@ -4,13 +4,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from depth_anything_ros.errors import CheckpointError
-from depth_anything_ros.training.augment import strong_colours, to_network
+from depth_anything_ros.training.augment import to_network
 from depth_anything_ros.training.config import StudentConfig
 from depth_anything_ros.training.losses import (
     cutmix_error,
@@ -19,6 +17,7 @@ from depth_anything_ros.training.losses import (
     without_largest,
 )
 from depth_anything_ros.training.network import inverse_depth_of, Trainee
+from depth_anything_ros.training.perturbation import cut_boxes, strong_colours
 from depth_anything_ros.training.pretrained import frozen_encoder, Teacher
 
 
@@ -83,28 +82,3 @@ class Unlabelled:
                     f'student of {features.shape[-1]}: take an encoder of the same hidden size')
             terms['alignment'] = feature_alignment_loss(features, frozen, config.margin)
         return terms
-
-
-def cut_boxes(shape: torch.Size, probability: float, generator: torch.Generator) -> Tensor:
-    """Draw CutMix masks: false in a random box of some pictures, which shows another picture.
-
-    Args:
-        shape: B, H, W.
-        probability: of a picture being cut; the others keep all pixels.
-        generator: on the CPU.
-
-    Returns:
-        BxHxW bool. The box has 2 to 40 % of the area and a side ratio of 0.3 to 1 / 0.3 (UniMatch).
-    """
-    batch, height, width = shape
-    mask = torch.ones(batch, height, width, dtype=torch.bool)
-    for i in range(batch):
-        area, ratio, x, y, chance = torch.rand(5, generator=generator).tolist()
-        area = (0.02 + 0.38 * area) * height * width
-        ratio = math.exp((2 * ratio - 1) * math.log(1 / 0.3))
-        rows = min(height, max(1, round(math.sqrt(area * ratio))))
-        columns = min(width, max(1, round(math.sqrt(area / ratio))))
-        top, left = int(y * (height - rows + 1)), int(x * (width - columns + 1))
-        if chance < probability:
-            mask[i, top:top + rows, left:left + columns] = False
-    return mask

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from depth_anything_ros.errors import DatasetError
-from depth_anything_ros.evaluation.predictions import from_folder
+from depth_anything_ros.evaluation.predictions import from_folder, Source
 from depth_anything_ros.evaluation.protocols import Protocol
 from depth_anything_ros.evaluation.published import PAPER
 from depth_anything_ros.tools.evaluate import main
@@ -304,7 +304,8 @@ def test_prediction_of_the_crop_is_taken_and_any_other_resized_then_cropped(tmp_
     assert predicted.tolist() == [[1.0, 2.0], [3.0, 4.0]]
 
 
-def test_scoring_saved_predictions_needs_no_torch(sintel):
+@pytest.mark.parametrize('align', ['affine', 'node'])
+def test_scoring_saved_predictions_needs_no_torch(sintel, align):
     tmp_path, _, _ = sintel
     code = (
         'import sys; sys.modules["torch"] = None\n'
@@ -312,7 +313,7 @@ def test_scoring_saved_predictions_needs_no_torch(sintel):
         'sys.exit(main(sys.argv[1:]))'
     )
     arguments = ['--dataset', 'sintel', '--root', tmp_path / 'data', '--output', tmp_path / 'out',
-                 '--predictions', tmp_path / 'saved']
+                 '--predictions', tmp_path / 'saved', '--align', align]
     done = subprocess.run([sys.executable, '-c', code, *map(str, arguments)], capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
 
@@ -391,7 +392,7 @@ def test_own_pictures_are_scored_against_another_network(tmp_path, capsys, monke
         def predict(sample, size):
             depth = depths[int(sample.name)]
             return np.where(depth > 0, depth, 1) * (1.1 if checkpoint == 'one' else 1.0)
-        return predict, 'depth', 'a fake'
+        return Source(predict, 'depth', 'a fake', metric=True)
 
     monkeypatch.setattr('depth_anything_ros.tools.evaluate.from_network', network)
     arguments = ['--dataset', 'own', '--root', str(tmp_path / 'own'), '--checkpoint', 'one',
@@ -409,3 +410,70 @@ def test_own_pictures_are_scored_against_another_network(tmp_path, capsys, monke
     assert '19 images are too few' in capsys.readouterr().err
     assert main([*arguments, '--split', 'x']) == 2
     assert 'pack --share holds out a part' in capsys.readouterr().err
+
+
+def relative_network(depths, checkpoint):
+    """Return a source of 2 / z + 1 in the place of from_network.
+
+    The network 'refused' says the opposite of its last image, and of the first one's last row that
+    it is far beyond any depth.
+    """
+    def predict(sample, size):
+        depth = np.where(depths[int(sample.name)] > 0, depths[int(sample.name)], 1)
+        prediction = 2 / depth + 1
+        if checkpoint == 'refused' and sample.name.endswith('24'):
+            prediction = 3 - prediction
+        if checkpoint == 'refused' and int(sample.name) == 0:
+            prediction[-1] = 1e-3 * prediction[0]
+        return prediction
+    return Source(predict, 'inverse_depth', 'a fake', metric=False)
+
+
+def test_own_pictures_and_relative_networks_are_scored_as_the_node_would_publish(
+    tmp_path, capsys, monkeypatch
+):
+    depths = own_folder(tmp_path / 'own', 25, (600,))
+    monkeypatch.setattr('depth_anything_ros.tools.evaluate.from_network',
+                        lambda checkpoint, *_: relative_network(depths, checkpoint))
+    arguments = ['--dataset', 'own', '--root', str(tmp_path / 'own'), '--checkpoint', 'right',
+                 '--against', 'refused', '--output', str(tmp_path / 'out'), '--json']
+    assert main(arguments) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    found = json.loads(last)
+    assert (found['align'], found['coverage'], found['images_refused']) == ('node', 1, 0)
+    assert found['depth_space']['abs_rel'] == pytest.approx(0, abs=1e-3)
+    # one of 25 images in full; of another the last row, half of it white
+    board = (np.arange(20)[:, None] // 2 + np.arange(30) // 2) % 2
+    other = found['against']
+    missed = 1 + board[-1].sum() / board.sum()
+    assert other['images_refused'] == 1
+    assert other['coverage'] == pytest.approx(1 - missed / 25)
+    stretches = np.zeros(10)  # of 3 or 2 images
+    stretches[0], stretches[-1] = board[-1].sum() / board.sum() / 3, 1 / 2
+    assert other['abs_rel_difference']['mean'] == pytest.approx(stretches.mean(), abs=1e-3)
+    assert any(line.startswith("refused: 1 images get none at all: the node's fit refuses them, "
+                               'first 00000024 (nearer anchors') for line in lines)
+    assert any(line.startswith(f'refused: {missed / 25:.1%} of the pixels get no depth')
+               for line in lines)
+    with (tmp_path / 'out/own.csv').open() as file:
+        assert [line['coverage'] for line in csv.DictReader(file)] == ['1.0'] * 25
+    assert main([*arguments, '--align', 'affine']) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])['align'] == 'affine'
+
+
+def test_networks_that_are_both_metric_are_scored_as_they_are(tmp_path, capsys, monkeypatch):
+    depths = own_folder(tmp_path / 'own', 20, (600,))
+    metric = {'one', 'two'}
+
+    def network(checkpoint, *_):
+        source = relative_network(depths, checkpoint)
+        return source._replace(metric=checkpoint in metric)
+
+    monkeypatch.setattr('depth_anything_ros.tools.evaluate.from_network', network)
+    for checkpoint, against, align in (('one', [], 'none'), ('one', ['--against', 'two'], 'none'),
+                                       ('one', ['--against', 'relative'], 'node')):
+        assert main(['--dataset', 'own', '--root', str(tmp_path / 'own'), '--checkpoint',
+                     checkpoint, *against, '--output', str(tmp_path / 'out'), '--json']) == 0
+        found = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert found['align'] == align
+        assert (found['depth_space']['abs_rel'] < 1e-3) == (align == 'node')

@@ -33,7 +33,8 @@ sys.exit(program())
 
 
 @pytest.mark.parametrize(
-    'name, missing', [('demo', 'rosbags'), ('train', 'rosbags'), ('depth_node', 'torch')]
+    'name, missing',
+    [('demo', 'rosbags'), ('train', 'rosbags'), ('train', 'kornia'), ('depth_node', 'torch')],
 )
 def test_the_one_line_of_a_program(name, missing):
     done = subprocess.run(

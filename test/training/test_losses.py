@@ -8,10 +8,9 @@ import math
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
 import torch
 
-from depth_anything_ros.training import augment, losses
+from depth_anything_ros.training import losses
 from depth_anything_ros.training.config import LossWeights
 from depth_anything_ros.training.losses import gradient_loss, relative_loss, silog_loss, ssi_loss
 from depth_anything_ros.training.scoring import score_image, score_world
@@ -73,34 +72,6 @@ def test_a_tenth_of_each_picture_is_ignored() -> None:
     assert float(loss) == pytest.approx((44.5 + 1000 - 54.5) / 2)  # 0 to 89 and 10 to 99
     loss, kept = losses.without_largest(error, 0.0)
     assert kept.all() and float(loss) == pytest.approx(500)
-
-
-def test_blur_is_a_gaussian_of_each_pictures_own_sigma() -> None:
-    image = torch.rand(3, 3, 24, 30, generator=torch.Generator().manual_seed(0))
-    blurred = augment.gaussian_blur(image, torch.tensor([2.0, 0.7, 1e-3]))
-    for i, sigma in enumerate((2.0, 0.7)):
-        expected = gaussian_filter(image[i].numpy(), (0, sigma, sigma), mode='nearest', truncate=3)
-        assert float(np.abs(blurred[i].numpy() - expected)[:, 6:-6, 6:-6].max()) < 2e-3
-    assert torch.equal(blurred[2], image[2])
-    with torch.autocast('cpu', torch.bfloat16):
-        again = augment.gaussian_blur(image, torch.tensor([2.0, 0.7, 1e-3]))
-    assert torch.equal(again, blurred)
-
-
-def test_strong_colours_blur_half_of_the_pictures_and_sharpen_none(
-    monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn = []
-
-    def keep(image: torch.Tensor, sigma_px: torch.Tensor) -> torch.Tensor:
-        drawn.append(sigma_px)
-        return image
-
-    monkeypatch.setattr(augment, 'gaussian_blur', keep)
-    augment.strong_colours(torch.rand(4000, 3, 2, 2), torch.Generator().manual_seed(0))
-    sigma_px = drawn[0][drawn[0] > 0.01]
-    assert 0.47 < len(sigma_px) / 4000 < 0.53
-    assert 0.1 <= float(sigma_px.min()) < 0.12 and 1.98 < float(sigma_px.max()) <= 2.0
 
 
 def test_metric_networks_are_scored_as_they_are() -> None:
