@@ -55,6 +55,7 @@ MAY_IMPORT = {
     'errors': set(),
     'ray_workers': {'errors'},
     'engine_arguments': {'errors'},
+    'addresses': {'errors'},
     'poses': {'errors'},
     'stopwatch': set(),
     'stretch': set(),
@@ -70,12 +71,14 @@ MAY_IMPORT = {
     'world': {'camera', 'errors'},
     'ros': {*CAMERA, 'cloud', 'network', 'metric_depth', *PIPELINE},
     'evaluation': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros'},
-    'training': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros', 'evaluation', 'world'},
-    'labelling': {*CAMERA, 'network', *PIPELINE, 'ray_workers', 'training'},
-    'annotation': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros', 'ray_workers'},
+    'training': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros', 'evaluation', 'world',
+                 'addresses'},
+    'labelling': {*CAMERA, 'network', *PIPELINE, 'ray_workers', 'training', 'addresses'},
+    'annotation': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros', 'ray_workers',
+                   'addresses'},
     'doctor': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros', 'annotation'},
     'tools': {*CAMERA, 'network', 'metric_depth', *PIPELINE, 'ros', 'evaluation', 'training',
-              'labelling', 'world', 'annotation', 'doctor', 'engine_arguments'},
+              'labelling', 'world', 'annotation', 'doctor', 'engine_arguments', 'addresses'},
 }
 
 

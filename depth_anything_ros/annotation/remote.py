@@ -15,8 +15,9 @@ import shutil
 from tempfile import gettempdir, TemporaryDirectory
 from typing import Any, NamedTuple, TypeVar
 
+from depth_anything_ros.addresses import is_remote, open_store, refused, without_secrets
 from depth_anything_ros.annotation.unfinished import cannot_write, SUFFIX
-from depth_anything_ros.errors import DatasetError, reason
+from depth_anything_ros.errors import DatasetError
 
 T = TypeVar('T')
 
@@ -38,18 +39,13 @@ class Place(NamedTuple):
     is_bag: bool
 
 
-def is_remote(path: str) -> bool:
-    """Tell whether a path is the address of something in a store."""
-    return '://' in path
-
-
 def find_remote(address: str) -> list[Place]:
     """Find the bags at an address, which may be a pattern.
 
     Raises:
         DatasetError: it cannot be reached, or there is nothing.
     """
-    store, path = _told(address, partial(_opened, address))
+    store, path = _told(address, partial(open_store, address))
     roots = [path]
     if any(c in path for c in _MAGIC):
         roots = sorted(_told(address, partial(store.glob, path)))
@@ -66,7 +62,8 @@ def find_remote(address: str) -> list[Place]:
         if named or len(roots) == 1 and files:
             places.append(Place(str(store.unstrip_protocol(root)), named, bags == [at]))
     if not places:
-        raise DatasetError(f'{address} is not there: name a bag, a folder of bags, or a pattern')
+        raise DatasetError(f'{without_secrets(address)} is not there: name a bag, a folder of '
+                           'bags, or a pattern')
     return places
 
 
@@ -80,7 +77,7 @@ def local_copy(path: str) -> Iterator[Path]:
     if not is_remote(path):
         yield Path(path)
         return
-    store, root = _told(path, partial(_opened, path))
+    store, root = _told(path, partial(open_store, path))
     sizes = _told(path, partial(_sizes, store, root))
     free, needed = shutil.disk_usage(gettempdir()).free, sum(size or 0 for size in sizes.values())
     if needed > free:
@@ -105,18 +102,6 @@ def local_copy(path: str) -> Iterator[Path]:
             raise DatasetError(str(error).replace(str(copy), path)) from error
 
 
-def _opened(address: str) -> tuple[Any, str]:
-    try:
-        from fsspec.core import url_to_fs
-    except ImportError:
-        raise DatasetError(
-            f'{address} is not on this machine, and fsspec, which would reach it, is not there: '
-            "pip install 'depth_anything_ros[fleet]', or mount or copy it first"
-        ) from None
-    store, path = url_to_fs(address)
-    return store, str(path).rstrip('/')
-
-
 def _sizes(store: Any, root: str) -> dict[str, int | None]:
     """Return all files under a path with their sizes in bytes, None where that is not known."""
     store.info(root)  # which says what find() leaves out: that one may not, or there is nothing
@@ -134,14 +119,10 @@ def _told(address: str, ask: Callable[[], T]) -> T:
     except DatasetError:
         raise
     except FileNotFoundError as error:
-        raise DatasetError(
-            f'{address} is not there: name a bag, a folder of bags, or a pattern'
-        ) from error
-    except Exception as error:  # each store has exceptions of its own, and they have no base
-        raise DatasetError(
-            f'{address} cannot be read ({reason(error)}): see that this machine may read it (its '
-            'credentials, and the package that fsspec wants), or copy it first'
-        ) from error
+        raise DatasetError(f'{without_secrets(address)} is not there: name a bag, a folder of '
+                           'bags, or a pattern') from error
+    except Exception as error:
+        raise refused(address, error) from error
 
 
 def _bags_of(files: list[str]) -> list[str]:

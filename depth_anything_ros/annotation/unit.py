@@ -13,11 +13,12 @@ import cv2
 from rosbags.rosbag2 import Reader
 import torch
 
+from depth_anything_ros.addresses import is_remote
 from depth_anything_ros.annotation.bag_output import BagOutput, left_out
 from depth_anything_ros.annotation.folder_output import FolderOutput
 from depth_anything_ros.annotation.output import Output
 from depth_anything_ros.annotation.passes import OnFrame, Passes, Stopped
-from depth_anything_ros.annotation.remote import is_remote, local_copy
+from depth_anything_ros.annotation.remote import local_copy
 from depth_anything_ros.annotation.request import Request as Request
 from depth_anything_ros.annotation.topics import CameraTopics, find_cameras
 from depth_anything_ros.annotation.unfinished import made_whole, StopMaking

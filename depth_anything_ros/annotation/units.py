@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
 
-from depth_anything_ros.annotation.remote import FILES, find_remote, is_remote, Place
+from depth_anything_ros.addresses import is_remote
+from depth_anything_ros.annotation.remote import FILES, find_remote, Place
 from depth_anything_ros.annotation.unfinished import SUFFIX
 from depth_anything_ros.annotation.unit_report import Unit
 from depth_anything_ros.errors import DatasetError

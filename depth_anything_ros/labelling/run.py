@@ -14,6 +14,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import Progress
 
+from depth_anything_ros.addresses import PathOrAddress
 from depth_anything_ros.config import ModelConfig
 from depth_anything_ros.errors import ConfigError, DatasetError
 from depth_anything_ros.labelling.shard import Job, read_report, ShardMaker
@@ -22,7 +23,7 @@ from depth_anything_ros.network.hub import locate
 from depth_anything_ros.training import shard_folder
 from depth_anything_ros.training.loading import open_samples
 from depth_anything_ros.training.picture_list import PictureList
-from depth_anything_ros.training.shards import are_shards, is_finished, LABELS
+from depth_anything_ros.training.shards import is_finished, LABELS
 
 NAMED = 20  # corrupt pictures, at the end
 
@@ -93,7 +94,7 @@ class Totals:
     named: list[str] = field(default_factory=list)
 
 
-def label(inputs: Sequence[Path], out: Path, settings: Settings, engine: Engine,
+def label(inputs: Sequence[PathOrAddress], out: PathOrAddress, settings: Settings, engine: Engine,
           load: LoadPredictor, device: str = 'auto', batch: int = 0) -> Totals:
     """Label the pictures of all inputs; shards that are finished are left as they are.
 
@@ -129,28 +130,18 @@ def label(inputs: Sequence[Path], out: Path, settings: Settings, engine: Engine,
               settings.per_shard, settings.jpeg, settings.limits, load, device, batch)
     try:
         with shard_folder.filling(out, inputs, 'label'):
-            if not are_shards(out):  # a teacher that did not load binds nobody
-                (out / LABELS).unlink(missing_ok=True)
             shard_folder.require_same(out / LABELS, about)
-            _clear(out)
             todo = [number for number in job.shards() if not _is_done(job, number)]
             with Progress(console=Console(stderr=True)) as progress:
                 count = len(job.shards())
                 bar = progress.add_task('labelling', total=count, completed=count - len(todo))
                 for _ in engine.run(todo, job) if todo else ():
                     progress.advance(bar)
-            _clear(out)  # workers have died
             return _totals(job)
     except OSError as error:
         raise DatasetError(
             f'cannot write to {out} ({error.strerror or error}): make room or give another OUT, '
             'then call it again') from error
-
-
-def _clear(out: Path) -> None:
-    """Remove halves of shards, and of what lies beside them."""
-    for half in out.glob('*.part'):
-        half.unlink()
 
 
 def _is_done(job: Job, number: int) -> bool:

@@ -14,13 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 import json
-from pathlib import Path
 from typing import Any, TypeVar
-from uuid import uuid4
 
 import cv2
 import numpy as np
 
+from depth_anything_ros.addresses import PathOrAddress, Unreachable, written_whole
 from depth_anything_ros.config import ModelConfig
 from depth_anything_ros.errors import BadFrameError, CheckpointError, DatasetError
 from depth_anything_ros.labelling.sheet import COUNT, Sheet
@@ -64,8 +63,8 @@ class Job:
         cores: that one shard at a time may use; None is all of the machine.
     """
 
-    inputs: tuple[Path, ...]
-    out: Path
+    inputs: tuple[PathOrAddress, ...]
+    out: PathOrAddress
     model: ModelConfig
     teacher: str
     settings: str
@@ -78,8 +77,8 @@ class Job:
     batch: int = 0
     cores: int | None = None
 
-    def tar(self, number: int) -> Path:
-        """Return the path of a shard."""
+    def tar(self, number: int) -> PathOrAddress:
+        """Return where a shard is."""
         return self.out / f'{number:06d}.tar'
 
     def shards(self) -> range:
@@ -114,7 +113,7 @@ class Report:
         self.left_out[why] = self.left_out.get(why, 0) + 1
 
 
-def read_report(tar: Path) -> Report:
+def read_report(tar: PathOrAddress) -> Report:
     """Read the report on a finished shard.
 
     Raises:
@@ -157,18 +156,15 @@ class ShardMaker:
             DatasetError: it cannot be written.
         """
         tar = self._job.tar(number)
-        part = tar.with_suffix(f'.{uuid4().hex}.part')  # of this attempt alone
         try:
             if not is_finished(tar):
-                write_shard(tar, self._stored(number, tar), part)
+                write_shard(tar, self._stored(number, tar))
         except OSError as error:
             raise DatasetError(f'{tar} cannot be written ({error.strerror or error}): make room, '
                                'then start again') from error
-        finally:
-            part.unlink(missing_ok=True)
         return number
 
-    def _stored(self, number: int, tar: Path) -> Iterator[Stored]:
+    def _stored(self, number: int, tar: PathOrAddress) -> Iterator[Stored]:
         """Label a shard's pictures; with the last of them write sheet and report."""
         job, sheet = self._job, Sheet()
         wanted = range(number * job.per_shard, min((number + 1) * job.per_shard, job.count))
@@ -195,9 +191,8 @@ class ShardMaker:
                     report.labelled += 1
                     yield self._encoded(index, sample, label, about)
         for suffix, data in (('jpg', sheet.jpeg()), ('json', json.dumps(asdict(report)).encode())):
-            part = tar.with_suffix(f'.{uuid4().hex}.part')
-            part.write_bytes(data)
-            part.replace(tar.with_suffix(f'.{suffix}'))
+            with written_whole(tar.with_suffix(f'.{suffix}')) as file:
+                file.write(data)
 
     def _encoded(self, index: int, sample: Sample, label: Label, about: dict[str, Any]) -> Stored:
         labelled = replace(sample, inverse_depth=label.inverse_depth, sparse=False)
@@ -223,10 +218,12 @@ class ShardMaker:
     def _sample(self, index: int) -> tuple[int, Sample | DatasetError]:
         try:
             return index, self._samples[index]
+        except Unreachable:
+            raise  # left out, it would stay so when the store answers again
         except DatasetError as error:
             return index, error
 
-    def _place(self, index: int) -> tuple[Path, int]:
+    def _place(self, index: int) -> tuple[PathOrAddress, int]:
         which = bisect(self._samples.cumulative_sizes, index)
         first = self._samples.cumulative_sizes[which - 1] if which else 0
         return self._job.inputs[which], index - first

@@ -21,10 +21,10 @@ from rich.progress import (
 )
 
 from depth_anything_ros import engine_arguments
+from depth_anything_ros.addresses import is_remote
 from depth_anything_ros.annotation.arguments import add_arguments, Told, told
 from depth_anything_ros.annotation.engines import Engine, Job, LocalEngine
 from depth_anything_ros.annotation.ray_engine import RayEngine
-from depth_anything_ros.annotation.remote import is_remote
 from depth_anything_ros.annotation.request import Request
 from depth_anything_ros.annotation.split_runs import run_in_parts
 from depth_anything_ros.annotation.summary import (

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 import sys
 
 from depth_anything_ros import engine_arguments
+from depth_anything_ros.addresses import path_or_address, PathOrAddress
 from depth_anything_ros.config import Config, with_values
 from depth_anything_ros.errors import DepthAnythingError
 from depth_anything_ros.labelling.ray_engine import RayEngine
@@ -51,7 +51,7 @@ def _run(args: argparse.Namespace, load: LoadPredictor) -> Totals:
         engine.close()
 
 
-def _lines(totals: Totals, out: Path) -> list[str]:
+def _lines(totals: Totals, out: PathOrAddress) -> list[str]:
     lines = [f'{totals.labelled} of {totals.pictures} pictures are labelled in {out}']
     lines += [f'{count} were left out: {why.replace("_", " ")}'
               for why, count in sorted(totals.left_out.items())]
@@ -66,9 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='label', description='Label pictures by a teacher; go on where it ended.')
     add = parser.add_argument
-    add('inputs', nargs='+', type=Path, metavar='IN',
+    add('inputs', nargs='+', type=path_or_address, metavar='IN',
         help='folders of pictures or shards, ROS 2 bags, or lists with one path a line')
-    add('out', type=Path, metavar='OUT', help='folder of the shards')
+    add('out', type=path_or_address, metavar='OUT', help='folder of the shards, or its address')
     add('--teacher', required=True, metavar='CHECKPOINT', help='as model.checkpoint')
     add('--input-size', type=int, default=0, metavar='PIXELS', help='as model.input_size')
     add('--device', default='auto', help='as runtime.device')

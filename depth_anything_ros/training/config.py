@@ -14,6 +14,8 @@ from pydantic import (
     ConfigDict,
     Field,
     model_validator,
+    PlainSerializer,
+    PlainValidator,
     Strict,
     TypeAdapter,
     ValidationError,
@@ -22,6 +24,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 import yaml  # type: ignore[import-untyped]
 
+from depth_anything_ros.addresses import on_this_machine, path_or_address, PathOrAddress
 from depth_anything_ros.errors import DepthAnythingError, one_line
 
 PATCH = 14  # pixels; the side of a patch of every network here
@@ -56,6 +59,8 @@ Side = Annotated[Integer, Field(ge=PATCH), AfterValidator(_whole_patches)]
 # Hub id, folder in Hugging Face format or official .pth or .safetensors file.
 Source = Annotated[str, BeforeValidator(lambda x: str(x) if isinstance(x, Path) else x)]
 Device = Annotated[str, AfterValidator(_known_device)]
+# Of pictures; shards may be in a store. It is told without its secrets.
+Pictures = Annotated[PathOrAddress, PlainValidator(path_or_address), PlainSerializer(str)]
 _CHECKED = ConfigDict(extra='forbid')
 
 
@@ -136,8 +141,8 @@ class StudentConfig:
     """
 
     teacher: Source | None = None
-    unlabelled: tuple[Path, ...] = ()
-    pseudo: tuple[Path, ...] = ()
+    unlabelled: tuple[Pictures, ...] = ()
+    pseudo: tuple[Pictures, ...] = ()
     confidence: Share = 0.0
     ratio: Count = 2
     labelled: Flag = True
@@ -192,9 +197,9 @@ class TrainConfig:
         tensorboard: whether to write TensorBoard events too.
     """
 
-    data: tuple[Path, ...]
-    held_out: Path
-    out: Path
+    data: tuple[Pictures, ...]
+    held_out: Pictures
+    out: Annotated[Path, BeforeValidator(on_this_machine)]
     phases: Annotated[tuple[Phase, ...], AfterValidator(_some)]
     network: NetworkConfig = NetworkConfig()
     loss: LossWeights = LossWeights()

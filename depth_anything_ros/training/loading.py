@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 import multiprocessing
 import os
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, get_worker_info
 
+from depth_anything_ros.addresses import Address, PathOrAddress
 from depth_anything_ros.errors import DatasetError, DepthAnythingError, reason
 from depth_anything_ros.training.augment import random_crop
 from depth_anything_ros.training.bag_data import BagSamples, is_bag
@@ -39,12 +39,13 @@ _CURE = ('set workers: 0, lower workers or batch_size, or give more memory; a co
          'shared memory without docker run --ipc=host')
 
 
-def open_samples(folders: Sequence[Path], with_depth: bool = True) -> ConcatDataset[Sample]:
+def open_samples(folders: Sequence[PathOrAddress], with_depth: bool = True
+                 ) -> ConcatDataset[Sample]:
     """Open several folders and bags as one, without reading more of them than a few.
 
     Args:
         folders: of rendered pictures, of shards, or of one's own: ROS 2 bags, folders in the
-            layout of folder_data, or without depth lists of pictures.
+            layout of folder_data, or without depth lists of pictures. Shards may lie in a store.
         with_depth: whether depth is needed.
 
     Returns:
@@ -61,7 +62,7 @@ def open_samples(folders: Sequence[Path], with_depth: bool = True) -> ConcatData
     return ConcatDataset(opened)
 
 
-def open_pseudo(folders: Sequence[Path], confidence: float) -> ConcatDataset[Sample]:
+def open_pseudo(folders: Sequence[PathOrAddress], confidence: float) -> ConcatDataset[Sample]:
     """Open folders of shards that `label` made as one.
 
     Args:
@@ -80,16 +81,18 @@ def open_pseudo(folders: Sequence[Path], confidence: float) -> ConcatDataset[Sam
     return ConcatDataset(opened)
 
 
-def _open(folder: Path, with_depth: bool) -> Dataset[Sample]:
+def _open(folder: PathOrAddress, with_depth: bool) -> Dataset[Sample]:
+    if isinstance(folder, Address):
+        if not are_shards(folder):
+            raise DatasetError(f'{folder} holds no shards, which alone are read from a store: see '
+                               'where they are, or copy bags and pictures to this machine')
+        return _open_shards(folder, with_depth)
     if is_bag(folder):
         return BagSamples(folder, with_depth)
     if not folder.exists():
         raise DatasetError(f'{folder} is absent: see where it is, or render or pack it first')
     if are_shards(folder):
-        if with_depth and (folder / LABELS).is_file():
-            raise DatasetError(f'{folder} holds a teacher\'s labels, which are no true depth: '
-                               'name it as student.pseudo')
-        return ShardSamples(folder, with_depth)
+        return _open_shards(folder, with_depth)
     if folder.is_file():
         return PictureList(folder, with_depth)
     if is_world(folder):
@@ -103,7 +106,14 @@ def _open(folder: Path, with_depth: bool) -> Dataset[Sample]:
                        'are, and docs/training.md for how they lie')
 
 
-def _look_at_some(folder: Path, samples: Dataset[Sample], with_depth: bool) -> None:
+def _open_shards(folder: PathOrAddress, with_depth: bool) -> Dataset[Sample]:
+    if with_depth and (folder / LABELS).is_file():
+        raise DatasetError(f'{folder} holds a teacher\'s labels, which are no true depth: name it '
+                           'as student.pseudo')
+    return ShardSamples(folder, with_depth)
+
+
+def _look_at_some(folder: PathOrAddress, samples: Dataset[Sample], with_depth: bool) -> None:
     """Refuse pictures of which none can be read, or none has depth that can be learnt from."""
     count = len(samples)  # type: ignore[arg-type]
     refused: DatasetError | None = None

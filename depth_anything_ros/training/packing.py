@@ -14,6 +14,13 @@ from rich.console import Console
 from rich.progress import track
 from torch.utils.data import Dataset
 
+from depth_anything_ros.addresses import (
+    Address,
+    path_or_address,
+    PathOrAddress,
+    Unreachable,
+    written_whole,
+)
 from depth_anything_ros.errors import ConfigError, DatasetError, DepthAnythingError
 from depth_anything_ros.evaluation.datasets import DATASETS, load_samples
 from depth_anything_ros.training import shard_folder
@@ -79,7 +86,8 @@ class _DatasetSamples(Dataset[Sample]):
         return own_sample(image_rgb, depth_m, self._sparse)
 
 
-def pack(inputs: Sequence[Path], out: Path, settings: Settings = Settings()) -> list[str]:
+def pack(inputs: Sequence[PathOrAddress], out: PathOrAddress, settings: Settings = Settings()
+         ) -> list[str]:
     """Write the pictures of all inputs into shards; those that are finished are left as they are.
 
     Args:
@@ -113,16 +121,22 @@ def pack(inputs: Sequence[Path], out: Path, settings: Settings = Settings()) -> 
                     wanted = range(number * settings.per_shard,
                                    min((number + 1) * settings.per_shard, total))
                     write_shard(tar, _stored(inputs, opened, taken, wanted, settings, left_out))
-            lines = left_out.read_text().splitlines() if left_out.is_file() else []
+            return _noted(left_out)
     except OSError as error:
         raise DepthAnythingError(
             f'cannot write to {out} ({error.strerror or error}): make room or give another OUT, '
             'then call it again') from error
-    return list(dict.fromkeys(lines))  # a shard that was begun twice says it twice
 
 
-def _opened(path: Path, settings: Settings) -> Samples:
+def _noted(left_out: PathOrAddress) -> list[str]:
+    return left_out.read_text().splitlines() if left_out.is_file() else []
+
+
+def _opened(path: PathOrAddress, settings: Settings) -> Samples:
     if settings.dataset is not None:
+        if isinstance(path, Address):
+            raise DatasetError(f'{path} is not on this machine, as --dataset needs it: copy it '
+                               'first')
         return _DatasetSamples(settings.dataset, path, settings.split, settings.labelled)
     return open_samples([path], settings.labelled)
 
@@ -131,23 +145,28 @@ def _part(count: int, share: tuple[float, float]) -> range:
     return range(*(round(end * count) for end in share))  # those that adjoin share no picture
 
 
-def _stored(inputs: Sequence[Path], opened: Sequence[Samples], taken: Sequence[range],
-            wanted: range, settings: Settings, left_out: Path) -> Iterator[Stored]:
+def _stored(inputs: Sequence[PathOrAddress], opened: Sequence[Samples], taken: Sequence[range],
+            wanted: range, settings: Settings, left_out: PathOrAddress) -> Iterator[Stored]:
     """Read pictures of all inputs by their numbers, and note those that are corrupt."""
-    first = 0
+    first, corrupt = 0, []
     for path, samples, indices in zip(inputs, opened, taken):
         begin, end = max(wanted.start - first, 0), max(wanted.stop - first, 0)
         for number, index in enumerate(indices[begin:end], start=first + begin):
             try:
                 sample = samples[index]
+            except Unreachable:
+                raise  # left out, it would stay so when the store answers again
             except DatasetError as error:
-                with left_out.open('a') as file:
-                    print(error, file=file)
+                corrupt.append(str(error))
                 continue
             about = {'source': settings.source or str(path), 'index': index,
                      'licence': settings.licence}
             yield encode(f'{number:08d}', sample, about, settings.jpeg)
         first += len(indices)
+    if corrupt:
+        lines = dict.fromkeys([*_noted(left_out), *corrupt])  # each once, begun twice or not
+        with written_whole(left_out) as file:
+            file.write(''.join(f'{line}\n' for line in lines).encode())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -181,9 +200,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='pack', description='Pack pictures into shards to train on; go on where it ended.')
     add = parser.add_argument
-    add('inputs', nargs='+', type=Path, metavar='IN',
+    add('inputs', nargs='+', type=path_or_address, metavar='IN',
         help='folders of pictures or shards, ROS 2 bags, or roots of --dataset')
-    add('out', type=Path, metavar='OUT', help='folder of the shards')
+    add('out', type=path_or_address, metavar='OUT', help='folder of the shards, or its address')
     add('--unlabelled', action='store_true', help='pack pictures alone, and no depth')
     add('--dataset', choices=DATASETS, help='whose layout the inputs have')
     add('--split', type=Path, metavar='FILE', help='lists the images of --dataset to take')

@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from depth_anything_ros.addresses import Address, PathOrAddress, written_whole
 from depth_anything_ros.errors import ConfigError, DatasetError
 from depth_anything_ros.training.shards import are_shards
 
@@ -41,8 +42,10 @@ def check(per_shard: int, jpeg: int) -> None:
 
 
 @contextmanager
-def filling(out: Path, inputs: Sequence[Path], program: str) -> Iterator[None]:
+def filling(out: PathOrAddress, inputs: Sequence[PathOrAddress], program: str) -> Iterator[None]:
     """Make a folder, and keep other runs out of it; the lock goes with the process.
+
+    A store has no locks: there two runs would write each shard both.
 
     Args:
         out: folder of the shards.
@@ -52,39 +55,54 @@ def filling(out: Path, inputs: Sequence[Path], program: str) -> Iterator[None]:
     Raises:
         DatasetError: it is an input, so that shards would become pictures of their own, or another
             run is at work there.
-        OSError: it cannot be made.
+        OSError: it cannot be made on this machine.
+        Unreachable: nor in the store.
     """
     for path in inputs:
-        if os.path.realpath(out) in map(os.path.realpath, (path, path / 'images')):
+        if _real(out) in map(_real, (path, path / 'images')):
             raise DatasetError(f'OUT {out} is where the pictures of {path} are: give another')
     out.mkdir(parents=True, exist_ok=True)
+    if isinstance(out, Address):
+        yield
+        return
     with (out / 'lock').open('w') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise DatasetError(f'another {program} is at work in {out}: wait for it, or give '
                                'another OUT') from error
+        _remove_halves(out)  # of runs that were killed
         yield
+        _remove_halves(out)  # of workers that were
 
 
-def require_same(file: Path, about: dict[str, Any]) -> None:
+def _real(place: PathOrAddress) -> PathOrAddress | str:
+    return place if isinstance(place, Address) else os.path.realpath(place)
+
+
+def _remove_halves(folder: Path) -> None:
+    for half in folder.glob('*.part'):
+        half.unlink()
+
+
+def require_same(file: PathOrAddress, about: dict[str, Any]) -> None:
     """Refuse to go on with other settings than those that a folder's shards were made by.
 
     Args:
-        file: that says them; written where there are no shards yet.
+        file: that says them; written anew where there are no shards yet: a teacher that did not
+            load binds nobody.
         about: they, as JSON has them.
 
     Raises:
         DatasetError: they differ, or nothing says what the shards are that are there.
     """
-    if not file.is_file():
-        if are_shards(file.parent):
-            raise DatasetError(f'{file.parent} holds shards, and no {file.name} that says what '
-                               'they are made of: give another OUT')
-        part = file.with_suffix('.part')
-        part.write_text(json.dumps(about))
-        part.replace(file)
+    if not are_shards(file.parent):
+        with written_whole(file) as written:
+            written.write(json.dumps(about).encode())
         return
+    if not file.is_file():
+        raise DatasetError(f'{file.parent} holds shards, and no {file.name} that says what they '
+                           'are made of: give another OUT')
     try:
         before = dict(json.loads(file.read_text()))
     except (ValueError, TypeError) as error:

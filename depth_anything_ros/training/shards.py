@@ -15,16 +15,15 @@ KEY.json: sparse (see Sample), intrinsics (fx, fy, cx, cy in pixels) or null, an
 Others are left alone.
 
 NAME.npy beside NAME.tar has a row for each sample: where it begins, how long it is, its CRC-32. It
-is written last: a shard without it is none yet.
+is written last: a shard without it is none yet. In a store (see addresses) it is the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 import json
-import os
-from pathlib import Path
 import sys
 import tarfile
 from typing import Any, NamedTuple
@@ -35,6 +34,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from depth_anything_ros.addresses import (
+    Address,
+    PathOrAddress,
+    read_part,
+    Unreachable,
+    written_whole,
+)
 from depth_anything_ros.errors import DatasetError
 from depth_anything_ros.training.picture_files import decode_file
 from depth_anything_ros.training.sample import Sample, UNKNOWN_CLASS
@@ -129,24 +135,32 @@ def decode(members: Mapping[str, bytes], with_depth: bool = True, confidence: fl
                   bool(told.get('sparse', False)), intrinsics)
 
 
-def is_finished(tar: Path) -> bool:
-    """Tell whether a shard is whole: its index is there, and all bytes that this counts."""
+def is_finished(tar: PathOrAddress) -> bool:
+    """Tell whether a shard is whole: its index is there, and all bytes that this counts.
+
+    Raises:
+        Unreachable: the store does not say.
+    """
     try:
         rows = _read_index(tar.with_suffix('.npy'))
         end = max((int(row['start']) + int(row['bytes']) for row in rows[-1:]), default=0)
         return tar.stat().st_size >= end + _END
+    except Unreachable:
+        raise
     except (OSError, DatasetError):
         return False
 
 
-def _read_index(file: Path) -> NDArray[Any]:
-    """Map a shard's index.
+def _read_index(file: PathOrAddress) -> NDArray[Any]:
+    """Map a shard's index, or read that of a store.
 
     Raises:
         DatasetError: it is missing, corrupt or none.
     """
     try:
-        rows: NDArray[Any] = np.lib.format.open_memmap(file, mode='r')
+        rows: NDArray[Any] = (
+            np.lib.format.read_array(BytesIO(file.read_bytes()), allow_pickle=False)
+            if isinstance(file, Address) else np.lib.format.open_memmap(file, mode='r'))
     except (OSError, ValueError, EOFError) as error:
         raise DatasetError(f'{file} is corrupt: remove it and write its shard again') from error
     if rows.dtype != ROW or rows.ndim != 1:
@@ -154,36 +168,40 @@ def _read_index(file: Path) -> NDArray[Any]:
     return rows
 
 
-def write_shard(tar: Path, samples: Iterable[Stored], part: Path | None = None) -> int:
+def _index_or_error(file: PathOrAddress) -> NDArray[Any] | DatasetError:
+    try:
+        return _read_index(file)
+    except Unreachable:
+        raise
+    except DatasetError as error:
+        return error
+
+
+def write_shard(tar: PathOrAddress, samples: Iterable[Stored]) -> int:
     """Write a shard; it comes into being all at once, and of the same samples the same bytes.
 
     Args:
-        tar: its path; there may be a half of it from before.
+        tar: where.
         samples: each written as it comes, so that one is in memory at a time.
-        part: where a half of it stands; None is beside it. Two that may write at once need two.
 
     Returns:
         How many samples it has.
+
+    Raises:
+        OSError or Unreachable: it cannot be written, on this machine or in a store.
     """
-    part, index = part or tar.with_suffix('.part'), tar.with_suffix('.npy')
-    rows = []
-    with part.open('wb') as file:
+    index, rows = tar.with_suffix('.npy'), []
+    with written_whole(tar) as file:
         for key, members in samples:
             block = b''.join(_member(f'{key}.{suffix}', data) for suffix, data in members.items())
             rows.append((file.tell(), len(block), zlib.crc32(block)))
             file.write(block)
         file.write(bytes(_END))
-        file.flush()
-        os.fsync(file.fileno())
-    np.save(told := BytesIO(), np.array(rows, ROW))
-    if index.is_file() and index.read_bytes() != told.getvalue():
-        index.unlink()  # of a tar that was broken, and is now replaced
-    part.replace(tar)
-    with part.open('wb') as file:
+        np.save(told := BytesIO(), np.array(rows, ROW))
+        if index.is_file() and index.read_bytes() != told.getvalue():
+            index.unlink()  # of a tar that was broken, and is replaced now
+    with written_whole(index) as file:
         file.write(told.getvalue())
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(index)
     return len(rows)
 
 
@@ -193,15 +211,15 @@ def _member(name: str, data: bytes) -> bytes:
     return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % tarfile.BLOCKSIZE)
 
 
-def are_shards(folder: Path) -> bool:
-    """Tell whether a folder is one of shards."""
+def are_shards(folder: PathOrAddress) -> bool:
+    """Tell whether a folder is one of shards; Unreachable where the store does not say."""
     return next(folder.glob('*.tar'), None) is not None
 
 
 class ShardSamples(Dataset[Sample]):
     """A folder's shards; each sample is read when it is asked for, in one piece."""
 
-    def __init__(self, folder: Path, with_depth: bool, confidence: float = 0.0) -> None:
+    def __init__(self, folder: PathOrAddress, with_depth: bool, confidence: float = 0.0) -> None:
         """Count the samples.
 
         Args:
@@ -214,14 +232,20 @@ class ShardSamples(Dataset[Sample]):
             DatasetError: no shard is left, or none has a sample.
         """
         self._with_depth, self._confidence = with_depth, confidence
-        self._tars, counts = [], []
-        for tar in sorted(folder.glob('*.tar')):
-            if tar.with_suffix('.npy').exists():
-                try:
-                    counts.append(len(_read_index(tar.with_suffix('.npy'))))
+        self._tars: list[PathOrAddress] = []
+        self._kept: dict[PathOrAddress, NDArray[Any]] = {}  # indices that cannot be mapped
+        counts, tars = [], set[PathOrAddress](folder.glob('*.tar'))
+        indices = sorted(set[PathOrAddress](folder.glob('*.npy')), key=lambda index: index.name)
+        with ThreadPoolExecutor(16, 'index') as readers:
+            each = readers.map if isinstance(folder, Address) else map
+            for index, rows in zip(indices, each(_index_or_error, indices)):
+                if isinstance(rows, DatasetError):
+                    print(f'left out: {rows}', file=sys.stderr)
+                elif (tar := index.with_suffix('.tar')) in tars:
+                    counts.append(len(rows))
                     self._tars.append(tar)
-                except DatasetError as error:
-                    print(f'left out: {error}', file=sys.stderr)
+                    if isinstance(tar, Address):
+                        self._kept[tar] = rows
         if not sum(counts):
             raise DatasetError(f'{folder} holds no sample in a finished shard: pack it to its end')
         self._ends = np.cumsum(counts)
@@ -237,21 +261,21 @@ class ShardSamples(Dataset[Sample]):
         """
         which = int(np.searchsorted(self._ends, index, side='right'))
         tar = self._tars[which]
-        rows = _read_index(tar.with_suffix('.npy'))
+        rows = self._kept.get(tar)
+        if rows is None:
+            rows = _read_index(tar.with_suffix('.npy'))
         position = index - int(self._ends[which - 1] if which else 0)
         if position >= len(rows):
             raise DatasetError(f'{tar} changed while it was read: start again')
         row = rows[position]
         start, length, checksum = (int(row[name]) for name in ('start', 'bytes', 'crc32'))
         try:
-            with tar.open('rb') as file:
-                if start + length > os.fstat(file.fileno()).st_size:
-                    raise DatasetError(f'{tar} is cut short: remove its .npy and write it again')
-                file.seek(start)
-                block = file.read(length)
+            block = read_part(tar, start, length)
         except OSError as error:
             raise DatasetError(f'{tar} cannot be read ({error.strerror}): write it again'
                                ) from error
+        if len(block) < length:
+            raise DatasetError(f'{tar} is cut short: remove its .npy and write it again')
         try:
             if zlib.crc32(block) != checksum:
                 raise ValueError('its bytes have changed')

@@ -97,6 +97,8 @@ def test_what_cannot_be_had_is_one_line_that_names_the_address(bag, tmp_path, mo
     fsspec.register_implementation('refusing', Refusing, clobber=True)
     said = one_line(found, 'refusing://bucket/one')
     assert 'refusing://bucket/one cannot be read (Unable to locate credentials)' in said
+    said = one_line(found, 'refusing://key:hush@bucket/one')
+    assert 'refusing://***@bucket/one cannot be read' in said and 'hush' not in said
     assert 'none://x cannot be read (Protocol not known: none' in one_line(found, 'none://x')
     ((broken, out),) = find_units(['memory://fleet/broken/x.mcap'], tmp_path / 'out')
     said = one_line(annotate, broken, out)

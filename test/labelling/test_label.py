@@ -103,16 +103,19 @@ def test_a_shard_has_pictures_labels_confidence_a_sheet_and_a_report(
     assert cv2.imread(str(tmp_path / 'out/000000.jpg')).shape == (216, 768, 3)
 
 
-def test_five_kills_lose_no_finished_shard_and_duplicate_none(tmp_path: Path) -> None:
-    pictures = folder_of(tmp_path / 'in', 160)
-    words = [pictures, tmp_path / 'out', '--teacher', 'bundled', '--device', 'cpu', '--input-size',
-             28, '--per-shard', 2, '--most-disagreement', 99]
+@pytest.mark.parametrize(('store', 'count', 'most'), [('', 160, 5), ('file://', 60, 2)])
+def test_kills_lose_no_finished_shard_and_duplicate_none(
+    tmp_path: Path, store: str, count: int, most: int
+) -> None:
+    pictures = folder_of(tmp_path / 'in', count)
+    words = [pictures, f'{store}{tmp_path}/out', '--teacher', 'bundled', '--device', 'cpu',
+             '--input-size', 28, '--per-shard', 2, '--most-disagreement', 99]
     chance = random.Random(4)
     kept: dict[Path, tuple[bytes, int]] = {}
     kills = 0
-    while kills < 5:
+    while kills < most:
         process = start(words)
-        wanted = len(kept) // 4 + chance.randrange(3)
+        wanted = len(kept) // 4 + kills + chance.randrange(3)
         while process.is_alive() and len(list((tmp_path / 'out').glob('*.npy'))) < wanted:
             process.join(0.01)
         process.join(chance.uniform(0, 0.1))  # anywhere in what comes then
@@ -135,7 +138,7 @@ def test_five_kills_lose_no_finished_shard_and_duplicate_none(tmp_path: Path) ->
     process = start([pictures, tmp_path / 'whole', *words[2:]])
     process.join()
     assert files_of(tmp_path / 'out') == files_of(tmp_path / 'whole')  # and no halves are left
-    assert keys_of(tmp_path / 'out') == [f'{i:09d}' for i in range(160)]
+    assert keys_of(tmp_path / 'out') == [f'{i:09d}' for i in range(count)]
 
 
 def test_another_teacher_or_other_settings_are_refused_in_one_line(

@@ -13,6 +13,7 @@ import pytest
 from test_label import files_of, folder_of
 
 from depth_anything_ros import ray_workers
+from depth_anything_ros.addresses import path_or_address
 from depth_anything_ros.config import ModelConfig
 from depth_anything_ros.errors import CheckpointError, DatasetError
 from depth_anything_ros.labelling.ray_engine import RayEngine
@@ -38,7 +39,7 @@ def engine() -> Iterator[RayEngine]:
 
 def run(folder: Path, out: str, engine: Engine, load: LoadPredictor) -> Totals:
     settings = Settings(ModelConfig(checkpoint=str(folder / 'teacher')), per_shard=5)
-    return label([folder / 'in'], folder / out, settings, engine, load, 'cpu')
+    return label([folder / 'in'], path_or_address(out), settings, engine, load, 'cpu')
 
 
 @pytest.fixture
@@ -53,20 +54,23 @@ def folder(tmp_path: Path) -> Path:
 def test_workers_that_are_killed_lose_nothing_and_shards_are_the_same(
     engine: RayEngine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = run(folder, 'alone', LocalEngine(), red)
+    alone = run(folder, f'{folder}/alone', LocalEngine(), red)
     (folder / 'teacher/kill0').touch()
     (folder / 'teacher/kill1').touch()
-    assert run(folder, 'ray', engine, mortal) == alone
+    assert run(folder, f'{folder}/ray', engine, mortal) == alone
     assert (alone.pictures, alone.labelled, alone.left_out) == (23, 22, {'corrupt': 1})
     assert len(alone.named) == 1 and '0007.png is corrupt' in alone.named[0]
     assert not list((folder / 'teacher').glob('kill*'))
     assert files_of(folder / 'ray') == files_of(folder / 'alone')
     assert len(files_of(folder / 'ray')) == 5 * 4 + 1
+    (folder / 'teacher/kill0').touch()
+    assert run(folder, f'file://{folder}/store', engine, mortal) == alone
+    assert files_of(folder / 'store') == files_of(folder / 'alone')
     monkeypatch.setattr(ray_workers, 'ATTEMPTS', 1)
     (folder / 'teacher/kill0').touch()
     with pytest.raises(DatasetError, match='tar: its worker died 1 times .*--workers'):
-        run(folder, 'given_up', engine, mortal)
-    assert run(folder, 'given_up', engine, red) == alone  # the next run goes on
+        run(folder, f'{folder}/given_up', engine, mortal)
+    assert run(folder, f'{folder}/given_up', engine, red) == alone  # the next run goes on
     assert files_of(folder / 'given_up') == files_of(folder / 'alone')
 
 
@@ -74,4 +78,4 @@ def test_what_no_shard_is_to_blame_for_ends_the_run_in_one_line(
     engine: RayEngine, folder: Path
 ) -> None:
     with pytest.raises(CheckpointError, match='^there is no network: look elsewhere$'):
-        run(folder, 'out', engine, broken)
+        run(folder, f'{folder}/out', engine, broken)
