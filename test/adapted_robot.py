@@ -112,7 +112,7 @@ def record(path: Path, moments: list[Moment], camera: Camera = CAMERA) -> None:
 
 
 def adapt(folder: Path, moments: list[Moment], seed: int = 0, steps: int = STEPS) -> None:
-    """Do in a folder what docs/adapt.md says: bag, shards, labels, and a student in run/checkpoint."""
+    """Do in a folder what docs/adapt.md says: bag, shards, labels, student in run/checkpoint."""
     record(folder / 'bag', moments)
     for name, share in (('train', f'0:{LEARNT}'), ('held_out', f'{LEARNT}:1')):
         assert pack([str(folder / 'bag'), str(folder / name), '--share', share]) == 0
