@@ -4,6 +4,7 @@
 
     python benchmarks/adapt.py [--worlds N...] [--seeds N...] [--steps N]
     python benchmarks/adapt.py --pack
+    python benchmarks/adapt.py --train
 
 A world is the seed of its first street; from 10000000 on the bundled network has learnt from none.
 The settings were chosen in worlds below 61000000. A world and seed takes a minute of one core.
@@ -13,7 +14,7 @@ AbsRel, and the 95 % interval of its change; what gets no metres counts as 1.
 from __future__ import annotations
 
 import argparse
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import replace
 import io
 import json
@@ -25,17 +26,25 @@ import time
 
 import numpy as np
 import torch
+from torch.nn.attention import sdpa_kernel, SDPBackend
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import DepthAnythingForDepthEstimation
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'test'))
 import adapted_robot  # noqa: E402, I100
+from latency import save_random_network  # noqa: E402
 from recorded_drive import SECOND, START_NS, T_CAMERA_LIDAR  # noqa: E402
 
 from depth_anything_ros.camera import Camera  # noqa: E402
 from depth_anything_ros.evaluation.paired import Difference, paired_difference  # noqa: E402
 from depth_anything_ros.metric_depth.anchors import SensorPoints  # noqa: E402
 from depth_anything_ros.tools.evaluate import main as evaluate  # noqa: E402
+from depth_anything_ros.training.config import LossWeights, StudentConfig  # noqa: E402
+from depth_anything_ros.training.lesson import Lesson, weigh  # noqa: E402
 from depth_anything_ros.training.loading import open_samples  # noqa: E402
+from depth_anything_ros.training.network import Trainee  # noqa: E402
 from depth_anything_ros.training.packing import main as pack  # noqa: E402
+from depth_anything_ros.training.student import Unlabelled  # noqa: E402
 from depth_anything_ros.world.lidar import spinning_lidar  # noqa: E402
 from depth_anything_ros.world.render import render  # noqa: E402
 from depth_anything_ros.world.scene import random_scene  # noqa: E402
@@ -105,6 +114,30 @@ def packed() -> None:
           f'{labels} labelled pixels')
 
 
+def trained(height: int = 518, width: int = 686) -> None:
+    """Print what a step of the guide's `train` takes for a labelled and an unlabelled picture."""
+    with tempfile.TemporaryDirectory() as name:
+        save_random_network('S', Path(name))
+        network = DepthAnythingForDepthEstimation.from_pretrained(name)
+    student = Unlabelled(StudentConfig(pseudo=(Path(name),), strong=False, cutmix=0.0), 'cpu')
+    lesson = Lesson(Trainee(network).to(memory_format=torch.channels_last), student, 0.85)
+    generator = torch.Generator().manual_seed(0)
+    pictures = (torch.randint(0, 256, (1, 3, height, width), dtype=torch.uint8),
+                torch.rand(1, height, width), torch.zeros(1, height, width, dtype=torch.long))
+    seconds = []
+    for counted in (nullcontext(), FlopCounterMode(display=False), nullcontext()):
+        started = time.process_time()
+        # Of attention PyTorch counts the plain products alone.
+        counting = isinstance(counted, FlopCounterMode)
+        with counted, sdpa_kernel(SDPBackend.MATH) if counting else nullcontext():
+            weigh(lesson(pictures, pictures, 0.25, generator), LossWeights()).backward()
+        seconds.append(time.process_time() - started)
+        if isinstance(counted, FlopCounterMode):
+            flop = counted.get_total_flops()
+    print(f'{flop / 1e12:.2f} TFLOP and {seconds[-1]:.1f} s of a core for one labelled and one '
+          f'unlabelled picture of {width}x{height}, forward and backward, ViT-S')
+
+
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__,
@@ -113,10 +146,14 @@ def main() -> None:
     parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='of training')
     parser.add_argument('--steps', type=int, default=adapted_robot.STEPS)
     parser.add_argument('--pack', action='store_true', help='time pack instead')
+    parser.add_argument('--train', action='store_true', help='count a step of train instead')
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.pack:
         packed()
+        return
+    if args.train:
+        trained()
         return
     print('| world | seed | scored by | before | after | change | metres before | after |')
     print('|---|---|---|---|---|---|---|---|')

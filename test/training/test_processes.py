@@ -29,6 +29,7 @@ from depth_anything_ros.training.train import main, train
 from depth_anything_ros.training.world_data import render_world
 from helpers import tiny_run
 
+pytestmark = pytest.mark.timeout(400)  # seconds, but on a machine that is busy
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -189,16 +190,21 @@ def cut(file: Path) -> None:
 def test_a_run_that_is_stopped_says_so_and_goes_on(
     data: Path, alone: Trained, tmp_path: Path, number: signal.Signals
 ) -> None:
-    config = run(data, alone.begun_in(tmp_path / 'run'), more_steps=100_000, workers=1)
+    config = dataclasses.replace(
+        run(data, alone.begun_in(tmp_path / 'run'), more_steps=100_000, workers=1), eval_every=3)
     (file := tmp_path / 'run.yaml').write_text(yaml.safe_dump(config.as_plain()))
     process = subprocess.Popen(
         [sys.executable, '-m', 'depth_anything_ros.training.train', str(file)], cwd=ROOT,
         stderr=subprocess.PIPE, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
     log = config.out / 'log.jsonl'
-    while '"step": 9,' not in log.read_text() and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(number)
-    _, errors = process.communicate()
+    with process:
+        try:
+            while '"step": 3,' not in log.read_text() and process.poll() is None:
+                time.sleep(0.01)
+            process.send_signal(number)
+            _, errors = process.communicate()
+        finally:
+            process.kill()
     assert process.returncode == 128 + number, errors
     newest = newest_state(config.out)
     assert newest is not None
