@@ -185,7 +185,7 @@ def test_evaluation_scores_the_depth_of_a_network_with_sky(
     image = np.random.default_rng(1).integers(0, 256, (378, 504, 3), np.uint8)
     sample = SimpleNamespace(name='noise', image=lambda: image)
     whole = SimpleNamespace(cropped=lambda pixels: pixels)
-    predict, space, _ = from_network(save(state, tmp_path / 'da3'), 'cpu', whole)
+    predict, space, *_ = from_network(save(state, tmp_path / 'da3'), 'cpu', whole)
     prediction = predict(sample, (378, 504))
     assert space == 'depth' and prediction.shape == (378, 504)
     assert np.isfinite(prediction).all() and (prediction > 0).all()  # exp(); sky is zero in places

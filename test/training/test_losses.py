@@ -12,9 +12,9 @@ import torch
 
 from depth_anything_ros.training import losses
 from depth_anything_ros.training.config import LossWeights
+from depth_anything_ros.training.lesson import weigh
 from depth_anything_ros.training.losses import gradient_loss, relative_loss, silog_loss, ssi_loss
 from depth_anything_ros.training.scoring import score_image, score_world
-from depth_anything_ros.training.train import weigh
 from depth_anything_ros.training.world_data import WorldImages
 
 
