@@ -112,7 +112,8 @@ class Learner:
 def _freeze(trainee: Trainee, config: TrainConfig) -> None:
     """Leave out of training what the settings do, and what nothing goes through."""
     network = trainee.network
-    network.backbone.embeddings.mask_token.requires_grad_(False)
+    if (mask_token := getattr(network.backbone.embeddings, 'mask_token', None)) is not None:
+        mask_token.requires_grad_(False)
     network.neck.fusion_stage.layers[0].residual_layer1.requires_grad_(False)
     if config.encoder_lr == 0:
         network.backbone.requires_grad_(False)

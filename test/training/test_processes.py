@@ -17,7 +17,7 @@ import sys
 import time
 
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 import torch
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 import yaml
@@ -154,6 +154,20 @@ def test_a_frozen_encoder_stays_as_it_was_and_the_decoder_learns(
         frozen = (name.startswith('backbone.')
                   or name.startswith('neck.fusion_stage.layers.0.residual_layer1'))
         assert torch.equal(tensor, before[name]) == frozen, name
+
+
+def test_an_encoder_without_a_mask_token_is_trained_too(
+    data: Path, alone: Trained, tmp_path: Path
+) -> None:
+    shutil.copytree(alone.begun / 'checkpoint', start := tmp_path / 'start')
+    config = json.loads((start / 'config.json').read_text())
+    config['backbone_config']['use_mask_token'] = False
+    (start / 'config.json').write_text(json.dumps(config))
+    tensors = load_file(start / 'model.safetensors')
+    del tensors['backbone.embeddings.mask_token']
+    save_file(tensors, start / 'model.safetensors', metadata={'format': 'pt'})
+    train(run(data, tmp_path / 'run', init=str(start), network=NetworkConfig()))
+    assert 'backbone.embeddings.mask_token' not in weights(run(data, tmp_path / 'run'))
 
 
 @pytest.mark.parametrize(('processes', 'parts', 'shares'), [(3, 1, 3), (8, 1, 8), (2, 4, 8)])
