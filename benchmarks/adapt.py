@@ -126,13 +126,13 @@ def trained(height: int = 518, width: int = 686) -> None:
                 torch.rand(1, height, width), torch.zeros(1, height, width, dtype=torch.long))
     seconds = []
     for counted in (nullcontext(), FlopCounterMode(display=False), nullcontext()):
+        counting = isinstance(counted, FlopCounterMode)
         started = time.process_time()
         # Of attention PyTorch counts the plain products alone.
-        counting = isinstance(counted, FlopCounterMode)
         with counted, sdpa_kernel(SDPBackend.MATH) if counting else nullcontext():
             weigh(lesson(pictures, pictures, 0.25, generator), LossWeights()).backward()
         seconds.append(time.process_time() - started)
-        if isinstance(counted, FlopCounterMode):
+        if counting:
             flop = counted.get_total_flops()
     print(f'{flop / 1e12:.2f} TFLOP and {seconds[-1]:.1f} s of a core for one labelled and one '
           f'unlabelled picture of {width}x{height}, forward and backward, ViT-S')

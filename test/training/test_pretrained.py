@@ -24,7 +24,6 @@ from depth_anything_ros.training.pretrained import start_network
 from depth_anything_ros.training.state import newest_state
 from depth_anything_ros.training.student import Unlabelled
 from depth_anything_ros.training.train import train
-from depth_anything_ros.training.world_data import render_world
 from helpers import TINY, tiny_run
 import official_files
 from official_files import official_state, WIDTH
@@ -38,13 +37,6 @@ IMAGE = torch.randn(1, 3, 42, 70, generator=torch.Generator().manual_seed(6))
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a network of seconds be one of the official sizes."""
     monkeypatch.setitem(official_weights.ARCHITECTURES, WIDTH, official_files.TINY)
-
-
-@pytest.fixture(scope='module')
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('world') / 'pictures'
-    render_world(folder, 8, 7, 56, 42)
-    return folder
 
 
 def official(folder: Path, name: str) -> str:

@@ -26,18 +26,10 @@ from depth_anything_ros.errors import DepthAnythingError, DeviceError
 from depth_anything_ros.training.config import NetworkConfig, TrainConfig
 from depth_anything_ros.training.state import newest_state
 from depth_anything_ros.training.train import main, train
-from depth_anything_ros.training.world_data import render_world
 from helpers import tiny_run
 
 pytestmark = pytest.mark.timeout(400)  # seconds, but on a machine that is busy
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope='module')
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('world') / 'pictures'
-    render_world(folder, 8, 7, 56, 42)
-    return folder
 
 
 def run(data: Path, out: Path, more_steps: int = 1, **changes: object) -> TrainConfig:

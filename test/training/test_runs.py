@@ -25,17 +25,9 @@ from depth_anything_ros.training.loading import open_samples
 from depth_anything_ros.training.pretrained import start_network
 from depth_anything_ros.training.state import newest_state
 from depth_anything_ros.training.train import train
-from depth_anything_ros.training.world_data import render_world
 from helpers import TINY, tiny_run
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope='module')
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('world') / 'pictures'
-    render_world(folder, 8, 7, 56, 42)
-    return folder
 
 
 @pytest.fixture(scope='module')

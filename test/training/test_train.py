@@ -220,13 +220,6 @@ def test_unfinished_world_is_named(tmp_path):
         open_world(tmp_path)
 
 
-@pytest.fixture(scope='module')
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('world') / 'pictures'
-    render_world(folder, 8, 7, 56, 42)
-    return folder
-
-
 def test_train_resume_and_load(data, tmp_path):
     train(tiny_run(data, tmp_path / 'whole'))
     # Killed after step 4: the state is that of step 3, and the run goes on from there.
