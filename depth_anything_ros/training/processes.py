@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+import gc
 import logging
 import os
 
@@ -57,8 +58,12 @@ def joined(config: TrainConfig) -> Iterator[Fabric]:
         plugins=[TorchElasticEnvironment() if together else LightningEnvironment()])
     fabric.launch()
     yield fabric
-    # What the block made is gone by now: DDP's part of it would wait for ever after this.
     if torch.distributed.is_initialized():
+        # What the block made must be gone, its cycles too: DDP's part of it would wait for ever
+        # after this, and threads of a group that outlives it end a process with an abort. And none
+        # leaves while another still needs it.
+        gc.collect()
+        fabric.barrier()
         torch.distributed.destroy_process_group()
 
 
