@@ -266,6 +266,9 @@ def program(*command, ready=None, stdin=False):
         command: script (or -m module) and its arguments.
         ready: a line of its output that contains this is waited for.
         stdin: whether its standard input is a pipe.
+
+    Yields:
+        The process; its lines hold all that it said, when the block has ended.
     """
     process = subprocess.Popen(
         [sys.executable, *map(str, command)],
@@ -274,26 +277,29 @@ def program(*command, ready=None, stdin=False):
         stderr=subprocess.STDOUT,
         text=True,
     )
+    process.lines = []
+    # Read all along: a program that says much would wait for ever for room in a pipe nobody reads.
+    reading = threading.Thread(target=lambda: process.lines.extend(process.stdout), daemon=True)
     try:
-        if ready is not None:
-            lines = []
-            for line in process.stdout:
-                lines.append(line)
-                if ready in line:
-                    break
-            else:
-                raise AssertionError(f'{command} ended before "{ready}":\n{"".join(lines)}')
+        while ready is not None and ready not in ''.join(process.lines[-1:]):
+            process.lines.append(process.stdout.readline())
+            said = ''.join(process.lines)
+            assert process.lines[-1], f'{command} ended before "{ready}":\n{said}'
+        reading.start()
         yield process
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
         try:
-            output, _ = process.communicate(timeout=60)
+            process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             process.kill()  # a test leaves nothing behind
             raise
+        if reading.ident is not None:
+            reading.join()
     if process.returncode not in (0, -signal.SIGKILL):
-        raise AssertionError(f'{command} returned {process.returncode}:\n{output}')
+        said = ''.join(process.lines)
+        raise AssertionError(f'{command} returned {process.returncode}:\n{said}')
 
 
 def blind(camera: Camera = SCENE_CAMERA):

@@ -77,6 +77,7 @@ def main(args: list[str] | None = None) -> int:
                 stamp_ns, points_ns = frame.stamp_ns, frame.points.stamp_ns
             publisher.publish_points(replace(frame.points, stamp_ns=points_ns))
             publisher.publish_image(frame.image_rgb, frame.camera, stamp_ns)
+            node.get_logger().debug(f'{frame.name} at {stamp_ns} ns')
             played += 1
 
         if options.wait:

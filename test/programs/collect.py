@@ -19,8 +19,6 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 RELIABILITIES = (ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT)
 KINDS = {
-    'image': Image,
-    'camera_info': CameraInfo,
     'depth/image': Image,
     'depth/camera_info': CameraInfo,
     'depth/points': PointCloud2,
@@ -42,8 +40,7 @@ def main():
     node = rclpy.create_node('collect')
     received, subscriptions = defaultdict(list), {}
     end = time.monotonic() + float(timeout_s)
-    # What goes into the node is heard before what comes out: else all that comes may be older.
-    for topic in sorted([*waited, *extra], key=lambda topic: topic != 'image'):
+    for topic in [*waited, *extra]:
         for reliability in RELIABILITIES:
             key = (topic, reliability.name)
             subscriptions[key] = node.create_subscription(
@@ -53,8 +50,6 @@ def main():
                 QoSProfile(depth=20, reliability=reliability),
                 raw=True,
             )
-        while topic == 'image' and time.monotonic() < end and not all(received.values()):
-            rclpy.spin_once(node, timeout_sec=0.1)
     needed = [s for (topic, _), s in subscriptions.items() if topic in waited]
     while time.monotonic() < end and not all(s.get_publisher_count() for s in needed):
         rclpy.spin_once(node, timeout_sec=0.1)
