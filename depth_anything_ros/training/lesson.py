@@ -9,7 +9,13 @@ from torch import nn, Tensor
 import torch.nn.functional as F
 
 from depth_anything_ros.training.config import LossWeights
-from depth_anything_ros.training.losses import gradient_loss, relative_loss, silog_loss, ssi_loss
+from depth_anything_ros.training.losses import (
+    below_zero,
+    gradient_loss,
+    relative_loss,
+    silog_loss,
+    ssi_loss,
+)
 from depth_anything_ros.training.network import coarse_targets, is_metric, Trainee
 from depth_anything_ros.training.perturbation import strong_colours
 from depth_anything_ros.training.sample import FAR_M, NEAR_M, UNKNOWN_CLASS
@@ -84,7 +90,7 @@ def labelled_loss(trainee: Trainee, image: Tensor, inverse_depth: Tensor, semant
         'gradient': gradient_loss(prediction, target, valid),
         'relative': relative_loss(prediction, target, ranged),
         **terms,
-        'negative': F.relu(-prediction).mean(),
+        'negative': below_zero(prediction),
     }
 
 

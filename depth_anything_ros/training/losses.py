@@ -108,7 +108,8 @@ def relative_loss(prediction: Tensor, target: Tensor, valid: Tensor, least: floa
     """Mean |log(z (s p + t))| with s, t fitted to the image: what AbsRel sees, near and far alike.
 
     The scale-and-shift-invariant loss is ruled by near pixels, whose inverse depth is large. The
-    fit takes no part in the gradient.
+    gradient goes through the fit, and through the normalisation before it, so that none is left
+    along scale and shift, where the loss does not change: a network would follow it for ever.
 
     Args:
         prediction: BxHxW float32.
@@ -119,7 +120,8 @@ def relative_loss(prediction: Tensor, target: Tensor, valid: Tensor, least: floa
     Returns:
         Scalar.
     """
-    scale, shift = fit_affine(prediction.detach(), target, valid)
+    prediction = normalise(prediction, valid)  # a relative network's output may be of any size
+    scale, shift = fit_affine(prediction, target, valid)
     scale = scale.clamp(min=1e-6)
     aligned = scale[:, None, None] * prediction + shift[:, None, None]
     ratio = aligned / target.masked_fill(~valid, 1.0)
@@ -127,6 +129,18 @@ def relative_loss(prediction: Tensor, target: Tensor, valid: Tensor, least: floa
     error = torch.where(ratio > least, floor.log().abs(),
                         (least - ratio) / least - torch.log(ratio.new_tensor(least)))
     return _mean(error.clamp(max=5.0), valid)
+
+
+def below_zero(prediction: Tensor) -> Tensor:
+    """Share of a prediction that lies below 0, where the network's last ReLU cuts it off.
+
+    Args:
+        prediction: BxHxW float32, of any scale, which it does not depend on.
+
+    Returns:
+        Scalar from 0 to 1: the sum of what is negative in that of all, without their signs.
+    """
+    return torch.relu(-prediction).mean() / prediction.abs().mean().clamp(min=1e-6)
 
 
 def cutmix_error(prediction: Tensor, target_a: Tensor, target_b: Tensor, inside: Tensor) -> Tensor:

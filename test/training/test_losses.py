@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import math
 
 import numpy as np
@@ -13,9 +14,17 @@ import torch
 from depth_anything_ros.training import losses
 from depth_anything_ros.training.config import LossWeights
 from depth_anything_ros.training.lesson import weigh
-from depth_anything_ros.training.losses import gradient_loss, relative_loss, silog_loss, ssi_loss
+from depth_anything_ros.training.losses import (
+    below_zero,
+    gradient_loss,
+    relative_loss,
+    silog_loss,
+    ssi_loss,
+)
 from depth_anything_ros.training.scoring import score_image, score_world
 from depth_anything_ros.training.world_data import WorldImages
+
+Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def pictures(*rows: list[float]) -> torch.Tensor:
@@ -42,6 +51,44 @@ def test_each_picture_counts_alike_however_sparse_its_depth_is() -> None:
              for i in (0, 1)]
     loss = float(relative_loss(PREDICTION + 1, TARGET + 1, VALID))
     assert loss == pytest.approx(sum(alone) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize('scale, shift', [(1e-3, 0.0), (1.0, 50.0), (1e6, -3e5)])
+@pytest.mark.parametrize('loss', [ssi_loss, gradient_loss, relative_loss])
+def test_no_loss_pulls_along_scale_or_shift(loss: Loss, scale: float, shift: float) -> None:
+    """A loss that knows neither must not either pull: the output would run away for ever."""
+    random = np.random.default_rng(0)
+    target = torch.from_numpy(random.uniform(0.05, 1, (2, 16, 16)))
+    answer = target + torch.from_numpy(random.normal(0, 0.1, target.shape))
+    valid = torch.from_numpy(random.uniform(size=target.shape) < 0.3)
+    prediction = (scale * answer + shift).requires_grad_()
+    error = loss(prediction, target, valid)
+    assert error.item() == pytest.approx(loss(answer, target, valid).item(), rel=1e-6)
+    assert error.item() > 0.05
+    error.backward()
+    assert prediction.grad is not None
+    for along in (torch.ones_like(answer), answer):
+        pull = (prediction.grad * along).flatten(1).sum(dim=1)
+        push = (prediction.grad * along).abs().flatten(1).sum(dim=1)
+        assert (pull.abs() < 1e-6 * push).all() and (push > 0).all()
+
+
+@pytest.mark.parametrize('loss', [ssi_loss, gradient_loss, relative_loss])
+def test_the_gradient_is_that_of_the_loss(loss: Loss) -> None:
+    """What is fitted inside moves with the prediction, and the gradient knows it."""
+    generator = torch.Generator().manual_seed(0)
+    prediction, target = torch.rand(2, 1, 5, 7, generator=generator, dtype=torch.float64) + 0.1
+    valid = torch.rand(1, 5, 7, generator=generator) < 0.8
+    assert torch.autograd.gradcheck(lambda p: loss(p, target, valid),
+                                    prediction.requires_grad_(), atol=1e-7)
+
+
+def test_what_lies_below_zero_counts_by_its_share_whatever_the_scale() -> None:
+    prediction = pictures([1, -2, 3, 0, -4])  # 6 of 10
+    for scale in (1e-3, 1.0, 1e6):
+        assert float(below_zero(scale * prediction)) == pytest.approx(0.6)
+    assert float(below_zero(prediction.abs())) == 0
+    assert float(below_zero(0 * prediction)) == 0
 
 
 def test_the_losses_of_the_paper_are_averaged() -> None:
