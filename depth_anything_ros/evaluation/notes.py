@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from depth_anything_ros.evaluation.datasets import Dataset
+from depth_anything_ros.evaluation.image_scores import ImageScore
 from depth_anything_ros.evaluation.paired import Difference
 from depth_anything_ros.evaluation.predictions import Source
-from depth_anything_ros.evaluation.protocols import ImageScore
 
 
 def notes(

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from depth_anything_ros.evaluation.image_scores import ImageScore, METRICS
 from depth_anything_ros.evaluation.pairs import accuracy, by_scene, PairScore
-from depth_anything_ros.evaluation.protocols import ImageScore, METRICS
 from depth_anything_ros.evaluation.published import (
     DA2K,
     IN_MOGE,

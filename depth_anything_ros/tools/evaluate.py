@@ -22,19 +22,13 @@ from rich.progress import track
 from depth_anything_ros.config import RuntimeConfig
 from depth_anything_ros.errors import DatasetError, DepthAnythingError
 from depth_anything_ros.evaluation import pairs
+from depth_anything_ros.evaluation.alignment import align_image
 from depth_anything_ros.evaluation.datasets import Dataset, DATASETS, load_samples
+from depth_anything_ros.evaluation.image_scores import ImageScore, mean_scores, score_image
 from depth_anything_ros.evaluation.notes import notes, published, verdict, withheld
 from depth_anything_ros.evaluation.paired import paired_difference
 from depth_anything_ros.evaluation.predictions import from_folder, from_network, Source
-from depth_anything_ros.evaluation.protocols import (
-    aligned_depth,
-    ALIGNMENTS,
-    ImageScore,
-    mean_scores,
-    Protocol,
-    REGIONS,
-    score_image,
-)
+from depth_anything_ros.evaluation.protocols import ALIGNMENTS, BY_HALF, Protocol, REGIONS
 from depth_anything_ros.evaluation.published import DA2K, PAPER, REPRODUCED, reproducible
 from depth_anything_ros.evaluation.report import (
     picture_row,
@@ -203,7 +197,7 @@ def _scores(
 def _run_pairs(args: argparse.Namespace) -> int:
     """Score the order of pairs, which knows neither metres nor regions."""
     for option, given in (('--region', args.region), ('--split', args.split),
-                          (f'--align {args.align}', args.align in ('node', 'none'))):
+                          (f'--align {args.align}', args.align in (*BY_HALF, 'none'))):
         if given:
             raise DatasetError(f'{option} means nothing for {_PAIRS}, which has pairs of pixels '
                                'and no depth: leave it out')
@@ -284,13 +278,13 @@ def _best_and_worst(
     for score in ranked if len(ranked) <= 2 * count else ranked[:count] + ranked[-count:]:
         sample, protocol = by_name[score.name], dataset.protocol
         depth_m = sample.depth_m()
-        prediction = source.predict(sample, depth_m.shape).astype(np.float64)
+        prediction = source.predict(sample, depth_m.shape)
         truth = protocol.cropped(depth_m)
         rows.append(
             picture_row(
                 f'AbsRel {score.depth_space["abs_rel"]:.3f}  {score.name}',
                 _photo(sample, dataset),
-                aligned_depth(prediction, source.space, score.scale, score.shift, protocol, align),
+                align_image(prediction, truth, protocol, source.space, align).depth_m,
                 np.where(protocol.valid(truth), truth, np.nan),
             )
         )

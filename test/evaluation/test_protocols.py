@@ -11,7 +11,8 @@ import pytest
 
 from depth_anything_ros.errors import DatasetError
 from depth_anything_ros.evaluation.datasets import DATASETS
-from depth_anything_ros.evaluation.protocols import mean_scores, Protocol, score_image
+from depth_anything_ros.evaluation.image_scores import mean_scores, score_image
+from depth_anything_ros.evaluation.protocols import Protocol
 
 ANY = Protocol(min_depth_m=0.1, max_depth_m=100.0)
 
@@ -109,7 +110,7 @@ def test_image_without_valid_pixels_has_no_scores():
 def test_prediction_must_fit_and_be_finite_where_it_counts():
     depth = np.array([[1.0, np.nan]])
     score_image('a', np.array([[1.0, np.nan]]), depth, ANY)
-    with pytest.raises(DatasetError, match='not finite at 1 scored'):
+    with pytest.raises(DatasetError, match='not finite at 1 pixels'):
         score_image('a', np.array([[np.inf, 1.0]]), depth, ANY)
     with pytest.raises(DatasetError, match='the truth'):
         score_image('a', np.ones((2, 1)), depth, ANY)

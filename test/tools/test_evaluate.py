@@ -304,7 +304,7 @@ def test_prediction_of_the_crop_is_taken_and_any_other_resized_then_cropped(tmp_
     assert predicted.tolist() == [[1.0, 2.0], [3.0, 4.0]]
 
 
-@pytest.mark.parametrize('align', ['affine', 'node'])
+@pytest.mark.parametrize('align', ['affine', 'line'])
 def test_scoring_saved_predictions_needs_no_torch(sintel, align):
     tmp_path, _, _ = sintel
     code = (
