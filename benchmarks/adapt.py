@@ -62,16 +62,19 @@ def adapted(world: int, seed: int, steps: int) -> None:
         student = str(folder / 'run/checkpoint')
         with redirect_stdout(said), redirect_stderr(io.StringIO()):
             adapted_robot.adapt(folder, moments, seed, steps)
-            assert evaluate(['--dataset', 'own', '--root', str(folder / 'held_out'), '--against',
-                             student, '--checkpoint', 'bundled', '--device', 'cpu', '--json',
-                             '--output', str(folder / 'scores')]) == 0
-        found = json.loads(said.getvalue().splitlines()[-1])
-        other = found['against']
-        show(world, seed, 'evaluate', found['depth_space']['abs_rel'],
-             Difference(**other['abs_rel_difference']), found['coverage'], other['coverage'])
+        for align in ('node', 'line'):
+            with redirect_stdout(said), redirect_stderr(io.StringIO()):
+                assert evaluate(['--dataset', 'own', '--root', str(folder / 'held_out'),
+                                 '--checkpoint', 'bundled', '--against', student, '--align', align,
+                                 '--device', 'cpu', '--json',
+                                 '--output', str(folder / 'scores')]) == 0
+            found = json.loads(said.getvalue().splitlines()[-1])
+            other = found['against']
+            show(world, seed, f'`evaluate --align {align}`', found['depth_space']['abs_rel'],
+                 Difference(**other['abs_rel_difference']), found['coverage'], other['coverage'])
         before, after = (adapted_robot.node_scores(checkpoint, adapted_robot.held_out(moments))
                          for checkpoint in ('bundled', student))
-    for refine, what in ((False, 'node, one line an image'), (True, 'node as it comes')):
+    for refine, what in ((True, 'node as it comes'), (False, 'node, one line an image')):
         one, two = before[refine], after[refine]
         errors = [[frame.abs_rel for frame in frames] for frames in (one, two)]
         there = [float(np.mean([frame.coverage for frame in frames])) for frames in (one, two)]
