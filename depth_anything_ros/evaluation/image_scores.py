@@ -100,8 +100,9 @@ def score_image(
     # The node looks at all of a prediction, at sky too.
     needed = np.ones_like(depth_m, bool) if align == 'node' else protocol.valid(depth_m)
     if wrong := int(np.sum(~np.isfinite(prediction[needed]))):
-        raise DatasetError(f'{name}: the prediction is not finite at {wrong} pixels that are '
-                           'looked at; every pixel needs a prediction')
+        others = ', or take --align line, which needs those of known depth alone'
+        raise DatasetError(f'{name}: the prediction is not finite at {wrong} pixels: give each a '
+                           f'prediction{others if align == "node" else ""}')
     aligned = align_image(prediction, depth_m, protocol, space, align)
     _, scored = protocol.divided(depth_m, align)
     z_predicted, z = aligned.depth_m[scored], depth_m[scored].astype(np.float64)
