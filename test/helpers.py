@@ -296,7 +296,7 @@ def program(*command, ready=None, stdin=False):
             process.kill()  # a test leaves nothing behind
             raise
         if reading.ident is not None:
-            reading.join()
+            reading.join(timeout=60)  # what it started itself may hold its pipe
     if process.returncode not in (0, -signal.SIGKILL):
         said = ''.join(process.lines)
         raise AssertionError(f'{command} returned {process.returncode}:\n{said}')
