@@ -53,11 +53,13 @@ def load(model, runtime):
 
 
 def stamped(message, stamp_ns, frame_id):
-    """Return a serialised message with a header."""
+    """Return a serialised message with a header, always the same bytes for the same message."""
     stamp = ns_to_stamp(stamp_ns)
     message.header.stamp.sec, message.header.stamp.nanosec = stamp['sec'], stamp['nanosec']
     message.header.frame_id = frame_id
-    return serialize_message(message)
+    kind = f'sensor_msgs/msg/{type(message).__name__}'
+    # rclpy leaves between the fields what the memory held before; rosbags leaves 0.
+    return bytes(TYPES.serialize_cdr(TYPES.deserialize_cdr(serialize_message(message), kind), kind))
 
 
 def image_message(image_rgb, stamp_ns, frame_id='camera'):
