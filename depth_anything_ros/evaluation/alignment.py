@@ -25,6 +25,7 @@ class Aligned(NamedTuple):
     """One image in metres.
 
     Attributes:
+        scored: HxW bool, the pixels to score, see Protocol.divided.
         depth_m: HxW float64, NaN where the node would publish none.
         scale: of the line 1/z = scale * p + shift (of 'depth', z = scale * p + shift), NaN where
             there is none.
@@ -32,6 +33,7 @@ class Aligned(NamedTuple):
         failure: why the node's fit gives no metres, empty where it does.
     """
 
+    scored: NDArray[np.bool_]
     depth_m: Array
     scale: float
     shift: float
@@ -58,22 +60,25 @@ def align_image(
             the prediction is set to the end of the protocol's range, as the KITTI and NYU
             evaluators do, and an inverse depth that is not positive becomes max_depth_m.
     """
-    fitted, _ = protocol.divided(depth_m, align)
+    fitted, scored = protocol.divided(depth_m, align)
     if align == 'node':
         from depth_anything_ros.evaluation.node_depth import node_depth  # it needs PyTorch
-        return Aligned(*node_depth(prediction, depth_m, fitted, space))
+        node_m, fit = node_depth(prediction, depth_m, fitted, space)
+        failure = fit.reason if math.isnan(fit.scale) else ''
+        return Aligned(scored, node_m, fit.scale, fit.shift, failure)
     p, z = prediction.astype(np.float64), depth_m[fitted].astype(np.float64)
     scale, shift, failure = _line(p[fitted], z, space, align)
     line = scale * p + shift
+    low, high = protocol.min_depth_m, protocol.max_depth_m
     if align == 'line':
         with np.errstate(divide='ignore'):
             line_m = line if space == 'depth' else 1 / line
-        published = (line_m >= _NODE.min) & (line_m <= _NODE.max)
-        return Aligned(np.where(published, line_m, np.nan), scale, shift, failure)
-    low, high = protocol.min_depth_m, protocol.max_depth_m
-    if space == 'depth':
-        return Aligned(np.clip(line, low, high), scale, shift, failure)
-    return Aligned(1 / np.clip(line, 1 / high, 1 / low), scale, shift, failure)
+        line_m[~((line_m >= _NODE.min) & (line_m <= _NODE.max))] = np.nan
+    elif space == 'depth':
+        line_m = np.clip(line, low, high)
+    else:
+        line_m = 1 / np.clip(line, 1 / high, 1 / low)
+    return Aligned(scored, line_m, scale, shift, failure)
 
 
 def _line(p: Array, z: Array, space: str, align: str) -> tuple[float, float, str]:

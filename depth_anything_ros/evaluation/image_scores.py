@@ -104,8 +104,8 @@ def score_image(
         raise DatasetError(f'{name}: the prediction is not finite at {wrong} pixels: give each a '
                            f'prediction{others if align == "node" else ""}')
     aligned = align_image(prediction, depth_m, protocol, space, align)
-    _, scored = protocol.divided(depth_m, align)
-    z_predicted, z = aligned.depth_m[scored], depth_m[scored].astype(np.float64)
+    z = depth_m[aligned.scored].astype(np.float64)
+    z_predicted = aligned.depth_m[aligned.scored]
     there = np.isfinite(z_predicted)
     inside = (z_predicted > protocol.min_depth_m) & (z_predicted < protocol.max_depth_m)
     clipped = 0.0 if align in BY_HALF or not len(z) else 1 - float(inside.mean())

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,24 +14,8 @@ from depth_anything_ros.camera import Camera
 from depth_anything_ros.config import Config, ScaleConfig
 from depth_anything_ros.metric_depth.anchors import Anchors, MOST_ANCHORS, thinned
 from depth_anything_ros.metric_depth.refinement import metric_depth
-from depth_anything_ros.metric_depth.scale import ScaleEstimator, State
+from depth_anything_ros.metric_depth.scale import ScaleEstimator, ScaleFit, State
 from depth_anything_ros.network.spec import ModelSpec
-
-
-class NodeDepth(NamedTuple):
-    """What would be published.
-
-    Attributes:
-        depth_m: HxW float64 in metres, NaN where nothing would.
-        scale: of the line, NaN where the fit is refused.
-        shift: likewise.
-        failure: why it is refused, empty where it is not.
-    """
-
-    depth_m: NDArray[np.float64]
-    scale: float
-    shift: float
-    failure: str
 
 
 def node_depth(
@@ -39,7 +23,7 @@ def node_depth(
     depth_m: NDArray[np.floating[Any]],
     known: NDArray[np.bool_],
     space: str,
-) -> NodeDepth:
+) -> tuple[NDArray[np.float64], ScaleFit]:
     """Fit and refine as the node does, an image without a past, all at its defaults.
 
     Args:
@@ -47,6 +31,9 @@ def node_depth(
         depth_m: HxW metres.
         known: HxW bool, the pixels whose depth the node is told.
         space: what the prediction is, 'inverse_depth' or 'depth'.
+
+    Returns:
+        HxW metres, NaN where nothing would be published; and the fit, UNANCHORED where none would.
     """
     v, u = np.nonzero(known)
     z_m = depth_m[known].astype(np.float32)
@@ -59,6 +46,5 @@ def node_depth(
     estimator = ScaleEstimator(ScaleConfig(), ModelSpec('scored', space, metric=False))
     fit = estimator.update(values, anchors, camera, 0)
     if fit.state is not State.FITTED:
-        return NodeDepth(np.full(values.shape, np.nan), np.nan, np.nan, fit.reason)
-    refined_m = metric_depth(values, fit, anchors, Config()).depth_m
-    return NodeDepth(refined_m.numpy().astype(np.float64), fit.scale, fit.shift, '')
+        return np.full(values.shape, np.nan), fit
+    return metric_depth(values, fit, anchors, Config()).depth_m.numpy().astype(np.float64), fit
