@@ -30,6 +30,14 @@ os.environ['XDG_CACHE_HOME'] = str(
 torch.set_num_threads(1)
 
 
+@pytest.fixture
+def teacher(tmp_path):
+    """Return the folder of a teacher, which a network of the tests stands for."""
+    (folder := tmp_path / 'teacher').mkdir()
+    (folder / 'config.json').write_text('{}')
+    return folder
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_make_collect_report(collector):
     """Skip what lacks a package that is not everywhere; `make` installs them all."""

@@ -42,13 +42,6 @@ def folder_of(path: Path, count: int, size: tuple[int, int] = (28, 42), first: i
     return path
 
 
-@pytest.fixture
-def teacher(tmp_path: Path) -> Path:
-    (folder := tmp_path / 'teacher').mkdir()
-    (folder / 'config.json').write_text('{}')
-    return folder
-
-
 def label(inputs: object, out: Path, teacher: Path, *more: object) -> int:
     """Label with a network that says red, four pictures a shard."""
     words = [*(inputs if isinstance(inputs, list) else [inputs]), out, '--teacher', teacher,

@@ -63,13 +63,6 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> type[Failing]:
     return Failing
 
 
-@pytest.fixture
-def teacher(tmp_path: Path) -> Path:
-    (folder := tmp_path / 'teacher').mkdir()
-    (folder / 'config.json').write_text('{}')
-    return folder
-
-
 def pictures_of(folder: Path, count: int) -> Path:
     folder.mkdir()
     for i in range(count):
